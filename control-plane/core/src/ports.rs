@@ -1,0 +1,6 @@
+//! What the use cases need from outside: a store, a vault, coordination. Their implementations live
+//! in crates of their own and never see each other.
+
+pub mod coordination;
+pub mod store;
+pub mod vault;

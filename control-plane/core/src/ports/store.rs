@@ -1,0 +1,207 @@
+//! The store of one region.
+//!
+//! Every function that takes an identifier takes a [`Local`] one: a foreign identifier cannot be asked for.
+//! Every mutation goes through a [`Transaction`], and a transaction ends only in [`Transaction::commit`], which wants the
+//! audit record and the configuration changes: there is no way to change something without a record of it.
+
+use async_trait::async_trait;
+use bailiwick_domain::{
+    id::{CredentialId, DeploymentId, ModelId, OrganizationId, WorkerId},
+    jurisdiction::Local,
+    key::{JoinTokenId, KeyDigest, KeyId},
+    names::ModelName,
+    organization::OrganizationStatus,
+    time::Timestamp,
+    usage::UsageEvent,
+};
+
+use super::vault::{KeyScope, Sealed, WrappedDataKey};
+use crate::records::{
+    ApiKeyRecord, AuditDraft, AuditRecord, Chain, ChangedResource, ClusterIdentity, ConfigurationDelta,
+    ConfigurationRows, CredentialRecord, DeploymentRecord, JoinTokenRecord, ModelRecord, OrganizationRecord,
+    Page, PageOf, Revision, UsageInserted, UsageQuery, UsageRow, WorkerRecord,
+};
+
+/// Reads, and the beginning of mutations. Implementations retry nothing: a lost connection is an error.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Names the backend for people: `sqlite` or `postgres`.
+    fn backend(&self) -> &'static str;
+
+    /// Begins a mutation. On SQLite it takes the write lock at once, so that it cannot fail half-way for want of it.
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError>;
+
+    /// The store answers. Used by readiness.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Whose store this is. The implementation's constructor has already refused another region's or installation's.
+    async fn cluster_identity(&self) -> Result<ClusterIdentity, StoreError>;
+
+    /// The region's sealed secret of this name (`ca_key`, `pepper`), or a plain region value (`ca_certificate`).
+    async fn region_secret_fetch(&self, name: &'static str) -> Result<Option<Sealed>, StoreError>;
+
+    /// All versions of a scope's data keys, oldest first. Empty once destroyed.
+    async fn data_keys_fetch(&self, scope: KeyScope) -> Result<Vec<WrappedDataKey>, StoreError>;
+
+    /// The identifier that an earlier call with the same method and idempotency key made.
+    async fn idempotency_fetch(&self, method: &'static str, key: &str) -> Result<Option<String>, StoreError>;
+
+    /// One organization, deleted ones too.
+    async fn organization_fetch(&self, id: Local<OrganizationId>) -> Result<Option<OrganizationRecord>, StoreError>;
+    /// Organizations by id, oldest first.
+    async fn organization_list(&self, page: &Page) -> Result<PageOf<OrganizationRecord>, StoreError>;
+    /// How many organizations are not deleted.
+    async fn organization_count(&self) -> Result<u64, StoreError>;
+
+    /// One key, revoked ones too.
+    async fn key_fetch(&self, id: Local<KeyId>) -> Result<Option<ApiKeyRecord>, StoreError>;
+    /// Keys of an organization, by id.
+    async fn key_list(&self, organization: Local<OrganizationId>, page: &Page) -> Result<PageOf<ApiKeyRecord>, StoreError>;
+    /// Keys whose expiry has passed by `now` and that are not revoked yet: at most `limit`.
+    async fn key_expired_list(&self, now: Timestamp, limit: u32) -> Result<Vec<ApiKeyRecord>, StoreError>;
+
+    /// One credential.
+    async fn credential_fetch(&self, id: Local<CredentialId>) -> Result<Option<CredentialRecord>, StoreError>;
+    /// Credentials of an organization, oldest first.
+    async fn credential_list(&self, organization: Local<OrganizationId>, page: &Page) -> Result<PageOf<CredentialRecord>, StoreError>;
+    /// Deployments that use a credential: at most 100.
+    async fn credential_users(&self, id: Local<CredentialId>) -> Result<Vec<Local<DeploymentId>>, StoreError>;
+
+    /// One deployment.
+    async fn deployment_fetch(&self, id: Local<DeploymentId>) -> Result<Option<DeploymentRecord>, StoreError>;
+    /// Deployments of an organization, oldest first.
+    async fn deployment_list(&self, organization: Local<OrganizationId>, page: &Page) -> Result<PageOf<DeploymentRecord>, StoreError>;
+    /// Models that use a deployment: at most 100.
+    async fn deployment_users(&self, id: Local<DeploymentId>) -> Result<Vec<Local<ModelId>>, StoreError>;
+
+    /// One model.
+    async fn model_fetch(&self, id: Local<ModelId>) -> Result<Option<ModelRecord>, StoreError>;
+    /// An organization's model by its public name.
+    async fn model_fetch_by_name(&self, organization: Local<OrganizationId>, name: &ModelName) -> Result<Option<ModelRecord>, StoreError>;
+    /// Models of an organization, oldest first.
+    async fn model_list(&self, organization: Local<OrganizationId>, page: &Page) -> Result<PageOf<ModelRecord>, StoreError>;
+
+    /// One join token, used ones too.
+    async fn join_token_fetch(&self, id: JoinTokenId) -> Result<Option<JoinTokenRecord>, StoreError>;
+    /// One worker or router by its name in certificates; removed ones are not found.
+    async fn worker_fetch_by_name(&self, role: bailiwick_domain::spiffe::ProcessRole, name: &str) -> Result<Option<WorkerRecord>, StoreError>;
+    /// Workers and routers that were not removed, by id.
+    async fn worker_list(&self, page: &Page) -> Result<PageOf<WorkerRecord>, StoreError>;
+    /// Notes when a worker was last heard of. Not audited: nothing is decided by it.
+    async fn worker_seen(&self, id: Local<WorkerId>, at: Timestamp) -> Result<(), StoreError>;
+
+    /// The region's revision row.
+    async fn revision(&self) -> Result<Revision, StoreError>;
+    /// All that workers need, at one revision, read in one snapshot. Deleted organizations, revoked keys and what belongs to them are absent.
+    async fn configuration_rows(&self) -> Result<ConfigurationRows, StoreError>;
+    /// What changed after `since`, with the state of each changed resource at `to`, read in one snapshot. At most `limit` revisions.
+    async fn configuration_delta(&self, since: Revision, limit: u32) -> Result<ConfigurationDelta, StoreError>;
+
+    /// Stores usage events that are new, and adds exactly those to the hourly roll-ups, in one transaction. Events whose organization does not exist here are
+    /// not stored; their indices are in the answer.
+    async fn usage_insert(&self, events: &[Local<UsageEvent>]) -> Result<UsageInserted, StoreError>;
+    /// Sums of the hourly roll-ups.
+    async fn usage_query(&self, query: &UsageQuery) -> Result<PageOf<UsageRow>, StoreError>;
+    /// Single events of an organization, newest first.
+    async fn usage_event_list(&self, organization: Local<OrganizationId>, page: &Page) -> Result<PageOf<Local<UsageEvent>>, StoreError>;
+
+    /// A chain's records, oldest first.
+    async fn audit_list(&self, chain: Chain, page: &Page) -> Result<PageOf<AuditRecord>, StoreError>;
+}
+
+/// One mutation. Dropping it without [`Transaction::commit`] rolls everything back.
+#[async_trait]
+pub trait Transaction: Send {
+    /// Notes which identifier a call with this method and idempotency key made. Err([`StoreError::Conflict`]) when another call did
+    /// so meanwhile.
+    async fn idempotency_insert(&mut self, method: &'static str, key: &str, subject: &str, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Stores a data key. Conflict when the version exists.
+    async fn data_key_insert(&mut self, key: &WrappedDataKey) -> Result<(), StoreError>;
+    /// Destroys all data keys of an organization.
+    async fn data_keys_destroy(&mut self, organization: Local<OrganizationId>) -> Result<(), StoreError>;
+    /// Stores a region secret once. Conflict when it exists.
+    async fn region_secret_insert(&mut self, name: &'static str, sealed: &Sealed) -> Result<(), StoreError>;
+
+    /// Stores a new organization.
+    async fn organization_insert(&mut self, row: &OrganizationRecord) -> Result<(), StoreError>;
+    /// Changes the status. Err([`StoreError::NotFound`]) when it does not exist or is deleted.
+    async fn organization_set_status(&mut self, id: Local<OrganizationId>, status: OrganizationStatus) -> Result<(), StoreError>;
+
+    /// Stores a new key.
+    async fn key_insert(&mut self, row: &ApiKeyRecord) -> Result<(), StoreError>;
+    /// Revokes. NotFound when it does not exist; a key that is revoked keeps its first time.
+    async fn key_revoke(&mut self, id: Local<KeyId>, at: Timestamp) -> Result<(), StoreError>;
+    /// Sets the expiry, e.g. the end of a rotation's overlap.
+    async fn key_set_expiry(&mut self, id: Local<KeyId>, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Stores a new credential.
+    async fn credential_insert(&mut self, row: &CredentialRecord) -> Result<(), StoreError>;
+    /// Replaces the secret and counts the version up.
+    async fn credential_replace(&mut self, id: Local<CredentialId>, secret: &Sealed, at: Timestamp) -> Result<(), StoreError>;
+    /// Deletes. Conflict when a deployment uses it.
+    async fn credential_delete(&mut self, id: Local<CredentialId>) -> Result<(), StoreError>;
+
+    /// Stores a new deployment. Conflict when its credential is not of the same organization.
+    async fn deployment_insert(&mut self, row: &DeploymentRecord) -> Result<(), StoreError>;
+    /// Deletes. Conflict when a model uses it.
+    async fn deployment_delete(&mut self, id: Local<DeploymentId>) -> Result<(), StoreError>;
+
+    /// Stores a new model. Conflict when the name is taken, or a deployment is not of the same organization.
+    async fn model_insert(&mut self, row: &ModelRecord) -> Result<(), StoreError>;
+    /// Sets a model's deployments.
+    async fn model_set_deployments(&mut self, id: Local<ModelId>, deployments: &[Local<DeploymentId>]) -> Result<(), StoreError>;
+    /// Deletes a model.
+    async fn model_delete(&mut self, id: Local<ModelId>) -> Result<(), StoreError>;
+
+    /// Stores a join token.
+    async fn join_token_insert(&mut self, row: &JoinTokenRecord) -> Result<(), StoreError>;
+    /// Consumes a token that is unused, unexpired and has this digest; NotFound otherwise. Of two transactions exactly one succeeds.
+    async fn join_token_consume(&mut self, id: JoinTokenId, digest: &KeyDigest, now: Timestamp) -> Result<JoinTokenRecord, StoreError>;
+    /// Stores an enrolled worker or router, or renews the row of one with the same role and name (its id is kept and returned).
+    async fn worker_upsert(&mut self, row: &WorkerRecord) -> Result<Local<WorkerId>, StoreError>;
+    /// Notes the end of a renewed certificate.
+    async fn worker_set_certificate(&mut self, id: Local<WorkerId>, expires_at: Timestamp) -> Result<(), StoreError>;
+    /// Removes a worker for good. NotFound when it is not there.
+    async fn worker_remove(&mut self, id: Local<WorkerId>, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Ends the mutation: appends the audit record to its chain, writes the configuration changes, advances the revision (last, and only when
+    /// `changes` is not empty), commits. Gives the revision that holds afterwards.
+    async fn commit(self: Box<Self>, audit: AuditDraft, changes: &[ChangedResource]) -> Result<Revision, StoreError>;
+}
+
+/// What can go wrong in the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The row is not there.
+    #[error("not found")]
+    NotFound,
+    /// A uniqueness or reference rule stands against it; names the rule.
+    #[error("conflicts with {0}")]
+    Conflict(&'static str),
+    /// The store cannot be reached, or is locked by others for too long. Trying again later can help.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store belongs to someone else.
+    #[error("this store belongs to {found}, not to {expected}")]
+    ForeignStore {
+        /// Region and installation that the store names.
+        found: String,
+        /// Region and installation of this process.
+        expected: String,
+    },
+    /// A row cannot be read: it was changed from outside.
+    #[error("a row of {table} cannot be read: {problem}")]
+    Corrupt {
+        /// Table of the row.
+        table: &'static str,
+        /// What is wrong; never the value.
+        problem: String,
+    },
+    /// A page token that this store did not make.
+    #[error("the page token is not one of ours")]
+    PageToken,
+    /// Anything else the database says.
+    #[error("the database refused")]
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

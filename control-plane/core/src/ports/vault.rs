@@ -1,0 +1,140 @@
+//! The key hierarchy: a master key wraps data keys, data keys seal fields.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bailiwick_domain::{
+    id::OrganizationId,
+    jurisdiction::Local,
+    key::CaFingerprint,
+    region::RegionCode,
+    spiffe::SpiffeId,
+    time::Timestamp,
+};
+use zeroize::Zeroizing;
+
+/// Whose fields a data key seals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyScope {
+    /// The region's own secrets: its authority's key, its pepper.
+    Region,
+    /// One organization's fields.
+    Organization(Local<OrganizationId>),
+}
+
+/// A data key as it is stored: encrypted under the master key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrappedDataKey {
+    /// Whose it is. Bound into the encryption: a row copied to another scope does not unwrap.
+    pub scope: KeyScope,
+    /// Counts from 1 within the scope.
+    pub version: u32,
+    /// Nonce, ciphertext and tag.
+    pub wrapped: Vec<u8>,
+}
+
+/// The place a sealed value belongs to. All of it is authenticated (AAD): a value moved to another region, organization,
+/// table, column or row does not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealContext<'a> {
+    /// Table that holds the value.
+    pub table: &'static str,
+    /// Column that holds the value.
+    pub column: &'static str,
+    /// Text form of the row's identifier.
+    pub row: &'a str,
+}
+
+/// A sealed value as it is stored. It names the version of the data key that opens it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sealed(pub Vec<u8>);
+
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sealed({} bytes)", self.0.len())
+    }
+}
+
+/// Makes and unlocks data keys.
+#[async_trait]
+pub trait Vault: Send + Sync {
+    /// The region that the master key serves.
+    fn region_code(&self) -> RegionCode;
+
+    /// A new data key, wrapped; the caller stores it.
+    async fn create_data_key(&self, scope: KeyScope, version: u32) -> Result<WrappedDataKey, VaultError>;
+
+    /// Unwraps a data key. Implementations may keep a bounded number of unwrapped keys.
+    async fn unlock(&self, key: &WrappedDataKey) -> Result<Arc<dyn DataKey>, VaultError>;
+
+    /// Drops what is kept of a scope, so that destroyed keys are gone from memory too.
+    fn forget(&self, scope: KeyScope);
+}
+
+/// An unwrapped data key.
+pub trait DataKey: Send + Sync {
+    /// The version that values sealed by it carry.
+    fn version(&self) -> u32;
+
+    /// Encrypts and authenticates a value for one place.
+    fn seal(&self, context: SealContext<'_>, plaintext: &[u8]) -> Result<Sealed, VaultError>;
+
+    /// Opens a value sealed for exactly this place.
+    fn open(&self, context: SealContext<'_>, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, VaultError>;
+}
+
+/// What can go wrong with keys. No variant carries key material or plaintext.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// Wrong key, wrong place, or damaged bytes: not told apart, on purpose.
+    #[error("a sealed value does not open here: it was changed, moved, or sealed under another key")]
+    DoesNotOpen,
+    /// The value needs a version of the data key that was not given.
+    #[error("a value sealed under data key version {found} was given to version {expected}")]
+    WrongVersion {
+        /// Version that the value names.
+        found: u32,
+        /// Version of the key that was asked.
+        expected: u32,
+    },
+    /// The master key cannot be had or is unusable.
+    #[error("the master key is unusable: {0}")]
+    MasterKey(String),
+    /// The authority's key, certificate or a request for a certificate is unusable.
+    #[error("certificate: {0}")]
+    Certificate(String),
+    /// The cryptographic library refused.
+    #[error("cryptographic operation failed")]
+    Crypto,
+}
+
+/// The region's own certificate authority: one self-signed root, and leaf certificates with one SPIFFE URI.
+pub trait CertificateAuthority: Send + Sync {
+    /// The root, PEM.
+    fn root_pem(&self) -> &str;
+
+    /// SHA-256 of the root's DER.
+    fn fingerprint(&self) -> CaFingerprint;
+
+    /// End of the root's validity.
+    fn expires_at(&self) -> Timestamp;
+
+    /// Signs the public key of a PKCS #10 request (its names are ignored) for `identity`, from 5 minutes before `now` (clock skew) for `lifetime`.
+    /// `identity` must be of the authority's own trust domain.
+    fn issue(
+        &self,
+        csr_pem: &str,
+        identity: &SpiffeId,
+        now: Timestamp,
+        lifetime: std::time::Duration,
+    ) -> Result<IssuedCertificate, VaultError>;
+}
+
+/// A signed leaf certificate.
+#[derive(Clone, Debug)]
+pub struct IssuedCertificate {
+    /// PEM.
+    pub certificate_pem: String,
+    /// End of its validity.
+    pub expires_at: Timestamp,
+}

@@ -1,0 +1,334 @@
+//! What the store keeps, as the use cases see it. Fields of type [`Sealed`] can be read only through the vault.
+
+use bailiwick_domain::{
+    id::{CredentialId, DeploymentId, ModelId, OrganizationId, WorkerId},
+    jurisdiction::Local,
+    key::{JoinTokenId, KeyDigest, KeyId},
+    names::ModelName,
+    organization::{OnStale, OrganizationStatus},
+    price::Price,
+    provider::{Endpoint, Provider},
+    region::RegionName,
+    spiffe::ProcessRole,
+    time::Timestamp,
+};
+
+use crate::ports::vault::Sealed;
+
+/// The region's configuration counter. Gap-free within an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u64);
+
+/// Whose store it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterIdentity {
+    /// Region that the store belongs to.
+    pub region: RegionName,
+    /// Installation, e.g. `local`.
+    pub installation: String,
+    /// Changes when a store is restored or loses a tail: workers then take a snapshot. A ULID.
+    pub epoch: String,
+    /// When the store was made.
+    pub created_at: Timestamp,
+}
+
+/// A tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrganizationRecord {
+    /// Identifier.
+    pub id: Local<OrganizationId>,
+    /// Display name, sealed (`organizations.name`).
+    pub name: Sealed,
+    /// Contact, sealed (`organizations.contact_email`).
+    pub contact_email: Option<Sealed>,
+    /// Keyed hash of the contact, for look-ups.
+    pub contact_email_hash: Option<[u8; 32]>,
+    /// Whether it is served.
+    pub status: OrganizationStatus,
+    /// Whether workers with an expired lease serve it.
+    pub on_stale: OnStale,
+    /// When it signed up.
+    pub created_at: Timestamp,
+}
+
+/// An API key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKeyRecord {
+    /// Identifier, part of the key.
+    pub id: Local<KeyId>,
+    /// Whose it is.
+    pub organization: Local<OrganizationId>,
+    /// Display name, sealed (`api_keys.name`).
+    pub name: Sealed,
+    /// HMAC of the whole key under the region's pepper.
+    pub digest: KeyDigest,
+    /// Public model names it may call; empty: all.
+    pub allowed_models: Vec<ModelName>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// A provider's secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialRecord {
+    /// Identifier.
+    pub id: Local<CredentialId>,
+    /// Whose it is.
+    pub organization: Local<OrganizationId>,
+    /// Display name, sealed (`credentials.name`).
+    pub name: Sealed,
+    /// The secret, sealed (`credentials.secret`).
+    pub secret: Sealed,
+    /// Counts up with every replacement, from 1.
+    pub version: u32,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When the secret was last replaced.
+    pub replaced_at: Option<Timestamp>,
+}
+
+/// A public name and the deployments that serve it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelRecord {
+    /// Identifier.
+    pub id: Local<ModelId>,
+    /// Whose it is.
+    pub organization: Local<OrganizationId>,
+    /// Name that callers use.
+    pub name: ModelName,
+    /// In order of preference, 1 to 32.
+    pub deployments: Vec<Local<DeploymentId>>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// One model at one provider endpoint with one credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeploymentRecord {
+    /// Identifier.
+    pub id: Local<DeploymentId>,
+    /// Whose it is.
+    pub organization: Local<OrganizationId>,
+    /// Dialect of the provider.
+    pub provider: Provider,
+    /// Base URL.
+    pub endpoint: Endpoint,
+    /// Provider's name of the model.
+    pub upstream_model: ModelName,
+    /// Secret to call it with.
+    pub credential: Local<CredentialId>,
+    /// Price set on the deployment itself; `None`: the operator's override or the catalogue.
+    pub price: Option<Price>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A one-time enrollment token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinTokenRecord {
+    /// Identifier, part of the token.
+    pub id: JoinTokenId,
+    /// HMAC of the whole token under the region's pepper.
+    pub digest: KeyDigest,
+    /// Role that the certificate will have.
+    pub role: ProcessRole,
+    /// Name that the certificate will have.
+    pub name: String,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// When it was consumed.
+    pub used_at: Option<Timestamp>,
+}
+
+/// An enrolled worker or router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerRecord {
+    /// Identifier.
+    pub id: Local<WorkerId>,
+    /// Worker or router.
+    pub role: ProcessRole,
+    /// Name in its certificate; unique per role among those not removed.
+    pub name: String,
+    /// When it enrolled first.
+    pub enrolled_at: Timestamp,
+    /// End of its newest certificate.
+    pub certificate_expires_at: Timestamp,
+    /// When it was last heard of.
+    pub last_seen_at: Option<Timestamp>,
+}
+
+/// Which audit chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Chain {
+    /// The region's own.
+    Region,
+    /// One organization's.
+    Organization(Local<OrganizationId>),
+}
+
+/// An audit record before it has its place in the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditDraft {
+    /// Chain it goes to.
+    pub chain: Chain,
+    /// When.
+    pub at: Timestamp,
+    /// Who, sealed (`audit_records.actor`, row = the chain's text form).
+    pub actor: Sealed,
+    /// What, e.g. `key.revoke`.
+    pub action: &'static str,
+    /// To what: text form of an identifier.
+    pub subject: String,
+}
+
+/// An audit record in its chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRecord {
+    /// Chain it is in.
+    pub chain: Chain,
+    /// Counts from 1, gap-free.
+    pub sequence: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Who, sealed.
+    pub actor: Sealed,
+    /// What.
+    pub action: String,
+    /// To what.
+    pub subject: String,
+    /// Revision of the change; `None` where it does not concern workers.
+    pub revision: Option<Revision>,
+    /// See [`crate::audit::leaf_hash`].
+    pub hash: [u8; 32],
+}
+
+/// A resource that a mutation changed or took away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChangedResource {
+    /// The region's settings.
+    RegionSettings,
+    /// An organization.
+    Organization(Local<OrganizationId>),
+    /// An API key.
+    ApiKey(Local<KeyId>),
+    /// A credential.
+    Credential(Local<CredentialId>),
+    /// A model.
+    Model(Local<ModelId>),
+    /// A deployment.
+    Deployment(Local<DeploymentId>),
+}
+
+/// The state of a resource that workers hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResourceRow {
+    /// An organization that is not deleted.
+    Organization(OrganizationRecord),
+    /// A key that is not revoked.
+    ApiKey(ApiKeyRecord),
+    /// A credential.
+    Credential(CredentialRecord),
+    /// A model.
+    Model(ModelRecord),
+    /// A deployment.
+    Deployment(DeploymentRecord),
+}
+
+/// Everything at one revision.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigurationRows {
+    /// Revision of the snapshot.
+    pub revision: Revision,
+    /// Rows of all kinds.
+    pub rows: Vec<ResourceRow>,
+}
+
+/// What changed in a range of revisions.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigurationDelta {
+    /// Changes are those after this revision.
+    pub from: Revision,
+    /// Up to and including this one.
+    pub to: Revision,
+    /// Each changed resource once, with its state at `to`; `None`: it is gone (deleted, revoked, or its organization is).
+    pub changes: Vec<(ChangedResource, Option<ResourceRow>)>,
+    /// The log no longer reaches back to `from`: take everything instead.
+    pub truncated: bool,
+}
+
+/// What became of a batch of usage events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsageInserted {
+    /// How many were new.
+    pub inserted: u32,
+    /// Indices of events whose organization does not exist here.
+    pub unknown_organization: Vec<usize>,
+}
+
+/// A question to the hourly roll-ups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageQuery {
+    /// Whose usage.
+    pub organization: Local<OrganizationId>,
+    /// From the start of this hour.
+    pub from: Timestamp,
+    /// Before this time.
+    pub to: Timestamp,
+    /// One row per key.
+    pub by_key: bool,
+    /// One row per model.
+    pub by_model: bool,
+    /// One row per hour.
+    pub by_hour: bool,
+    /// Page of the answer.
+    pub page: Page,
+}
+
+/// One row of the answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsageRow {
+    /// Set when grouped by key.
+    pub key: Option<Local<KeyId>>,
+    /// Set when grouped by model.
+    pub model: Option<Local<ModelId>>,
+    /// Start of the hour; set when grouped by hour.
+    pub hour: Option<Timestamp>,
+    /// Calls.
+    pub calls: u64,
+    /// Calls that did not complete with a status below 400.
+    pub failed_calls: u64,
+    /// Prompt tokens.
+    pub prompt_tokens: u64,
+    /// Completion tokens.
+    pub completion_tokens: u64,
+    /// Part of the prompt tokens.
+    pub cached_prompt_tokens: u64,
+    /// Part of the completion tokens.
+    pub reasoning_tokens: u64,
+    /// Cost in nano-dollars.
+    pub cost_nanos_usd: i64,
+    /// Calls without a price.
+    pub unpriced_calls: u64,
+}
+
+/// Which page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// 1 to 1000.
+    pub size: u32,
+    /// From the previous answer.
+    pub token: Option<String>,
+}
+
+/// One page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageOf<T> {
+    /// Its rows.
+    pub rows: Vec<T>,
+    /// `None`: this was the last.
+    pub next: Option<String>,
+}

@@ -1,0 +1,44 @@
+//! Compiles the contract. `protoc` must be on the machine: `./deploy/local/up` and
+//! `./tests/run` install it when it is missing.
+
+use std::{env, error::Error, path::PathBuf};
+
+const FILES: [&str; 13] = [
+    "bailiwick/config/v1/resources.proto",
+    "bailiwick/admin/v1/common.proto",
+    "bailiwick/admin/v1/organization.proto",
+    "bailiwick/admin/v1/key.proto",
+    "bailiwick/admin/v1/credential.proto",
+    "bailiwick/admin/v1/model.proto",
+    "bailiwick/admin/v1/usage.proto",
+    "bailiwick/admin/v1/audit.proto",
+    "bailiwick/admin/v1/region.proto",
+    "bailiwick/worker/v1/enrollment.proto",
+    "bailiwick/worker/v1/configuration.proto",
+    "bailiwick/worker/v1/usage.proto",
+    "bailiwick/worker/v1/discovery.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let descriptor = PathBuf::from(env::var("OUT_DIR")?).join("bailiwick.bin");
+    tonic_prost_build::configure()
+        .file_descriptor_set_path(descriptor)
+        // Secrets cross the wire in these messages. Prost's derived `Debug` would print them, so
+        // they get one by hand in `redacted.rs`.
+        .skip_debug([
+            ".bailiwick.config.v1.Credential",
+            ".bailiwick.config.v1.RegionSettings",
+            ".bailiwick.admin.v1.CreateKeyResponse",
+            ".bailiwick.admin.v1.RotateKeyResponse",
+            ".bailiwick.admin.v1.CreateCredentialRequest",
+            ".bailiwick.admin.v1.ReplaceCredentialRequest",
+            ".bailiwick.admin.v1.CreateJoinTokenResponse",
+            ".bailiwick.worker.v1.EnrollRequest",
+            ".bailiwick.worker.v1.SignUpResponse",
+            // Packed resources, credentials among them.
+            ".bailiwick.worker.v1.SnapshotChunk",
+        ])
+        .bytes(".bailiwick.worker.v1")
+        .compile_protos(&FILES, &["."])?;
+    Ok(())
+}

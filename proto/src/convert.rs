@@ -1,0 +1,234 @@
+//! Wire types into domain types, and back. Every identifier is admitted on the way in: a foreign one makes the whole
+//! conversion fail, so nothing half-converted exists.
+
+use std::str::FromStr;
+
+use bailiwick_domain::{
+    jurisdiction::{ForeignRegion, Jurisdiction, Local, Regional},
+    money::NanoUsd,
+    organization::OnStale,
+    price::{PerMillion, Price, TokenCounts},
+    time::Timestamp,
+    usage::{CallEnd, CallType, EventId, RequestId, UsageEvent, UsageSource},
+};
+
+use crate::{
+    config::v1::{self as config, ResourceId, ResourceKind, resource::Kind},
+    worker::v1 as wire,
+};
+
+/// Why a message does not become a domain value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConvertError {
+    /// A field breaks its rule.
+    #[error("{field}: {problem}")]
+    Field {
+        /// Name of the field.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// An identifier of another region.
+    #[error(transparent)]
+    Foreign(#[from] ForeignRegion),
+}
+
+fn invalid(field: &'static str, problem: impl ToString) -> ConvertError {
+    ConvertError::Field { field, problem: problem.to_string() }
+}
+
+/// Parses an identifier and admits it.
+pub fn admit<T>(jurisdiction: &Jurisdiction, field: &'static str, text: &str) -> Result<Local<T>, ConvertError>
+where
+    T: FromStr<Err: ToString> + Regional,
+{
+    let id: T = text.parse().map_err(|error: T::Err| invalid(field, error))?;
+    Ok(jurisdiction.admit(id)?)
+}
+
+/// A usage event for the wire.
+pub fn usage_event_to_wire(event: &UsageEvent) -> wire::UsageEvent {
+    wire::UsageEvent {
+        event_id: event.event_id.as_bytes().to_vec().into(),
+        request_id: event.request_id.as_bytes().to_vec().into(),
+        organization_id: event.organization.to_string(),
+        key_id: event.key.to_string(),
+        model_id: event.model.to_string(),
+        deployment_id: event.deployment.to_string(),
+        call_type: call_type_to_wire(event.call_type).into(),
+        stream: event.stream,
+        status: event.status.into(),
+        end: call_end_to_wire(event.end).into(),
+        source: source_to_wire(event.source).into(),
+        prompt_tokens: event.tokens.prompt,
+        completion_tokens: event.tokens.completion,
+        cached_prompt_tokens: event.tokens.cached_prompt,
+        reasoning_tokens: event.tokens.reasoning,
+        cost_nanos_usd: event.cost.as_nanos(),
+        priced: event.priced,
+        started_at_micros: event.started.as_micros(),
+        first_byte_at_micros: event.first_byte.map_or(0, Timestamp::as_micros),
+        finished_at_micros: event.finished.as_micros(),
+        attempts: event.attempts.into(),
+    }
+}
+
+/// A usage event from the wire. Token counts and cost must fit signed 64 bits; the cost is not negative.
+pub fn usage_event_from_wire(
+    jurisdiction: &Jurisdiction,
+    event: &wire::UsageEvent,
+) -> Result<Local<UsageEvent>, ConvertError> {
+    let tokens = [
+        ("prompt_tokens", event.prompt_tokens),
+        ("completion_tokens", event.completion_tokens),
+        ("cached_prompt_tokens", event.cached_prompt_tokens),
+        ("reasoning_tokens", event.reasoning_tokens),
+    ];
+    if let Some((field, _)) = tokens.iter().find(|(_, count)| i64::try_from(*count).is_err()) {
+        return Err(invalid(field, "is over 2^63 - 1"));
+    }
+    if event.cost_nanos_usd < 0 {
+        return Err(invalid("cost_nanos_usd", "is negative"));
+    }
+    let first_byte = Some(event.first_byte_at_micros).filter(|micros| *micros != 0);
+    let event = UsageEvent {
+        event_id: EventId::from_bytes(sixteen("event_id", &event.event_id)?).map_err(|e| invalid("event_id", e))?,
+        request_id: RequestId::from_bytes(sixteen("request_id", &event.request_id)?),
+        organization: admit(jurisdiction, "organization_id", &event.organization_id)?.into_inner(),
+        key: admit(jurisdiction, "key_id", &event.key_id)?.into_inner(),
+        model: admit(jurisdiction, "model_id", &event.model_id)?.into_inner(),
+        deployment: admit(jurisdiction, "deployment_id", &event.deployment_id)?.into_inner(),
+        call_type: call_type_from_wire(event.call_type())?,
+        stream: event.stream,
+        status: u16::try_from(event.status).map_err(|e| invalid("status", e))?,
+        end: call_end_from_wire(event.end())?,
+        source: source_from_wire(event.source())?,
+        tokens: TokenCounts {
+            prompt: event.prompt_tokens,
+            completion: event.completion_tokens,
+            cached_prompt: event.cached_prompt_tokens,
+            reasoning: event.reasoning_tokens,
+        },
+        cost: NanoUsd::from_nanos(event.cost_nanos_usd),
+        priced: event.priced,
+        started: Timestamp::from_micros(event.started_at_micros),
+        first_byte: first_byte.map(Timestamp::from_micros),
+        finished: Timestamp::from_micros(event.finished_at_micros),
+        attempts: u16::try_from(event.attempts).map_err(|e| invalid("attempts", e))?,
+    };
+    Ok(jurisdiction.admit(event)?)
+}
+
+fn sixteen(field: &'static str, bytes: &[u8]) -> Result<[u8; 16], ConvertError> {
+    bytes.try_into().map_err(|_| invalid(field, format!("has {} bytes, not 16", bytes.len())))
+}
+
+fn call_type_to_wire(value: CallType) -> wire::CallType {
+    match value {
+        CallType::ChatCompletion => wire::CallType::ChatCompletion,
+        CallType::Completion => wire::CallType::Completion,
+        CallType::Embedding => wire::CallType::Embedding,
+    }
+}
+
+fn call_type_from_wire(value: wire::CallType) -> Result<CallType, ConvertError> {
+    match value {
+        wire::CallType::ChatCompletion => Ok(CallType::ChatCompletion),
+        wire::CallType::Completion => Ok(CallType::Completion),
+        wire::CallType::Embedding => Ok(CallType::Embedding),
+        wire::CallType::Unspecified => Err(invalid("call_type", "is unknown")),
+    }
+}
+
+fn call_end_to_wire(value: CallEnd) -> wire::CallEnd {
+    match value {
+        CallEnd::Completed => wire::CallEnd::Completed,
+        CallEnd::CallerLeft => wire::CallEnd::CallerLeft,
+        CallEnd::ProviderFailed => wire::CallEnd::ProviderFailed,
+        CallEnd::TimedOut => wire::CallEnd::TimedOut,
+        CallEnd::Interrupted => wire::CallEnd::Interrupted,
+    }
+}
+
+fn call_end_from_wire(value: wire::CallEnd) -> Result<CallEnd, ConvertError> {
+    match value {
+        wire::CallEnd::Completed => Ok(CallEnd::Completed),
+        wire::CallEnd::CallerLeft => Ok(CallEnd::CallerLeft),
+        wire::CallEnd::ProviderFailed => Ok(CallEnd::ProviderFailed),
+        wire::CallEnd::TimedOut => Ok(CallEnd::TimedOut),
+        wire::CallEnd::Interrupted => Ok(CallEnd::Interrupted),
+        wire::CallEnd::Unspecified => Err(invalid("end", "is unknown")),
+    }
+}
+
+fn source_to_wire(value: UsageSource) -> wire::UsageSource {
+    match value {
+        UsageSource::ProviderFinal => wire::UsageSource::ProviderFinal,
+        UsageSource::Partial => wire::UsageSource::Partial,
+        UsageSource::Estimated => wire::UsageSource::Estimated,
+    }
+}
+
+fn source_from_wire(value: wire::UsageSource) -> Result<UsageSource, ConvertError> {
+    match value {
+        wire::UsageSource::ProviderFinal => Ok(UsageSource::ProviderFinal),
+        wire::UsageSource::Partial => Ok(UsageSource::Partial),
+        wire::UsageSource::Estimated => Ok(UsageSource::Estimated),
+        wire::UsageSource::Unspecified => Err(invalid("source", "is unknown")),
+    }
+}
+
+/// A price for the wire.
+pub fn price_to_wire(price: &Price) -> config::Price {
+    config::Price {
+        input_nanos_usd_per_million: price.input.as_nanos(),
+        output_nanos_usd_per_million: price.output.as_nanos(),
+        cached_input_nanos_usd_per_million: price.cached_input.map(PerMillion::as_nanos),
+        cache_write_nanos_usd_per_million: price.cache_write.map(PerMillion::as_nanos),
+    }
+}
+
+/// A price from the wire: 0 to 10^15 nano-dollars (a million dollars) per million tokens.
+pub fn price_from_wire(price: &config::Price) -> Result<Price, ConvertError> {
+    let checked = |field, nanos| PerMillion::from_nanos(nanos).map_err(|error| invalid(field, error));
+    let cached = price.cached_input_nanos_usd_per_million;
+    let write = price.cache_write_nanos_usd_per_million;
+    Ok(Price {
+        input: checked("price.input_nanos_usd_per_million", price.input_nanos_usd_per_million)?,
+        output: checked("price.output_nanos_usd_per_million", price.output_nanos_usd_per_million)?,
+        cached_input: cached.map(|n| checked("price.cached_input_nanos_usd_per_million", n)).transpose()?,
+        cache_write: write.map(|n| checked("price.cache_write_nanos_usd_per_million", n)).transpose()?,
+    })
+}
+
+/// Whether stale workers serve, for the wire.
+pub fn on_stale_to_wire(value: OnStale) -> config::OnStale {
+    match value {
+        OnStale::Refuse => config::OnStale::Refuse,
+        OnStale::Serve => config::OnStale::Serve,
+    }
+}
+
+/// Whether stale workers serve; what is not said means refuse.
+pub fn on_stale_from_wire(value: config::OnStale) -> OnStale {
+    match value {
+        config::OnStale::Serve => OnStale::Serve,
+        config::OnStale::Refuse | config::OnStale::Unspecified => OnStale::Refuse,
+    }
+}
+
+/// Names a resource. `None` for an empty one.
+pub fn resource_id(resource: &config::Resource) -> Option<ResourceId> {
+    let (kind, id) = match resource.kind.as_ref()? {
+        Kind::RegionSettings(settings) => (ResourceKind::RegionSettings, &settings.region_code),
+        Kind::Organization(organization) => (ResourceKind::Organization, &organization.id),
+        Kind::ApiKey(key) => (ResourceKind::ApiKey, &key.id),
+        Kind::Credential(credential) => (ResourceKind::Credential, &credential.id),
+        Kind::Model(model) => (ResourceKind::Model, &model.id),
+        Kind::Deployment(deployment) => (ResourceKind::Deployment, &deployment.id),
+    };
+    Some(ResourceId { kind: kind.into(), id: id.clone() })
+}
+
+#[cfg(test)]
+mod tests;
