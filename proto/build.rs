@@ -19,6 +19,7 @@ const FILES: [&str; 13] = [
     "bailiwick/worker/v1/discovery.proto",
 ];
 
+#[expect(clippy::disallowed_methods, reason = "a build script is told its folder by the environment")]
 fn main() -> Result<(), Box<dyn Error>> {
     let descriptor = PathBuf::from(env::var("OUT_DIR")?).join("bailiwick.bin");
     tonic_prost_build::configure()

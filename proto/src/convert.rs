@@ -4,7 +4,9 @@
 use std::str::FromStr;
 
 use bailiwick_domain::{
+    id::{DeploymentId, ModelId, OrganizationId},
     jurisdiction::{ForeignRegion, Jurisdiction, Local, Regional},
+    key::KeyId,
     money::NanoUsd,
     organization::OnStale,
     price::{PerMillion, Price, TokenCounts},
@@ -38,7 +40,11 @@ fn invalid(field: &'static str, problem: impl ToString) -> ConvertError {
 }
 
 /// Parses an identifier and admits it.
-pub fn admit<T>(jurisdiction: &Jurisdiction, field: &'static str, text: &str) -> Result<Local<T>, ConvertError>
+pub fn admit<T>(
+    jurisdiction: &Jurisdiction,
+    field: &'static str,
+    text: &str,
+) -> Result<Local<T>, ConvertError>
 where
     T: FromStr<Err: ToString> + Regional,
 {
@@ -92,12 +98,14 @@ pub fn usage_event_from_wire(
     }
     let first_byte = Some(event.first_byte_at_micros).filter(|micros| *micros != 0);
     let event = UsageEvent {
-        event_id: EventId::from_bytes(sixteen("event_id", &event.event_id)?).map_err(|e| invalid("event_id", e))?,
+        event_id: EventId::from_bytes(sixteen("event_id", &event.event_id)?)
+            .map_err(|e| invalid("event_id", e))?,
         request_id: RequestId::from_bytes(sixteen("request_id", &event.request_id)?),
-        organization: admit(jurisdiction, "organization_id", &event.organization_id)?.into_inner(),
-        key: admit(jurisdiction, "key_id", &event.key_id)?.into_inner(),
-        model: admit(jurisdiction, "model_id", &event.model_id)?.into_inner(),
-        deployment: admit(jurisdiction, "deployment_id", &event.deployment_id)?.into_inner(),
+        organization: admit::<OrganizationId>(jurisdiction, "organization_id", &event.organization_id)?
+            .into_inner(),
+        key: admit::<KeyId>(jurisdiction, "key_id", &event.key_id)?.into_inner(),
+        model: admit::<ModelId>(jurisdiction, "model_id", &event.model_id)?.into_inner(),
+        deployment: admit::<DeploymentId>(jurisdiction, "deployment_id", &event.deployment_id)?.into_inner(),
         call_type: call_type_from_wire(event.call_type())?,
         stream: event.stream,
         status: u16::try_from(event.status).map_err(|e| invalid("status", e))?,

@@ -23,7 +23,12 @@ pub fn shard_of(kind: ResourceKind, id: &str) -> u8 {
 
 /// The first 16 bytes of SHA-256 over the canonical encoding.
 pub fn resource_digest(resource: &Resource) -> Digest {
-    let full = sha256(&[&resource.encode_to_vec()]);
+    encoded_digest(&resource.encode_to_vec())
+}
+
+/// The same, of a resource that is encoded already: who keeps encodings needs no second copy of a secret.
+pub fn encoded_digest(encoding: &[u8]) -> Digest {
+    let full = sha256(&[encoding]);
     let mut digest = [0; 16];
     digest.iter_mut().zip(full).for_each(|(to, from)| *to = from);
     digest

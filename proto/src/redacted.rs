@@ -34,7 +34,11 @@ mod tests {
 
     #[test]
     fn debug_of_a_secret_message_does_not_print_it() {
-        let credential = config::Credential { id: "cred_x".into(), organization_id: "org_x".into(), secret: "sk-canary".into() };
+        let credential = config::Credential {
+            id: "cred_x".into(),
+            organization_id: "org_x".into(),
+            secret: "sk-canary".into(),
+        };
         let resource = config::Resource { kind: Some(config::resource::Kind::Credential(credential)) };
         let printed = format!("{resource:?}");
         assert!(printed.contains("cred_x"), "{printed}");

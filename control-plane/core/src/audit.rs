@@ -17,7 +17,12 @@ pub fn chain_name(chain: Chain) -> String {
 
 /// SHA-256 over the previous hash and every field of the record, each preceded by its length. The actor goes in as its
 /// sealed bytes, so destroying a data key leaves the chain verifiable.
-pub fn leaf_hash(previous: &[u8; 32], sequence: u64, draft: &AuditDraft, revision: Option<Revision>) -> [u8; 32] {
+pub fn leaf_hash(
+    previous: &[u8; 32],
+    sequence: u64,
+    draft: &AuditDraft,
+    revision: Option<Revision>,
+) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(previous);
     for field in [

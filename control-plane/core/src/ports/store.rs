@@ -47,7 +47,10 @@ pub trait Store: Send + Sync {
     async fn idempotency_fetch(&self, method: &'static str, key: &str) -> Result<Option<String>, StoreError>;
 
     /// One organization, deleted ones too.
-    async fn organization_fetch(&self, id: Local<OrganizationId>) -> Result<Option<OrganizationRecord>, StoreError>;
+    async fn organization_fetch(
+        &self,
+        id: Local<OrganizationId>,
+    ) -> Result<Option<OrganizationRecord>, StoreError>;
     /// Organizations by id, oldest first.
     async fn organization_list(&self, page: &Page) -> Result<PageOf<OrganizationRecord>, StoreError>;
     /// How many organizations are not deleted.
@@ -56,35 +59,62 @@ pub trait Store: Send + Sync {
     /// One key, revoked ones too.
     async fn key_fetch(&self, id: Local<KeyId>) -> Result<Option<ApiKeyRecord>, StoreError>;
     /// Keys of an organization, by id.
-    async fn key_list(&self, organization: Local<OrganizationId>, page: &Page) -> Result<PageOf<ApiKeyRecord>, StoreError>;
+    async fn key_list(
+        &self,
+        organization: Local<OrganizationId>,
+        page: &Page,
+    ) -> Result<PageOf<ApiKeyRecord>, StoreError>;
     /// Keys whose expiry has passed by `now` and that are not revoked yet: at most `limit`.
     async fn key_expired_list(&self, now: Timestamp, limit: u32) -> Result<Vec<ApiKeyRecord>, StoreError>;
 
     /// One credential.
-    async fn credential_fetch(&self, id: Local<CredentialId>) -> Result<Option<CredentialRecord>, StoreError>;
+    async fn credential_fetch(&self, id: Local<CredentialId>)
+    -> Result<Option<CredentialRecord>, StoreError>;
     /// Credentials of an organization, oldest first.
-    async fn credential_list(&self, organization: Local<OrganizationId>, page: &Page) -> Result<PageOf<CredentialRecord>, StoreError>;
+    async fn credential_list(
+        &self,
+        organization: Local<OrganizationId>,
+        page: &Page,
+    ) -> Result<PageOf<CredentialRecord>, StoreError>;
     /// Deployments that use a credential: at most 100.
-    async fn credential_users(&self, id: Local<CredentialId>) -> Result<Vec<Local<DeploymentId>>, StoreError>;
+    async fn credential_users(&self, id: Local<CredentialId>)
+    -> Result<Vec<Local<DeploymentId>>, StoreError>;
 
     /// One deployment.
-    async fn deployment_fetch(&self, id: Local<DeploymentId>) -> Result<Option<DeploymentRecord>, StoreError>;
+    async fn deployment_fetch(&self, id: Local<DeploymentId>)
+    -> Result<Option<DeploymentRecord>, StoreError>;
     /// Deployments of an organization, oldest first.
-    async fn deployment_list(&self, organization: Local<OrganizationId>, page: &Page) -> Result<PageOf<DeploymentRecord>, StoreError>;
+    async fn deployment_list(
+        &self,
+        organization: Local<OrganizationId>,
+        page: &Page,
+    ) -> Result<PageOf<DeploymentRecord>, StoreError>;
     /// Models that use a deployment: at most 100.
     async fn deployment_users(&self, id: Local<DeploymentId>) -> Result<Vec<Local<ModelId>>, StoreError>;
 
     /// One model.
     async fn model_fetch(&self, id: Local<ModelId>) -> Result<Option<ModelRecord>, StoreError>;
     /// An organization's model by its public name.
-    async fn model_fetch_by_name(&self, organization: Local<OrganizationId>, name: &ModelName) -> Result<Option<ModelRecord>, StoreError>;
+    async fn model_fetch_by_name(
+        &self,
+        organization: Local<OrganizationId>,
+        name: &ModelName,
+    ) -> Result<Option<ModelRecord>, StoreError>;
     /// Models of an organization, oldest first.
-    async fn model_list(&self, organization: Local<OrganizationId>, page: &Page) -> Result<PageOf<ModelRecord>, StoreError>;
+    async fn model_list(
+        &self,
+        organization: Local<OrganizationId>,
+        page: &Page,
+    ) -> Result<PageOf<ModelRecord>, StoreError>;
 
     /// One join token, used ones too.
     async fn join_token_fetch(&self, id: JoinTokenId) -> Result<Option<JoinTokenRecord>, StoreError>;
     /// One worker or router by its name in certificates; removed ones are not found.
-    async fn worker_fetch_by_name(&self, role: bailiwick_domain::spiffe::ProcessRole, name: &str) -> Result<Option<WorkerRecord>, StoreError>;
+    async fn worker_fetch_by_name(
+        &self,
+        role: bailiwick_domain::spiffe::ProcessRole,
+        name: &str,
+    ) -> Result<Option<WorkerRecord>, StoreError>;
     /// Workers and routers that were not removed, by id.
     async fn worker_list(&self, page: &Page) -> Result<PageOf<WorkerRecord>, StoreError>;
     /// Notes when a worker was last heard of. Not audited: nothing is decided by it.
@@ -95,7 +125,11 @@ pub trait Store: Send + Sync {
     /// All that workers need, at one revision, read in one snapshot. Deleted organizations, revoked keys and what belongs to them are absent.
     async fn configuration_rows(&self) -> Result<ConfigurationRows, StoreError>;
     /// What changed after `since`, with the state of each changed resource at `to`, read in one snapshot. At most `limit` revisions.
-    async fn configuration_delta(&self, since: Revision, limit: u32) -> Result<ConfigurationDelta, StoreError>;
+    async fn configuration_delta(
+        &self,
+        since: Revision,
+        limit: u32,
+    ) -> Result<ConfigurationDelta, StoreError>;
 
     /// Stores usage events that are new, and adds exactly those to the hourly roll-ups, in one transaction. Events whose organization does not exist here are
     /// not stored; their indices are in the answer.
@@ -103,7 +137,11 @@ pub trait Store: Send + Sync {
     /// Sums of the hourly roll-ups.
     async fn usage_query(&self, query: &UsageQuery) -> Result<PageOf<UsageRow>, StoreError>;
     /// Single events of an organization, newest first.
-    async fn usage_event_list(&self, organization: Local<OrganizationId>, page: &Page) -> Result<PageOf<Local<UsageEvent>>, StoreError>;
+    async fn usage_event_list(
+        &self,
+        organization: Local<OrganizationId>,
+        page: &Page,
+    ) -> Result<PageOf<Local<UsageEvent>>, StoreError>;
 
     /// A chain's records, oldest first.
     async fn audit_list(&self, chain: Chain, page: &Page) -> Result<PageOf<AuditRecord>, StoreError>;
@@ -114,7 +152,13 @@ pub trait Store: Send + Sync {
 pub trait Transaction: Send {
     /// Notes which identifier a call with this method and idempotency key made. Err([`StoreError::Conflict`]) when another call did
     /// so meanwhile.
-    async fn idempotency_insert(&mut self, method: &'static str, key: &str, subject: &str, at: Timestamp) -> Result<(), StoreError>;
+    async fn idempotency_insert(
+        &mut self,
+        method: &'static str,
+        key: &str,
+        subject: &str,
+        at: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// Stores a data key. Conflict when the version exists.
     async fn data_key_insert(&mut self, key: &WrappedDataKey) -> Result<(), StoreError>;
@@ -126,7 +170,11 @@ pub trait Transaction: Send {
     /// Stores a new organization.
     async fn organization_insert(&mut self, row: &OrganizationRecord) -> Result<(), StoreError>;
     /// Changes the status. Err([`StoreError::NotFound`]) when it does not exist or is deleted.
-    async fn organization_set_status(&mut self, id: Local<OrganizationId>, status: OrganizationStatus) -> Result<(), StoreError>;
+    async fn organization_set_status(
+        &mut self,
+        id: Local<OrganizationId>,
+        status: OrganizationStatus,
+    ) -> Result<(), StoreError>;
 
     /// Stores a new key.
     async fn key_insert(&mut self, row: &ApiKeyRecord) -> Result<(), StoreError>;
@@ -138,7 +186,12 @@ pub trait Transaction: Send {
     /// Stores a new credential.
     async fn credential_insert(&mut self, row: &CredentialRecord) -> Result<(), StoreError>;
     /// Replaces the secret and counts the version up.
-    async fn credential_replace(&mut self, id: Local<CredentialId>, secret: &Sealed, at: Timestamp) -> Result<(), StoreError>;
+    async fn credential_replace(
+        &mut self,
+        id: Local<CredentialId>,
+        secret: &Sealed,
+        at: Timestamp,
+    ) -> Result<(), StoreError>;
     /// Deletes. Conflict when a deployment uses it.
     async fn credential_delete(&mut self, id: Local<CredentialId>) -> Result<(), StoreError>;
 
@@ -150,24 +203,41 @@ pub trait Transaction: Send {
     /// Stores a new model. Conflict when the name is taken, or a deployment is not of the same organization.
     async fn model_insert(&mut self, row: &ModelRecord) -> Result<(), StoreError>;
     /// Sets a model's deployments.
-    async fn model_set_deployments(&mut self, id: Local<ModelId>, deployments: &[Local<DeploymentId>]) -> Result<(), StoreError>;
+    async fn model_set_deployments(
+        &mut self,
+        id: Local<ModelId>,
+        deployments: &[Local<DeploymentId>],
+    ) -> Result<(), StoreError>;
     /// Deletes a model.
     async fn model_delete(&mut self, id: Local<ModelId>) -> Result<(), StoreError>;
 
     /// Stores a join token.
     async fn join_token_insert(&mut self, row: &JoinTokenRecord) -> Result<(), StoreError>;
     /// Consumes a token that is unused, unexpired and has this digest; NotFound otherwise. Of two transactions exactly one succeeds.
-    async fn join_token_consume(&mut self, id: JoinTokenId, digest: &KeyDigest, now: Timestamp) -> Result<JoinTokenRecord, StoreError>;
+    async fn join_token_consume(
+        &mut self,
+        id: JoinTokenId,
+        digest: &KeyDigest,
+        now: Timestamp,
+    ) -> Result<JoinTokenRecord, StoreError>;
     /// Stores an enrolled worker or router, or renews the row of one with the same role and name (its id is kept and returned).
     async fn worker_upsert(&mut self, row: &WorkerRecord) -> Result<Local<WorkerId>, StoreError>;
     /// Notes the end of a renewed certificate.
-    async fn worker_set_certificate(&mut self, id: Local<WorkerId>, expires_at: Timestamp) -> Result<(), StoreError>;
+    async fn worker_set_certificate(
+        &mut self,
+        id: Local<WorkerId>,
+        expires_at: Timestamp,
+    ) -> Result<(), StoreError>;
     /// Removes a worker for good. NotFound when it is not there.
     async fn worker_remove(&mut self, id: Local<WorkerId>, at: Timestamp) -> Result<(), StoreError>;
 
     /// Ends the mutation: appends the audit record to its chain, writes the configuration changes, advances the revision (last, and only when
     /// `changes` is not empty), commits. Gives the revision that holds afterwards.
-    async fn commit(self: Box<Self>, audit: AuditDraft, changes: &[ChangedResource]) -> Result<Revision, StoreError>;
+    async fn commit(
+        self: Box<Self>,
+        audit: AuditDraft,
+        changes: &[ChangedResource],
+    ) -> Result<Revision, StoreError>;
 }
 
 /// What can go wrong in the store.

@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bailiwick_domain::{
-    id::OrganizationId,
-    jurisdiction::Local,
-    key::CaFingerprint,
-    region::RegionCode,
-    spiffe::SpiffeId,
+    id::OrganizationId, jurisdiction::Local, key::CaFingerprint, region::RegionCode, spiffe::SpiffeId,
     time::Timestamp,
 };
 use zeroize::Zeroizing;

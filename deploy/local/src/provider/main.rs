@@ -1,2 +1,79 @@
-//! To be written.
-fn main() {}
+//! A simulated provider: an OpenAI-compatible server that answers from a fixed text, counts tokens as words, and
+//! fails on demand. It stands in where no real provider is configured, and in the tests. Every answer says that it is
+//! simulated.
+//!
+//! The model's name chooses the behaviour (see [`behaviour`]), because a gateway passes on nothing else that a test could
+//! steer it by. `GET /simulated/served` tells what was served, so that a test can compare it with what was metered.
+
+mod answers;
+mod behaviour;
+mod ledger;
+mod routes;
+
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
+
+use clap::Parser;
+use tokio::net::TcpListener;
+
+use crate::routes::Provider;
+
+/// A simulated OpenAI-compatible provider, for local use and tests.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Address to listen on; loopback only.
+    #[arg(long, default_value = "127.0.0.1:8190")]
+    listen: SocketAddr,
+    /// API keys that are accepted; may be given several times. None: any key.
+    #[arg(long = "api-key")]
+    api_keys: Vec<String>,
+    /// Milliseconds before the first byte of an answer.
+    #[arg(long, default_value_t = 0)]
+    latency_ms: u64,
+    /// Milliseconds between two chunks of a stream.
+    #[arg(long, default_value_t = 0)]
+    chunk_delay_ms: u64,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match serve(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("simulated provider: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(arguments: Arguments) -> anyhow::Result<()> {
+    anyhow::ensure!(arguments.listen.ip().is_loopback(), "{} is not a loopback address", arguments.listen);
+    let provider = Provider::new(
+        arguments.api_keys,
+        Duration::from_millis(arguments.latency_ms),
+        Duration::from_millis(arguments.chunk_delay_ms),
+    );
+    let listener = TcpListener::bind(arguments.listen).await?;
+    complain(&format!("simulated provider: listening on {}", listener.local_addr()?));
+    let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
+        // Streams of small chunks would wait 40 ms for each other's acknowledgements otherwise.
+        let _ = stream.set_nodelay(true);
+    });
+    axum::serve(listener, routes::router(provider)).with_graceful_shutdown(stopped()).await?;
+    Ok(())
+}
+
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a program for the terminal: its log is standard error")]
+fn complain(line: &str) {
+    eprintln!("{line}");
+}

@@ -1,0 +1,184 @@
+//! R1: every identifier names its region, so that routing needs no directory.
+//!
+//! `org_euc1_01JD0W6KQ4V6J5T6T9N2X8Y3ZB`: kind, short region, ULID (<https://github.com/ulid/spec>).
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    marker::PhantomData,
+    str::FromStr,
+};
+
+use ulid::Ulid;
+
+use crate::{
+    jurisdiction::{Jurisdiction, Local, Regional},
+    region::RegionCode,
+    time::Timestamp,
+};
+
+/// What an identifier names. Sealed: the kinds are those of this module.
+pub trait Kind: sealed::Sealed + 'static {
+    /// What stands first in the text form, e.g. `org`.
+    const PREFIX: &'static str;
+    /// For error texts, e.g. `organization`.
+    const NAME: &'static str;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident, $id:ident, $prefix:literal, $name:literal;)+) => {$(
+        #[doc = concat!("Kind of an identifier: ", $name, ".")]
+        #[derive(Clone, Copy, Debug)]
+        pub enum $kind {}
+        impl sealed::Sealed for $kind {}
+        impl Kind for $kind {
+            const PREFIX: &'static str = $prefix;
+            const NAME: &'static str = $name;
+        }
+        $(#[$doc])*
+        pub type $id = Id<$kind>;
+    )+};
+}
+
+kinds! {
+    /// A tenant.
+    Organization, OrganizationId, "org", "organization";
+    /// A provider's secret.
+    Credential, CredentialId, "cred", "credential";
+    /// A public model name.
+    Model, ModelId, "mdl", "model";
+    /// One model at one provider endpoint.
+    Deployment, DeploymentId, "dep", "deployment";
+    /// A data-plane process or router.
+    Worker, WorkerId, "wrk", "worker";
+}
+
+/// An identifier of one kind.
+pub struct Id<K> {
+    region: RegionCode,
+    ulid: u128,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: Kind> Id<K> {
+    /// When it was made, to the millisecond.
+    pub fn created_at(&self) -> Timestamp {
+        let millis = i64::try_from(Ulid(self.ulid).timestamp_ms()).unwrap_or_default();
+        Timestamp::from_micros(millis.saturating_mul(1000))
+    }
+}
+
+impl Jurisdiction {
+    /// A new identifier of this region. The low 80 bits of `entropy` are used.
+    pub fn mint<K: Kind>(&self, now: Timestamp, entropy: u128) -> Local<Id<K>> {
+        let ulid = Ulid::from_parts(now.as_millis(), entropy).0;
+        let id = Id { region: self.code(), ulid, kind: PhantomData };
+        self.admitted(id)
+    }
+
+    /// A new identifier of this region with random entropy.
+    pub fn mint_random<K: Kind>(&self, now: Timestamp) -> Local<Id<K>> {
+        self.mint(now, rand::random())
+    }
+}
+
+impl<K> Regional for Id<K> {
+    fn region_code(&self) -> RegionCode {
+        self.region
+    }
+}
+
+impl<K: Kind> FromStr for Id<K> {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let wrong = |problem| IdError { kind: K::NAME, prefix: K::PREFIX, problem };
+        let mut parts = text.split('_');
+        let (prefix, region, ulid) = (parts.next(), parts.next(), parts.next());
+        if prefix != Some(K::PREFIX) {
+            return Err(wrong("starts with another kind"));
+        }
+        let region = region.and_then(|code| code.parse().ok()).ok_or_else(|| wrong("names no region"))?;
+        let ulid = ulid.filter(|_| parts.next().is_none()).ok_or_else(|| wrong("has not three parts"))?;
+        // The specification allows lower case; one identifier has one text form here.
+        let canonical = Ulid::from_string(ulid).ok().filter(|parsed| parsed.to_string() == ulid);
+        let ulid = canonical.ok_or_else(|| wrong("does not end in a ULID of 26 characters"))?.0;
+        Ok(Self { region, ulid, kind: PhantomData })
+    }
+}
+
+impl<K: Kind> fmt::Display for Id<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}_{}_{}", K::PREFIX, self.region, Ulid(self.ulid))
+    }
+}
+
+impl<K: Kind> fmt::Debug for Id<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<K> Clone for Id<K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for Id<K> {}
+
+impl<K> PartialEq for Id<K> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.region, self.ulid) == (other.region, other.ulid)
+    }
+}
+
+impl<K> Eq for Id<K> {}
+
+impl<K> PartialOrd for Id<K> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<K> Ord for Id<K> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.region, self.ulid).cmp(&(other.region, other.ulid))
+    }
+}
+
+impl<K> Hash for Id<K> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.region.hash(state);
+        self.ulid.hash(state);
+    }
+}
+
+impl<K: Kind> serde::Serialize for Id<K> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de, K: Kind> serde::Deserialize<'de> for Id<K> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What is wrong with an identifier.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an identifier of a {kind} looks like {prefix}_euc1_01JD0W6KQ4V6J5T6T9N2X8Y3ZB; this one {problem}")]
+pub struct IdError {
+    kind: &'static str,
+    prefix: &'static str,
+    problem: &'static str,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,378 @@
+//! Keys that callers present: API keys, join tokens, service secrets.
+//!
+//! `bw_euc1_<key id, 16 base62>_<secret, 32 base62><CRC-32, 6 base62>`: fixed length, one double click selects it, the prefix names the
+//! region without a look-up, and the checksum lets routers and scanners refuse a mistyped key offline (the pattern of
+//! <https://github.blog/engineering/platform-security/behind-githubs-new-authentication-token-formats/>).
+//!
+//! What is stored is the key's id and [`KeyDigest`]: HMAC-SHA256 of the whole key under the region's [`Pepper`]. The secret has 190
+//! random bits, so a slow hash would add nothing but a lever for denial of service.
+
+use std::{fmt, str::FromStr};
+
+use aws_lc_rs::hmac;
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroize;
+
+use crate::{base62, jurisdiction::Regional, region::RegionCode, text::serde_as_text};
+
+const API_KEY: &str = "bw";
+const JOIN_TOKEN: &str = "bwjoin";
+const ID_LEN: usize = 16;
+const SECRET_LEN: usize = 32;
+const FINGERPRINT_LEN: usize = 43;
+const CHECKSUM_LEN: usize = 6;
+
+/// Identifies an API key; part of the key and of the text form `key_euc1_<16 base62>`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId {
+    region: RegionCode,
+    id: [u8; ID_LEN],
+}
+
+/// Identifies a join token; text form `join_euc1_<16 base62>`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JoinTokenId {
+    region: RegionCode,
+    id: [u8; ID_LEN],
+}
+
+macro_rules! token_id {
+    ($type:ident, $prefix:literal, $name:literal) => {
+        impl Regional for $type {
+            fn region_code(&self) -> RegionCode {
+                self.region
+            }
+        }
+
+        impl $type {
+            /// The 16 characters that identify it within its region.
+            pub fn local_part(&self) -> &str {
+                std::str::from_utf8(&self.id).unwrap_or_default()
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}_{}_{}", $prefix, self.region, self.local_part())
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = KeyFormatError;
+
+            fn from_str(text: &str) -> Result<Self, KeyFormatError> {
+                let malformed = KeyFormatError::Id { name: $name, prefix: $prefix };
+                let rest = text.strip_prefix(concat!($prefix, "_")).ok_or(malformed.clone())?;
+                let (region, id) = rest.split_once('_').ok_or(malformed.clone())?;
+                let region = region.parse().map_err(|_| KeyFormatError::Region)?;
+                let id: [u8; ID_LEN] = id.as_bytes().try_into().map_err(|_| malformed.clone())?;
+                if !id.iter().copied().all(base62::is_digit) {
+                    return Err(malformed);
+                }
+                Ok(Self { region, id })
+            }
+        }
+
+        serde_as_text!($type);
+    };
+}
+
+token_id!(KeyId, "key", "an API key's id");
+token_id!(JoinTokenId, "join", "a join token's id");
+
+/// A whole API key, just made. It zeroes itself on drop and never prints.
+pub struct ApiKey {
+    id: KeyId,
+    text: SecretString,
+}
+
+impl ApiKey {
+    /// A new key of a region, from the operating system's generator.
+    pub fn generate(region: RegionCode) -> Self {
+        let id = base62::random::<ID_LEN>();
+        Self { id: KeyId { region, id }, text: assemble(API_KEY, region, id, None) }
+    }
+
+    /// Its identifier.
+    pub fn key_id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The key itself: shown once, to the one who made it.
+    pub fn expose(&self) -> &str {
+        self.text.expose_secret()
+    }
+
+    /// What is stored of it.
+    pub fn digest(&self, pepper: &Pepper) -> KeyDigest {
+        pepper.digest_bytes(self.expose().as_bytes())
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ApiKey({}, [redacted])", self.id)
+    }
+}
+
+/// An API key as a caller presents it: of the right shape and with the right checksum, which says nothing about whether it
+/// is known. Borrows; allocates nothing.
+#[derive(Clone, Copy)]
+pub struct PresentedKey<'a> {
+    id: KeyId,
+    text: &'a str,
+}
+
+impl<'a> PresentedKey<'a> {
+    /// Checks shape and checksum. Errors never repeat the key.
+    pub fn parse(text: &'a str) -> Result<Self, KeyFormatError> {
+        let parts = split(API_KEY, SECRET_LEN, text)?;
+        Ok(Self { id: KeyId { region: parts.region, id: parts.id }, text })
+    }
+
+    /// The key's identifier.
+    pub fn key_id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The whole key, for [`Pepper::verify`].
+    fn bytes(&self) -> &'a [u8] {
+        self.text.as_bytes()
+    }
+}
+
+impl Regional for PresentedKey<'_> {
+    fn region_code(&self) -> RegionCode {
+        self.id.region
+    }
+}
+
+impl fmt::Debug for PresentedKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PresentedKey({}, [redacted])", self.id)
+    }
+}
+
+/// The region that an API key's prefix names, also when the rest is malformed. This is all that a router needs to send a caller home:
+/// no look-up, so no oracle on whether the key is valid.
+pub fn region_of_prefix(text: &str) -> Option<RegionCode> {
+    text.strip_prefix("bw_")?.split_once('_')?.0.parse().ok()
+}
+
+/// SHA-256 of a root certificate's DER. Text form: 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CaFingerprint(pub [u8; 32]);
+
+impl fmt::Display for CaFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for CaFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// With which a process enrolls, once: `bwjoin_euc1_<id>_<secret><root's fingerprint, 43 base62><CRC-32>`. The fingerprint lets the newcomer
+/// recognise its control plane before it has a trust store.
+pub struct JoinToken {
+    id: JoinTokenId,
+    fingerprint: CaFingerprint,
+    text: SecretString,
+}
+
+impl JoinToken {
+    /// A new token, from the operating system's generator.
+    pub fn generate(region: RegionCode, fingerprint: CaFingerprint) -> Self {
+        let id = base62::random::<ID_LEN>();
+        Self {
+            id: JoinTokenId { region, id },
+            fingerprint,
+            text: assemble(JOIN_TOKEN, region, id, Some(fingerprint)),
+        }
+    }
+
+    /// Checks shape and checksum. Errors never repeat the token.
+    pub fn parse(text: &str) -> Result<Self, KeyFormatError> {
+        let parts = split(JOIN_TOKEN, SECRET_LEN + FINGERPRINT_LEN, text)?;
+        let digits = parts.tail.get(SECRET_LEN..).unwrap_or_default();
+        let fingerprint = base62::to_bytes(digits).ok_or(KeyFormatError::Fingerprint)?;
+        Ok(Self {
+            id: JoinTokenId { region: parts.region, id: parts.id },
+            fingerprint: CaFingerprint(fingerprint),
+            text: SecretString::from(text),
+        })
+    }
+
+    /// Its identifier.
+    pub fn id(&self) -> JoinTokenId {
+        self.id
+    }
+
+    /// The fingerprint of the only root to trust.
+    pub fn ca_fingerprint(&self) -> CaFingerprint {
+        self.fingerprint
+    }
+
+    /// What is stored of it.
+    pub fn digest(&self, pepper: &Pepper) -> KeyDigest {
+        pepper.digest_bytes(self.expose().as_bytes())
+    }
+
+    /// The token itself.
+    pub fn expose(&self) -> &str {
+        self.text.expose_secret()
+    }
+}
+
+impl Regional for JoinToken {
+    fn region_code(&self) -> RegionCode {
+        self.id.region
+    }
+}
+
+impl fmt::Debug for JoinToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinToken({}, [redacted])", self.id)
+    }
+}
+
+/// A region's pepper: the HMAC-SHA256 key under which keys are stored. A row copied to another region never validates there.
+#[derive(Clone)]
+pub struct Pepper(hmac::Key);
+
+impl Pepper {
+    /// From 32 bytes; the caller's copy is zeroed.
+    pub fn from_bytes(mut bytes: [u8; 32]) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
+        bytes.zeroize();
+        Self(key)
+    }
+
+    /// The digest of a presented key.
+    pub fn digest(&self, key: &PresentedKey<'_>) -> KeyDigest {
+        self.digest_bytes(key.bytes())
+    }
+
+    /// Whether the presented key is the one that was stored. Constant time.
+    pub fn verify(&self, key: &PresentedKey<'_>, digest: &KeyDigest) -> bool {
+        hmac::verify(&self.0, key.bytes(), &digest.0).is_ok()
+    }
+
+    /// A keyed hash of any bytes, for look-ups of what is sealed (e-mail addresses).
+    pub fn digest_bytes(&self, bytes: &[u8]) -> KeyDigest {
+        let mut digest = [0; 32];
+        digest.iter_mut().zip(hmac::sign(&self.0, bytes).as_ref()).for_each(|(to, from)| *to = *from);
+        KeyDigest(digest)
+    }
+}
+
+impl fmt::Debug for Pepper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pepper([redacted])")
+    }
+}
+
+/// HMAC-SHA256 of a whole key under the region's pepper.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyDigest(pub [u8; 32]);
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyDigest(..)")
+    }
+}
+
+fn assemble(
+    prefix: &str,
+    region: RegionCode,
+    id: [u8; ID_LEN],
+    fingerprint: Option<CaFingerprint>,
+) -> SecretString {
+    let mut text = format!("{prefix}_{region}_");
+    let mut secret = base62::random::<SECRET_LEN>();
+    push(&mut text, &id);
+    text.push('_');
+    push(&mut text, &secret);
+    secret.zeroize();
+    if let Some(CaFingerprint(bytes)) = fingerprint {
+        push(&mut text, &base62::of_bytes(&bytes));
+    }
+    let checksum = base62::of_u32(crc32fast::hash(text.as_bytes()));
+    push(&mut text, &checksum);
+    let token = SecretString::from(text.as_str());
+    text.zeroize();
+    token
+}
+
+fn push(text: &mut String, ascii: &[u8]) {
+    text.extend(ascii.iter().map(|byte| char::from(*byte)));
+}
+
+struct Parts<'a> {
+    region: RegionCode,
+    id: [u8; ID_LEN],
+    /// Secret and what follows it, without the checksum.
+    tail: &'a [u8],
+}
+
+fn split<'a>(prefix: &'static str, tail_len: usize, text: &'a str) -> Result<Parts<'a>, KeyFormatError> {
+    let rest = text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_'));
+    let (region, rest) =
+        rest.and_then(|rest| rest.split_once('_')).ok_or(KeyFormatError::Prefix { prefix })?;
+    let region = region.parse().map_err(|_| KeyFormatError::Region)?;
+    let (id, tail) = rest.split_once('_').ok_or(KeyFormatError::Shape)?;
+    let id: [u8; ID_LEN] = id.as_bytes().try_into().map_err(|_| KeyFormatError::Shape)?;
+    let alphabet = id.iter().chain(tail.as_bytes()).copied().all(base62::is_digit);
+    if !alphabet || tail.len() != tail_len + CHECKSUM_LEN {
+        return Err(KeyFormatError::Shape);
+    }
+    let (body, checksum) =
+        text.as_bytes().split_at_checked(text.len() - CHECKSUM_LEN).ok_or(KeyFormatError::Shape)?;
+    if base62::of_u32(crc32fast::hash(body)) != checksum {
+        return Err(KeyFormatError::Checksum);
+    }
+    Ok(Parts { region, id, tail: tail.as_bytes().get(..tail_len).unwrap_or_default() })
+}
+
+/// What is wrong with a key's or token's text. Never repeats it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyFormatError {
+    /// Another kind of key, or none.
+    #[error("it does not start with {prefix}_<region>_")]
+    Prefix {
+        /// What it should start with.
+        prefix: &'static str,
+    },
+    /// The region's short form is not one.
+    #[error("the part after the prefix is not a region's short form, such as euc1")]
+    Region,
+    /// Wrong length or characters.
+    #[error("it has the wrong length or characters: was it copied whole?")]
+    Shape,
+    /// A mistyped or cut key.
+    #[error("its checksum is wrong: it was mistyped or changed")]
+    Checksum,
+    /// A join token's fingerprint is not a number of 256 bits.
+    #[error("the fingerprint of the certificate authority in it is malformed")]
+    Fingerprint,
+    /// A bad identifier of a key.
+    #[error("{name} looks like {prefix}_euc1_ and 16 letters and digits")]
+    Id {
+        /// What was expected.
+        name: &'static str,
+        /// What it starts with.
+        prefix: &'static str,
+    },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+//! R8, by type: a usage event has no field that could carry what was said. There is no free text in it.
+
+use std::{fmt, str::FromStr};
+
+use uuid::Uuid;
+
+use crate::{
+    id::{DeploymentId, ModelId, OrganizationId},
+    jurisdiction::Regional,
+    key::KeyId,
+    money::NanoUsd,
+    price::TokenCounts,
+    region::RegionCode,
+    text::serde_as_text,
+    time::Timestamp,
+};
+
+/// What one call cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsageEvent {
+    /// Names the event; the store keeps one of each.
+    pub event_id: EventId,
+    /// Names the call, to the caller too.
+    pub request_id: RequestId,
+    /// Whose call.
+    pub organization: OrganizationId,
+    /// Made with this key.
+    pub key: KeyId,
+    /// Public model.
+    pub model: ModelId,
+    /// Where it was served.
+    pub deployment: DeploymentId,
+    /// Endpoint.
+    pub call_type: CallType,
+    /// Whether the caller asked for a stream.
+    pub stream: bool,
+    /// HTTP status that the caller was answered with.
+    pub status: u16,
+    /// How it ended.
+    pub end: CallEnd,
+    /// Where the numbers come from.
+    pub source: UsageSource,
+    /// Tokens.
+    pub tokens: TokenCounts,
+    /// Cost; 0 when no price was known.
+    pub cost: NanoUsd,
+    /// Whether a price was known.
+    pub priced: bool,
+    /// When the call was admitted.
+    pub started: Timestamp,
+    /// When the provider's first byte came.
+    pub first_byte: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Timestamp,
+    /// Calls to providers that were made for it.
+    pub attempts: u16,
+}
+
+impl Regional for UsageEvent {
+    fn region_code(&self) -> RegionCode {
+        self.organization.region_code()
+    }
+}
+
+/// UUIDv7 (RFC 9562, section 5.7): its first 48 bits are the call's start in milliseconds, so that what is filed by time never depends on when it
+/// arrived.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId(Uuid);
+
+impl EventId {
+    /// A new one for a call that starts now.
+    pub fn new(now: Timestamp) -> Self {
+        let random: [u8; 10] = rand::random();
+        Self(uuid::Builder::from_unix_timestamp_millis(now.as_millis(), &random).into_uuid())
+    }
+
+    /// The time in it, to the millisecond.
+    pub fn time(&self) -> Timestamp {
+        let [a, b, c, d, e, f, ..] = self.0.into_bytes();
+        let millis = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+        Timestamp::from_micros(i64::try_from(millis).unwrap_or_default().saturating_mul(1000))
+    }
+
+    /// 16 bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// Errors: the bytes are no UUID of version 7.
+    pub fn from_bytes(bytes: [u8; 16]) -> Result<Self, EventIdError> {
+        let uuid = Uuid::from_bytes(bytes);
+        if uuid.get_version_num() == 7 { Ok(Self(uuid)) } else { Err(EventIdError) }
+    }
+}
+
+impl FromStr for EventId {
+    type Err = EventIdError;
+
+    fn from_str(text: &str) -> Result<Self, EventIdError> {
+        Self::from_bytes(Uuid::parse_str(text).map_err(|_| EventIdError)?.into_bytes())
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Not a UUID of version 7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an event id is a UUID of version 7")]
+pub struct EventIdError;
+
+/// Names a call to everybody concerned: `req_` and 32 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId([u8; 16]);
+
+impl RequestId {
+    /// A new one, from the thread's generator.
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+
+    /// 16 bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// From 16 bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The text form, without an allocation.
+    pub fn to_ascii(self) -> [u8; 36] {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut text = *b"req_00000000000000000000000000000000";
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        let places = text.iter_mut().skip(4);
+        places
+            .zip(digits)
+            .for_each(|(place, digit)| *place = HEX.get(usize::from(digit)).copied().unwrap_or(b'0'));
+        text
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.to_ascii()).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for RequestId {
+    type Err = RequestIdError;
+
+    fn from_str(text: &str) -> Result<Self, RequestIdError> {
+        let digits = text.strip_prefix("req_").filter(|rest| rest.len() == 32).ok_or(RequestIdError)?;
+        if !digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)) {
+            return Err(RequestIdError);
+        }
+        u128::from_str_radix(digits, 16).map(|number| Self(number.to_be_bytes())).map_err(|_| RequestIdError)
+    }
+}
+
+serde_as_text!(EventId, RequestId);
+
+/// Not a request id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a request id is req_ and 32 hexadecimal digits")]
+pub struct RequestIdError;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $type:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $type {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $type {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The word that stands for it in stores and answers.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+                Self::ALL.iter().copied().find(|word| word.as_str() == text).ok_or(UnknownWord)
+            }
+        }
+    };
+}
+
+words! {
+    /// Endpoint of a call.
+    CallType {
+        /// `/v1/chat/completions`.
+        ChatCompletion = "chat.completions",
+        /// `/v1/completions`.
+        Completion = "completions",
+        /// `/v1/embeddings`.
+        Embedding = "embeddings",
+    }
+}
+
+words! {
+    /// How a call ended.
+    CallEnd {
+        /// The provider's answer was passed on whole, whatever its status.
+        Completed = "completed",
+        /// The caller left first; the provider's call was cancelled.
+        CallerLeft = "caller_left",
+        /// The provider could not be reached, or broke off.
+        ProviderFailed = "provider_failed",
+        /// A phase took too long.
+        TimedOut = "timed_out",
+        /// The worker died; settled from its journal's record of the start.
+        Interrupted = "interrupted",
+    }
+}
+
+words! {
+    /// Where a call's numbers come from.
+    UsageSource {
+        /// The provider's own final count.
+        ProviderFinal = "provider_final",
+        /// Counted from what had passed when the call was cut.
+        Partial = "partial",
+        /// Nothing was heard of; a lower bound.
+        Estimated = "estimated",
+    }
+}
+
+/// A word that stands for nothing known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the word is unknown")]
+pub struct UnknownWord;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn request_ids_survive_their_text_form(bytes: [u8; 16]) {
+            let id = RequestId::from_bytes(bytes);
+            prop_assert_eq!(id.to_string().parse::<RequestId>(), Ok(id));
+        }
+
+        #[test]
+        fn an_event_id_holds_its_time(millis in 0_i64..4_000_000_000_000) {
+            let now = Timestamp::from_micros(millis * 1000);
+            let id = EventId::new(now);
+            prop_assert_eq!(id.time(), now);
+            prop_assert_eq!(id.to_string().parse::<EventId>(), Ok(id));
+        }
+    }
+
+    #[test]
+    fn other_uuids_are_no_event_ids() {
+        assert_eq!(EventId::from_bytes([0; 16]), Err(EventIdError));
+        assert!("req_ABCDEF00000000000000000000000000".parse::<RequestId>().is_err());
+        assert!("req_+0000000000000000000000000000000".parse::<RequestId>().is_err());
+    }
+}

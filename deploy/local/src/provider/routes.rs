@@ -1,0 +1,202 @@
+//! The endpoints.
+
+use std::{io, sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+
+use crate::{
+    answers::{self, Request},
+    behaviour::Behaviour,
+    ledger::Ledger,
+};
+
+const SLOW_CHUNK: Duration = Duration::from_millis(50);
+const LARGEST_BODY_BYTES: usize = 32 << 20;
+
+/// What all calls share.
+#[derive(Clone)]
+pub(crate) struct Provider {
+    keys: Arc<[String]>,
+    ledger: Arc<Ledger>,
+    latency: Duration,
+    chunk_delay: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Chat,
+    Completion,
+    Embedding,
+}
+
+impl Provider {
+    pub(crate) fn new(keys: Vec<String>, latency: Duration, chunk_delay: Duration) -> Self {
+        Self { keys: keys.into(), ledger: Arc::default(), latency, chunk_delay }
+    }
+
+    /// The accepted key's position.
+    fn authenticate(&self, headers: &HeaderMap) -> Option<usize> {
+        let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?;
+        if self.keys.is_empty() {
+            return Some(0);
+        }
+        self.keys.iter().position(|key| key == value)
+    }
+}
+
+pub(crate) fn router(provider: Provider) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(|state, headers, body| call(Kind::Chat, state, headers, body)))
+        .route("/v1/completions", post(|state, headers, body| call(Kind::Completion, state, headers, body)))
+        .route("/v1/embeddings", post(|state, headers, body| call(Kind::Embedding, state, headers, body)))
+        .route("/v1/models", get(models))
+        .route("/simulated/served", get(served))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY_BYTES))
+        .with_state(provider)
+}
+
+async fn models() -> Json<Value> {
+    Json(
+        json!({"object": "list", "data": [{"id": "simulated", "object": "model", "created": 0, "owned_by": "simulated"}]}),
+    )
+}
+
+async fn served(State(provider): State<Provider>) -> Response {
+    Json(provider.ledger.read()).into_response()
+}
+
+async fn call(kind: Kind, State(provider): State<Provider>, headers: HeaderMap, body: Bytes) -> Response {
+    let Some(key) = provider.authenticate(&headers) else {
+        provider.ledger.note(|served| served.unauthorized += 1);
+        let body = answers::error("Incorrect API key provided.", "invalid_request_error", "invalid_api_key");
+        return (StatusCode::UNAUTHORIZED, Json(body)).into_response();
+    };
+    let Ok(request) = serde_json::from_slice::<Request>(&body) else {
+        let body =
+            answers::error("We could not parse the JSON body.", "invalid_request_error", "invalid_json");
+        return (StatusCode::BAD_REQUEST, Json(body)).into_response();
+    };
+    provider.ledger.note(|served| {
+        served.started += 1;
+        *served.by_key.entry(key).or_default() += 1;
+    });
+    if !provider.latency.is_zero() {
+        tokio::time::sleep(provider.latency).await;
+    }
+    answer(kind, provider, request).await
+}
+
+async fn answer(kind: Kind, provider: Provider, request: Request) -> Response {
+    match Behaviour::of(&request.model) {
+        Behaviour::Status(code) => {
+            let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let body = answers::error(
+                &format!("simulated failure for: {}", request.last_text()),
+                "server_error",
+                "simulated",
+            );
+            (status, Json(body)).into_response()
+        }
+        Behaviour::Garbage => {
+            ([(header::CONTENT_TYPE, "application/json")], "<html>not what you asked for").into_response()
+        }
+        Behaviour::Hang => std::future::pending().await,
+        Behaviour::Redirect => {
+            (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, "http://127.0.0.1:9/v1")]).into_response()
+        }
+        behaviour if request.stream && kind != Kind::Embedding => {
+            streamed(kind, provider, &request, behaviour)
+        }
+        behaviour => whole(kind, &provider, &request, behaviour),
+    }
+}
+
+fn whole(kind: Kind, provider: &Provider, request: &Request, behaviour: Behaviour) -> Response {
+    let words = answers::words(request, behaviour == Behaviour::Echo, behaviour == Behaviour::Slow);
+    let (prompt, completion) = (request.prompt_tokens(), count(&words));
+    let usage = answers::usage(prompt, completion);
+    let body = match kind {
+        Kind::Chat => answers::chat(&request.model, &words.concat(), &usage),
+        Kind::Completion => answers::completion(&request.model, &words.concat(), &usage),
+        Kind::Embedding => answers::embeddings(&request.model, request.inputs(), prompt),
+    };
+    let bytes = Bytes::from(body.to_string());
+    if behaviour == Behaviour::Truncated {
+        return truncated(&bytes);
+    }
+    provider.ledger.note(|served| {
+        served.completed += 1;
+        served.prompt_tokens += prompt;
+        served.completion_tokens += if kind == Kind::Embedding { 0 } else { completion };
+    });
+    ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
+}
+
+/// Half of the bytes that Content-Length promises, then an end.
+fn truncated(bytes: &Bytes) -> Response {
+    let half = bytes.slice(..bytes.len() / 2);
+    let parts: Vec<Result<Bytes, io::Error>> = vec![Ok(half), Err(io::Error::other("simulated truncation"))];
+    let headers = [
+        (header::CONTENT_TYPE, "application/json".to_owned()),
+        (header::CONTENT_LENGTH, bytes.len().to_string()),
+    ];
+    (headers, Body::from_stream(stream::iter(parts))).into_response()
+}
+
+fn streamed(kind: Kind, provider: Provider, request: &Request, behaviour: Behaviour) -> Response {
+    let words = answers::words(request, behaviour == Behaviour::Echo, behaviour == Behaviour::Slow);
+    let (prompt, completion) = (request.prompt_tokens(), count(&words));
+    let mut events = events(kind, request, &words, prompt, completion);
+    let cut = behaviour == Behaviour::Truncated;
+    if cut {
+        events.truncate(events.len() / 2);
+    }
+    let delay = if behaviour == Behaviour::Slow { SLOW_CHUNK } else { provider.chunk_delay };
+    let last = events.len().saturating_sub(1);
+    let chunks = stream::iter(events.into_iter().enumerate()).then(move |(index, event)| {
+        let provider = provider.clone();
+        async move {
+            if index > 0 && !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            if index == last && !cut {
+                provider.ledger.note(|served| {
+                    served.completed += 1;
+                    served.prompt_tokens += prompt;
+                    served.completion_tokens += completion;
+                });
+            }
+            Ok::<_, io::Error>(Bytes::from(event))
+        }
+    });
+    let end = stream::iter(cut.then(|| Err(io::Error::other("simulated truncation"))));
+    ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(chunks.chain(end))).into_response()
+}
+
+fn events(kind: Kind, request: &Request, words: &[String], prompt: u64, completion: u64) -> Vec<String> {
+    let model = &request.model;
+    let chunk = |text: &str, finish: Option<&str>| match kind {
+        Kind::Completion => answers::completion_chunk(model, text, finish),
+        _ if finish.is_some() => answers::chat_chunk(model, &json!({}), finish),
+        _ => answers::chat_chunk(model, &json!({"role": "assistant", "content": text}), None),
+    };
+    let object = if kind == Kind::Chat { "chat.completion.chunk" } else { "text_completion" };
+    let usage = request
+        .wants_usage()
+        .then(|| answers::usage_chunk(object, model, &answers::usage(prompt, completion)));
+    let values = words.iter().map(|word| chunk(word, None)).chain([chunk("", Some("stop"))]).chain(usage);
+    values.map(|value| format!("data: {value}\n\n")).chain(["data: [DONE]\n\n".to_owned()]).collect()
+}
+
+fn count(words: &[String]) -> u64 {
+    u64::try_from(words.len()).unwrap_or(u64::MAX)
+}
