@@ -1,0 +1,211 @@
+//! Who a process is, and whom it talks to: mutual TLS inside one region.
+//!
+//! A region has one self-signed root, and every process of it a short-lived certificate with exactly one URI name,
+//! `spiffe://<region>.<installation>/<role>/<name>`. Both ends of every connection check chain, trust domain and role, so a
+//! process of one region cannot talk to a process of another (invariant R3): the handshake fails.
+//!
+//! Start reading at [`Identity`] (what a process holds), then [`Acceptor`] and [`Connector`] (the two ends of a connection) and
+//! [`Peer`] (the proof that the other end was verified). Certificates are looked up at each handshake, so a renewed
+//! one is used at once and no open connection is dropped.
+//!
+//! Never here: a trust store with a second root, session resumption (a resumed session is not verified again), a role
+//! or a name taken from anything but a verified certificate.
+
+mod acceptor;
+mod connector;
+mod csr;
+mod files;
+mod material;
+mod peer;
+mod tls;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bailiwick_domain::key::CaFingerprint;
+use bailiwick_domain::spiffe::{SpiffeId, TrustDomain};
+use bailiwick_domain::time::Timestamp;
+use tokio::sync::watch;
+
+pub use acceptor::{Acceptor, ServerOnlyAcceptor};
+pub use connector::{Connector, Dial, PinnedConnector};
+pub use csr::{CsrError, CsrPem, PrivateKeyPem, new_key_and_csr};
+pub use material::{IdentityError, Material};
+pub use peer::{Peer, VerifiedPeer};
+
+use material::Current;
+
+/// How often [`Identity::watch_files`] looks at its files.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What this process presents and trusts: its certificate chain, its key, and its region's root. Cheap to clone; all clones
+/// see a replacement.
+#[derive(Clone)]
+pub struct Identity {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    trust_domain: TrustDomain,
+    /// Where the files are; `None` for an identity that lives in memory only.
+    directory: Option<PathBuf>,
+    current: ArcSwap<Current>,
+    changes: watch::Sender<Timestamp>,
+}
+
+impl Identity {
+    /// Reads `ca.pem`, `cert.pem` and `key.pem` from a directory.
+    ///
+    /// An expired certificate loads (see [`Identity::expires`]): whoever presents it is refused by the other end.
+    ///
+    /// # Errors
+    /// A file is missing or malformed, the key is readable by others than its owner and group or belongs to another certificate, the
+    /// certificate does not chain to the root, or names another trust domain than `trust_domain`.
+    pub fn load_dir(directory: &Path, trust_domain: TrustDomain) -> Result<Self, IdentityError> {
+        let current = Current::check(&files::read(directory)?, &trust_domain)?;
+        Ok(Self::with(trust_domain, Some(directory.to_owned()), current))
+    }
+
+    /// Whether a directory holds an identity already, or its process must enroll first.
+    pub fn exists(directory: &Path) -> bool {
+        files::exist(directory)
+    }
+
+    /// Writes a first identity into a directory (created when missing, mode 0700) and loads it.
+    ///
+    /// # Errors
+    /// As [`Identity::load_dir`], before anything is written; or the directory cannot be written.
+    pub fn establish(
+        directory: &Path,
+        trust_domain: TrustDomain,
+        material: &Material,
+    ) -> Result<Self, IdentityError> {
+        let current = Current::check(material, &trust_domain)?;
+        files::write(directory, material)?;
+        Ok(Self::with(trust_domain, Some(directory.to_owned()), current))
+    }
+
+    /// An identity that is never written to a disk.
+    ///
+    /// # Errors
+    /// As [`Identity::load_dir`], without the files.
+    pub fn in_memory(trust_domain: TrustDomain, material: &Material) -> Result<Self, IdentityError> {
+        let current = Current::check(material, &trust_domain)?;
+        Ok(Self::with(trust_domain, None, current))
+    }
+
+    fn with(trust_domain: TrustDomain, directory: Option<PathBuf>, current: Current) -> Self {
+        let changes = watch::Sender::new(current.expires);
+        let current = ArcSwap::from_pointee(current);
+        Self { shared: Arc::new(Shared { trust_domain, directory, current, changes }) }
+    }
+
+    /// Replaces certificate, key and root: on disk first (all three or none, also after a crash), then in memory. New handshakes
+    /// use the new ones at once; open connections live on.
+    ///
+    /// # Errors
+    /// As [`Identity::establish`]; the present identity then stays.
+    pub fn replace(&self, material: &Material) -> Result<(), IdentityError> {
+        let new = Current::check(material, &self.shared.trust_domain)?;
+        if let Some(directory) = &self.shared.directory {
+            files::write(directory, material)?;
+        }
+        self.swap(new);
+        Ok(())
+    }
+
+    /// Follows the files of this identity, which an operator or a certificate manager may replace, until `stopped` resolves. What
+    /// cannot be loaded is logged and tried again when it changes; the present identity stays. Idle for one in memory.
+    pub async fn watch_files(&self, stopped: impl Future<Output = ()>) {
+        let Some(directory) = self.shared.directory.clone() else {
+            return stopped.await;
+        };
+        tokio::select! {
+            () = self.follow(&directory) => {}
+            () = stopped => {}
+        }
+    }
+
+    async fn follow(&self, directory: &Path) {
+        let mut seen = files::changed_at(directory);
+        let mut refused: Option<String> = None;
+        loop {
+            tokio::time::sleep(POLL_INTERVAL).await;
+            let now = files::changed_at(directory);
+            if now == seen && refused.is_none() {
+                continue;
+            }
+            seen = now;
+            refused = self.reload(directory).err().map(|error| error.to_string()).inspect(|reason| {
+                // Once per reason: a set of files that is half written is seen again a second later.
+                if refused.as_ref() != Some(reason) {
+                    tracing::warn!(%reason, directory = %directory.display(), "identity files refused, the present ones stay");
+                }
+            });
+        }
+    }
+
+    fn reload(&self, directory: &Path) -> Result<(), IdentityError> {
+        let new = Current::check(&files::read(directory)?, &self.shared.trust_domain)?;
+        if new.fingerprint != self.fingerprint() || new.root_fingerprint != self.root_fingerprint() {
+            self.swap(new);
+        }
+        Ok(())
+    }
+
+    fn swap(&self, new: Current) {
+        let expires = new.expires;
+        tracing::info!(spiffe_id = %new.spiffe_id, expires_micros = expires.as_micros(), "identity replaced");
+        self.shared.current.store(Arc::new(new));
+        self.shared.changes.send_replace(expires);
+    }
+
+    /// The trust domain of this process, the only one that it talks to.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.shared.trust_domain
+    }
+
+    /// The name in the present certificate.
+    pub fn spiffe_id(&self) -> SpiffeId {
+        self.current().spiffe_id.clone()
+    }
+
+    /// When the present certificate became valid.
+    pub fn issued(&self) -> Timestamp {
+        self.current().issued
+    }
+
+    /// When the present certificate expires.
+    pub fn expires(&self) -> Timestamp {
+        self.current().expires
+    }
+
+    /// SHA-256 of the present leaf certificate's DER.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        self.current().fingerprint
+    }
+
+    /// SHA-256 of the root certificate's DER, as join tokens carry it.
+    pub fn root_fingerprint(&self) -> CaFingerprint {
+        CaFingerprint(self.current().root_fingerprint.0)
+    }
+
+    /// Changes with each replacement; the value is the expiry of the present certificate.
+    pub fn changes(&self) -> watch::Receiver<Timestamp> {
+        self.shared.changes.subscribe()
+    }
+
+    fn current(&self) -> arc_swap::Guard<Arc<Current>> {
+        self.shared.current.load()
+    }
+}
+
+/// Opaque: a process's key is never printed.
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Identity({})", self.current().spiffe_id)
+    }
+}

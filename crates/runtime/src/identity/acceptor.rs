@@ -1,0 +1,109 @@
+//! The server's end of a connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bailiwick_domain::spiffe::ProcessRole;
+use rustls::ServerConfig;
+use rustls::server::NoClientAuth;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::tls::{self, Presented};
+use super::verify::Callers;
+use super::{Identity, Peer};
+
+/// How long a handshake may take.
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Accepts mutual TLS from processes of this region in the given roles. Cheap to clone.
+#[derive(Clone)]
+pub struct Acceptor {
+    config: Arc<ServerConfig>,
+}
+
+impl Acceptor {
+    /// An acceptor that presents `identity` and admits peers of its trust domain in one of `roles`; none are admitted when it
+    /// is empty.
+    ///
+    /// # Errors
+    /// The TLS library refuses its settings, which means that it was built without TLS 1.3.
+    pub fn new(identity: Identity, roles: &[ProcessRole]) -> Result<Self, rustls::Error> {
+        let verifier = Arc::new(Callers::new(identity.clone(), roles));
+        let presented = Arc::new(Presented { identity, with_root: false });
+        Ok(Self { config: Arc::new(tls::server_config(verifier, presented)?) })
+    }
+
+    /// The same, speaking one application protocol (ALPN): `h2` or `http/1.1`. A caller that offers only others is refused, so a
+    /// connection meant for one kind of listener is never understood by another.
+    pub(crate) fn speaking(&self, protocol: &[u8]) -> Self {
+        Self { config: speaking(&self.config, protocol) }
+    }
+
+    /// Shakes hands, within 10 seconds.
+    ///
+    /// # Errors
+    /// The peer has no certificate, is of another region, in a role that is not admitted, or not in time; the message names the reason
+    /// and no secret.
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Peer)> {
+        let (stream, remote) = accept(&self.config, stream).await?;
+        let peer =
+            Peer::verified(stream.get_ref().1.peer_certificates(), remote).map_err(io::Error::other)?;
+        Ok((stream, peer))
+    }
+}
+
+/// Accepts TLS from callers that have no certificate yet: the enrollment listener. It sends its root along, so that a caller
+/// with the root's fingerprint (in its join token) can verify it. Cheap to clone.
+#[derive(Clone)]
+pub struct ServerOnlyAcceptor {
+    config: Arc<ServerConfig>,
+}
+
+impl ServerOnlyAcceptor {
+    /// An acceptor that presents `identity` and asks for nothing.
+    ///
+    /// # Errors
+    /// As [`Acceptor::new`].
+    pub fn new(identity: Identity) -> Result<Self, rustls::Error> {
+        let presented = Arc::new(Presented { identity, with_root: true });
+        Ok(Self { config: Arc::new(tls::server_config(Arc::new(NoClientAuth), presented)?) })
+    }
+
+    /// As [`Acceptor::speaking`].
+    pub(crate) fn speaking(&self, protocol: &[u8]) -> Self {
+        Self { config: speaking(&self.config, protocol) }
+    }
+
+    /// Shakes hands, within 10 seconds. The address is all that is known of the caller.
+    ///
+    /// # Errors
+    /// The handshake fails or takes too long.
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, SocketAddr)> {
+        accept(&self.config, stream).await
+    }
+}
+
+fn speaking(config: &ServerConfig, protocol: &[u8]) -> Arc<ServerConfig> {
+    let mut config = config.clone();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    Arc::new(config)
+}
+
+async fn accept(
+    config: &Arc<ServerConfig>,
+    stream: TcpStream,
+) -> io::Result<(TlsStream<TcpStream>, SocketAddr)> {
+    stream.set_nodelay(true)?;
+    let remote = stream.peer_addr()?;
+    let handshake = TlsAcceptor::from(Arc::clone(config)).accept(stream);
+    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await.map_err(|_elapsed| late())??;
+    Ok((stream, remote))
+}
+
+pub(super) fn late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long")
+}

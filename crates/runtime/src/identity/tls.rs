@@ -1,0 +1,96 @@
+//! The TLS settings that all ends share: one provider, TLS 1.3 only, no resumption, certificates looked up at each handshake.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{ResolvesClientCert, Resumption, verify_server_cert_signed_by_trust_anchor};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
+
+use super::Identity;
+
+/// Named explicitly to every builder: a process-wide default would depend on which crate of the graph came first.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
+}
+
+/// A server that presents `identity`, and asks for client certificates as `verifier` says.
+pub(super) fn server_config(
+    verifier: Arc<dyn ClientCertVerifier>,
+    resolver: Arc<dyn ResolvesServerCert>,
+) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(resolver);
+    // A resumed session is not verified again: neither tickets nor a session cache, on either side.
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    Ok(config)
+}
+
+/// A client that presents `client_certificate` if there is one, and verifies the server as `verifier` says.
+pub(super) fn client_config(
+    verifier: Arc<dyn ServerCertVerifier>,
+    client_certificate: Option<Arc<dyn ResolvesClientCert>>,
+) -> Result<ClientConfig, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous() // no danger: our verifier checks more than the default one, see `verify`
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match client_certificate {
+        Some(resolver) => builder.with_client_cert_resolver(resolver),
+        None => builder.with_no_client_auth(),
+    };
+    config.resumption = Resumption::disabled();
+    // Ours are found by address, and their names are no host names.
+    config.enable_sni = false;
+    Ok(config)
+}
+
+pub(super) fn verify_server_chain(
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    roots: &RootCertStore,
+    now: UnixTime,
+) -> Result<(), rustls::Error> {
+    let parsed = ParsedCertificate::try_from(leaf)?;
+    let algorithms = provider().signature_verification_algorithms.all;
+    verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, algorithms)
+}
+
+/// The identity's certificate of this moment; with the root behind it where the other end knows only a fingerprint.
+#[derive(Debug)]
+pub(super) struct Presented {
+    pub(super) identity: Identity,
+    pub(super) with_root: bool,
+}
+
+impl Presented {
+    fn certified(&self) -> Arc<CertifiedKey> {
+        let current = self.identity.current();
+        Arc::clone(if self.with_root { &current.certified_with_root } else { &current.certified })
+    }
+}
+
+impl ResolvesServerCert for Presented {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.certified())
+    }
+}
+
+impl ResolvesClientCert for Presented {
+    fn resolve(&self, _root_hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.certified())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}

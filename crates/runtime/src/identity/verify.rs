@@ -1,0 +1,198 @@
+//! The two verifiers. Both check the chain to this region's root alone, then the name: exactly one URI, this trust domain, an
+//! admitted role. Host names are not checked: processes are found by address, and known by role.
+
+use std::sync::Arc;
+
+use bailiwick_domain::key::CaFingerprint;
+use bailiwick_domain::spiffe::{ProcessRole, TrustDomain};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::verify_tls13_signature;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible,
+    RootCertStore, SignatureScheme,
+};
+
+use super::Identity;
+use super::peer::{Leaf, NameRefused, sha256};
+use super::tls;
+
+/// Which names are accepted once the chain is good.
+#[derive(Debug)]
+struct Admitted {
+    trust_domain: TrustDomain,
+    roles: Vec<ProcessRole>,
+}
+
+impl Admitted {
+    fn check(&self, leaf: &CertificateDer<'_>) -> Result<(), Error> {
+        Leaf::read(leaf).and_then(|leaf| leaf.admit(&self.trust_domain, &self.roles)).map_err(refused)
+    }
+
+    /// The chain's error, or, where the certificate claims to be of another region, one that says so: an operator who mixes up two
+    /// regions reads which, not only "unknown issuer". Refused either way.
+    fn explain(&self, chain: Error, leaf: &CertificateDer<'_>) -> Error {
+        match Leaf::read(leaf) {
+            Ok(leaf) if leaf.spiffe_id.trust_domain != self.trust_domain => {
+                refused(NameRefused::foreign(&leaf.spiffe_id, &self.trust_domain))
+            }
+            _ => chain,
+        }
+    }
+}
+
+fn refused(reason: NameRefused) -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(reason))))
+}
+
+/// What a server asks of its callers.
+#[derive(Debug)]
+pub(super) struct Callers {
+    identity: Identity,
+    admitted: Admitted,
+}
+
+impl Callers {
+    pub(super) fn new(identity: Identity, roles: &[ProcessRole]) -> Self {
+        let trust_domain = identity.trust_domain().clone();
+        Self { identity, admitted: Admitted { trust_domain, roles: roles.to_vec() } }
+    }
+}
+
+impl ClientCertVerifier for Callers {
+    /// No hints: there is one root, and naming it would only tell strangers about it.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self
+            .identity
+            .current()
+            .clients
+            .verify_client_cert(leaf, intermediates, now)
+            .map_err(|error| self.admitted.explain(error, leaf))?;
+        self.admitted.check(leaf)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &tls::provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        tls::provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Where a client's trust comes from.
+#[derive(Debug)]
+enum Trust {
+    /// The root that came with its own certificate.
+    Root(Identity),
+    /// The root with this fingerprint, which the server must send along.
+    Pinned(CaFingerprint),
+}
+
+/// What a client asks of the server that it dialled.
+#[derive(Debug)]
+pub(super) struct Server {
+    trust: Trust,
+    admitted: Admitted,
+}
+
+impl Server {
+    pub(super) fn of_identity(identity: Identity, role: ProcessRole) -> Self {
+        let trust_domain = identity.trust_domain().clone();
+        Self { trust: Trust::Root(identity), admitted: Admitted { trust_domain, roles: vec![role] } }
+    }
+
+    pub(super) fn pinned(fingerprint: CaFingerprint, trust_domain: TrustDomain) -> Self {
+        let admitted = Admitted { trust_domain, roles: vec![ProcessRole::ControlPlane] };
+        Self { trust: Trust::Pinned(fingerprint), admitted }
+    }
+
+    fn verify_chain(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        match &self.trust {
+            Trust::Root(identity) => {
+                tls::verify_server_chain(leaf, intermediates, &identity.current().roots, now)
+            }
+            Trust::Pinned(fingerprint) => {
+                let root = intermediates
+                    .iter()
+                    .find(|certificate| sha256(certificate) == fingerprint.0)
+                    .ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
+                let mut roots = RootCertStore::empty();
+                roots.add(root.clone().into_owned())?;
+                tls::verify_server_chain(leaf, intermediates, &roots, now)
+            }
+        }
+    }
+}
+
+impl ServerCertVerifier for Server {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.verify_chain(leaf, intermediates, now).map_err(|error| self.admitted.explain(error, leaf))?;
+        self.admitted.check(leaf)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &tls::provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        tls::provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Never asked: only TLS 1.3 is offered.
+fn tls12() -> Error {
+    Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered)
+}
