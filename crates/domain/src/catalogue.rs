@@ -34,10 +34,25 @@ struct Row {
     mode: String,
     input_usd_per_million: String,
     output_usd_per_million: String,
-    #[serde(default)]
-    cached_input_usd_per_million: Option<String>,
-    #[serde(default)]
-    cache_write_usd_per_million: Option<String>,
+    cached_input_usd_per_million: String,
+    cache_write_usd_per_million: String,
+}
+
+impl Row {
+    /// `None`: an amount is malformed, or input or output has none.
+    fn price(&self) -> Option<Price> {
+        let output = match self.output_usd_per_million.as_str() {
+            // An embedding has no completion tokens, so nothing is left open.
+            "" if self.mode == "embedding" => PerMillion::default(),
+            amount => per_million(amount)?,
+        };
+        Some(Price {
+            input: per_million(&self.input_usd_per_million)?,
+            output,
+            cached_input: optional(&self.cached_input_usd_per_million)?,
+            cache_write: optional(&self.cache_write_usd_per_million)?,
+        })
+    }
 }
 
 impl PriceCatalogue {
@@ -47,21 +62,12 @@ impl PriceCatalogue {
         CATALOGUE.get_or_init(|| Self::parse(BUILTIN))
     }
 
-    /// Rows without a price for both input and output are left out: what they cost is unknown, not nothing. Embeddings have no
-    /// output to price.
+    /// Rows that cannot be priced are left out: what they cost is unknown, not nothing.
     fn parse(text: &str) -> Self {
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
         let rows = reader.deserialize::<Row>().filter_map(Result::ok);
         let entries = rows.filter_map(|row| {
-            let price = Price {
-                input: per_million(&row.input_usd_per_million)?,
-                output: match row.output_usd_per_million.as_str() {
-                    "" if row.mode == "embedding" => PerMillion::default(),
-                    text => per_million(text)?,
-                },
-                cached_input: row.cached_input_usd_per_million.as_deref().and_then(per_million),
-                cache_write: row.cache_write_usd_per_million.as_deref().and_then(per_million),
-            };
+            let price = row.price()?;
             Some(((row.provider, row.model), CatalogueEntry { mode: row.mode, price }))
         });
         Self { entries: entries.collect() }
@@ -70,6 +76,11 @@ impl PriceCatalogue {
     /// The entry of a provider's model.
     pub fn lookup(&self, provider: &str, model: &str) -> Option<&CatalogueEntry> {
         self.entries.get(&(provider.to_owned(), model.to_owned()))
+    }
+
+    /// Every entry with its provider and model, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, &CatalogueEntry)> {
+        self.entries.iter().map(|((provider, model), entry)| (provider.as_str(), model.as_str(), entry))
     }
 
     /// How many models it knows.
@@ -84,34 +95,13 @@ impl PriceCatalogue {
 }
 
 fn per_million(text: &str) -> Option<PerMillion> {
-    PerMillion::from_usd(text.trim().parse::<NanoUsd>().ok()?).ok()
+    PerMillion::from_usd(text.parse::<NanoUsd>().ok()?).ok()
+}
+
+/// An empty amount is no price; a malformed one makes the row unusable.
+fn optional(text: &str) -> Option<Option<PerMillion>> {
+    if text.is_empty() { Some(None) } else { per_million(text).map(Some) }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_shipped_catalogue_is_read_whole() {
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(BUILTIN.as_bytes());
-        let rows: Vec<Row> =
-            reader.deserialize().collect::<Result<_, _>>().expect("every row has the columns");
-        let unpriced = |row: &&Row| row.mode != "embedding" && row.output_usd_per_million.is_empty();
-        let left_out = rows.iter().filter(unpriced).count();
-        assert!(rows.len() > 1500 && left_out < 40, "{left_out} of {}", rows.len());
-        assert_eq!(PriceCatalogue::builtin().len() + left_out, rows.len());
-    }
-
-    #[test]
-    fn fractions_of_a_cent_are_exact() {
-        let catalogue = PriceCatalogue::parse(
-            "provider,model,mode,context_tokens,max_output_tokens,input_usd_per_million,output_usd_per_million,cached_input_usd_per_million,cache_write_usd_per_million\n\
-             openai,small,chat,1,1,0.0375,0.15,,\nopenai,unpriced,chat,1,1,,,,\n",
-        );
-        assert_eq!(
-            catalogue.lookup("openai", "small").map(|entry| entry.price.input.as_nanos()),
-            Some(37_500_000)
-        );
-        assert_eq!(catalogue.lookup("openai", "unpriced"), None);
-    }
-}
+mod tests;

@@ -54,7 +54,18 @@ impl Jurisdiction {
     }
 }
 
-/// Proof that a value names this process's region.
+/// Proof that a value names this process's region. It cannot be made by hand:
+///
+/// ```compile_fail,E0423
+/// let forged = bailiwick_domain::jurisdiction::Local("org_usw1_01JD0W6KQ4V6J5T6T9N2X8Y3ZB");
+/// ```
+///
+/// nor be read from anywhere:
+///
+/// ```compile_fail,E0277
+/// fn read<T: serde::de::DeserializeOwned>() {}
+/// read::<bailiwick_domain::jurisdiction::Local<bailiwick_domain::id::OrganizationId>>();
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Local<T>(T);
 
@@ -99,3 +110,6 @@ pub struct ForeignRegion {
     /// This process's region.
     pub expected: RegionCode,
 }
+
+#[cfg(test)]
+mod tests;

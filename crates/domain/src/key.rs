@@ -7,13 +7,20 @@
 //! What is stored is the key's id and [`KeyDigest`]: HMAC-SHA256 of the whole key under the region's [`Pepper`]. The secret has 190
 //! random bits, so a slow hash would add nothing but a lever for denial of service.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    str::FromStr,
+};
 
 use aws_lc_rs::hmac;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroize;
 
+pub use self::fingerprint::{CaFingerprint, CaFingerprintError};
 use crate::{base62, jurisdiction::Regional, region::RegionCode, text::serde_as_text};
+
+mod fingerprint;
 
 const API_KEY: &str = "bw";
 const JOIN_TOKEN: &str = "bwjoin";
@@ -21,16 +28,18 @@ const ID_LEN: usize = 16;
 const SECRET_LEN: usize = 32;
 const FINGERPRINT_LEN: usize = 43;
 const CHECKSUM_LEN: usize = 6;
+/// More than prefix, region and all the parts of a join token take.
+const TOKEN_CAPACITY: usize = 16 + ID_LEN + SECRET_LEN + FINGERPRINT_LEN + CHECKSUM_LEN;
 
 /// Identifies an API key; part of the key and of the text form `key_euc1_<16 base62>`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyId {
     region: RegionCode,
     id: [u8; ID_LEN],
 }
 
 /// Identifies a join token; text form `join_euc1_<16 base62>`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct JoinTokenId {
     region: RegionCode,
     id: [u8; ID_LEN],
@@ -48,6 +57,13 @@ macro_rules! token_id {
             /// The 16 characters that identify it within its region.
             pub fn local_part(&self) -> &str {
                 std::str::from_utf8(&self.id).unwrap_or_default()
+            }
+        }
+
+        impl Hash for $type {
+            /// One word, because it is looked up with every request; the region, one and the same in a process, would add no spread.
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                state.write_u128(u128::from_le_bytes(self.id));
             }
         }
 
@@ -141,8 +157,13 @@ impl<'a> PresentedKey<'a> {
         self.id
     }
 
-    /// The whole key, for [`Pepper::verify`].
-    fn bytes(&self) -> &'a [u8] {
+    /// The region that the key names.
+    pub fn region_code(&self) -> RegionCode {
+        self.id.region
+    }
+
+    /// The whole key: a secret.
+    pub fn bytes(&self) -> &'a [u8] {
         self.text.as_bytes()
     }
 }
@@ -163,22 +184,6 @@ impl fmt::Debug for PresentedKey<'_> {
 /// no look-up, so no oracle on whether the key is valid.
 pub fn region_of_prefix(text: &str) -> Option<RegionCode> {
     text.strip_prefix("bw_")?.split_once('_')?.0.parse().ok()
-}
-
-/// SHA-256 of a root certificate's DER. Text form: 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct CaFingerprint(pub [u8; 32]);
-
-impl fmt::Display for CaFingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for CaFingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }
 
 /// With which a process enrolls, once: `bwjoin_euc1_<id>_<secret><root's fingerprint, 43 base62><CRC-32>`. The fingerprint lets the newcomer
@@ -250,7 +255,7 @@ impl fmt::Debug for JoinToken {
 pub struct Pepper(hmac::Key);
 
 impl Pepper {
-    /// From 32 bytes; the caller's copy is zeroed.
+    /// From 32 bytes. The copy that is given here is zeroed; the caller zeroes its own.
     pub fn from_bytes(mut bytes: [u8; 32]) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
         bytes.zeroize();
@@ -297,7 +302,9 @@ fn assemble(
     id: [u8; ID_LEN],
     fingerprint: Option<CaFingerprint>,
 ) -> SecretString {
-    let mut text = format!("{prefix}_{region}_");
+    // Room for the longest: growing would leave copies of the secret behind.
+    let mut text = String::with_capacity(TOKEN_CAPACITY);
+    text.extend([prefix, "_", region.as_str(), "_"]);
     let mut secret = base62::random::<SECRET_LEN>();
     push(&mut text, &id);
     text.push('_');

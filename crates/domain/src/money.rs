@@ -49,11 +49,13 @@ impl FromStr for NanoUsd {
         let digits = digits.strip_prefix('$').unwrap_or(digits);
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
         let decimal = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-        if whole.is_empty() || fraction.len() > 9 || !decimal(whole) || !decimal(fraction) {
+        let cut_short = digits.ends_with('.');
+        if whole.is_empty() || cut_short || fraction.len() > 9 || !decimal(whole) || !decimal(fraction) {
             return Err(MoneyError);
         }
-        let nanos: i64 = format!("{whole}{fraction:0<9}").parse().map_err(|_| MoneyError)?;
-        Ok(Self(if negative { -nanos } else { nanos }))
+        // Wider than the amount: the smallest one has no positive counterpart.
+        let nanos: i128 = format!("{whole}{fraction:0<9}").parse().map_err(|_| MoneyError)?;
+        i64::try_from(if negative { -nanos } else { nanos }).map(Self).map_err(|_| MoneyError)
     }
 }
 
@@ -70,7 +72,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn amounts_survive_their_text_form(nanos in -i64::MAX..=i64::MAX) {
+        fn sums_are_exact_or_refused(a: i64, b: i64) {
+            let exact = i128::from(a) + i128::from(b);
+            let sum = NanoUsd(a).checked_add(NanoUsd(b));
+            prop_assert_eq!(sum.map(|nanos| i128::from(nanos.0)), i64::try_from(exact).ok().map(i128::from));
+            let bounded = exact.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
+            prop_assert_eq!(i128::from(NanoUsd(a).saturating_add(NanoUsd(b)).0), bounded);
+        }
+
+        #[test]
+        fn any_text_is_parsed_or_refused(text in "-?[$]?\\PC{0,30}") {
+            let _ = text.parse::<NanoUsd>();
+        }
+
+        #[test]
+        fn amounts_survive_their_text_form(nanos: i64) {
             let amount = NanoUsd(nanos);
             prop_assert_eq!(amount.to_string().parse::<NanoUsd>(), Ok(amount));
         }
@@ -79,8 +95,25 @@ mod tests {
     #[test]
     fn decimals_are_exact() {
         assert_eq!("0.0375".parse(), Ok(NanoUsd(37_500_000)));
+        assert_eq!("$0.001234567".parse(), Ok(NanoUsd(1_234_567)));
+        assert_eq!(NanoUsd(1_234_567).to_string(), "$0.001234567");
+        assert_eq!(i64::MIN.to_string().parse::<NanoUsd>(), Err(MoneyError));
+        assert_eq!(NanoUsd(i64::MIN).to_string().parse(), Ok(NanoUsd(i64::MIN)));
         assert_eq!("150".parse(), Ok(NanoUsd(150_000_000_000)));
-        for bad in ["", ".5", "1e3", "1.0000000001", "1,5", "99999999999999999999"] {
+        for bad in [
+            "",
+            ".5",
+            "1.",
+            "--1",
+            "$",
+            "$-1",
+            "+1",
+            " 1",
+            "1e3",
+            "1.0000000001",
+            "1,5",
+            "99999999999999999999",
+        ] {
             assert!(bad.parse::<NanoUsd>().is_err(), "{bad}");
         }
     }

@@ -108,3 +108,6 @@ pub enum NameError {
     #[error("an e-mail address has one @, a domain with a dot, and at most 254 characters")]
     Email,
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,9 +52,20 @@ impl Permission {
 pub fn allows(role: ProcessRole, permission: Permission) -> bool {
     use Permission as P;
     match role {
-        ProcessRole::Operator => !matches!(
+        ProcessRole::Operator => matches!(
             permission,
-            P::ConfigurationSubscribe | P::UsageReport | P::DiscoveryWatch | P::SignUp | P::CertificateRenew
+            P::OrganizationRead
+                | P::OrganizationWrite
+                | P::KeyRead
+                | P::KeyWrite
+                | P::CredentialRead
+                | P::CredentialWrite
+                | P::ModelRead
+                | P::ModelWrite
+                | P::UsageRead
+                | P::AuditRead
+                | P::RegionRead
+                | P::RegionWrite
         ),
         ProcessRole::Service => matches!(
             permission,
@@ -97,6 +108,24 @@ mod tests {
                 _ => &[],
             };
             assert_eq!(allowed, expected, "{role}");
+        }
+    }
+
+    #[test]
+    fn the_control_planes_own_clients_are_the_only_ones_to_touch_accounts() {
+        let of_processes = [
+            Permission::ConfigurationSubscribe,
+            Permission::UsageReport,
+            Permission::DiscoveryWatch,
+            Permission::SignUp,
+            Permission::CertificateRenew,
+        ];
+        let of_the_region = [Permission::RegionRead, Permission::RegionWrite];
+        for permission in Permission::ALL {
+            let process = of_processes.contains(&permission);
+            let region = of_the_region.contains(&permission);
+            assert_eq!(allows(ProcessRole::Operator, permission), !process, "{permission:?}");
+            assert_eq!(allows(ProcessRole::Service, permission), !process && !region, "{permission:?}");
         }
     }
 

@@ -113,6 +113,8 @@ impl FromStr for Endpoint {
             return Err(EndpointError::Extras);
         }
         let text = url.as_str().trim_end_matches('/').to_owned();
+        // Parsed again, so that endpoints of one text are equal.
+        let url = Url::parse(&text).map_err(|_| EndpointError::Url)?;
         Ok(Self { url, text })
     }
 }
@@ -168,6 +170,7 @@ mod tests {
             assert!(bad.parse::<Endpoint>().is_err(), "{bad}");
         }
         let endpoint: Endpoint = "http://[::1]:8190/v1/".parse().expect("good");
+        assert_eq!("http://[::1]:8190/v1".parse(), Ok(endpoint.clone()));
         assert_eq!(
             (endpoint.host().as_str(), endpoint.port(), endpoint.as_str()),
             ("::1", 8190, "http://[::1]:8190/v1")

@@ -178,3 +178,6 @@ pub enum RegionError {
         code: RegionCode,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,7 +33,17 @@ impl Timestamp {
     /// The start of its hour.
     #[must_use]
     pub const fn hour(self) -> Self {
-        Self(self.0 - self.0.rem_euclid(MICROS_PER_HOUR))
+        Self(self.0.saturating_sub(self.0.rem_euclid(MICROS_PER_HOUR)))
+    }
+
+    /// Later by `by`; `None` when there is no such instant.
+    pub fn checked_add(self, by: Duration) -> Option<Self> {
+        self.0.checked_add(i64::try_from(by.as_micros()).ok()?).map(Self)
+    }
+
+    /// Earlier by `by`; `None` when there is no such instant.
+    pub fn checked_sub(self, by: Duration) -> Option<Self> {
+        self.0.checked_sub(i64::try_from(by.as_micros()).ok()?).map(Self)
     }
 
     /// Later by `by`; the last instant there is when that is past it.
@@ -42,7 +52,7 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// Earlier by `by`.
+    /// Earlier by `by`; the first instant there is when that is before it.
     #[must_use]
     pub fn saturating_sub(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
@@ -94,3 +104,6 @@ impl Clock for ManualClock {
         Timestamp(self.0.load(Ordering::SeqCst))
     }
 }
+
+#[cfg(test)]
+mod tests;

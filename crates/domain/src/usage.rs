@@ -89,7 +89,8 @@ impl EventId {
     /// Errors: the bytes are no UUID of version 7.
     pub fn from_bytes(bytes: [u8; 16]) -> Result<Self, EventIdError> {
         let uuid = Uuid::from_bytes(bytes);
-        if uuid.get_version_num() == 7 { Ok(Self(uuid)) } else { Err(EventIdError) }
+        let known = uuid.get_version_num() == 7 && uuid.get_variant() == uuid::Variant::RFC4122;
+        if known { Ok(Self(uuid)) } else { Err(EventIdError) }
     }
 }
 
@@ -97,7 +98,9 @@ impl FromStr for EventId {
     type Err = EventIdError;
 
     fn from_str(text: &str) -> Result<Self, EventIdError> {
-        Self::from_bytes(Uuid::parse_str(text).map_err(|_| EventIdError)?.into_bytes())
+        let id = Self::from_bytes(Uuid::parse_str(text).map_err(|_| EventIdError)?.into_bytes())?;
+        // The parser also takes braces, URNs and capitals; one event has one text form here.
+        if id.to_string() == text { Ok(id) } else { Err(EventIdError) }
     }
 }
 
@@ -288,6 +291,13 @@ mod tests {
     #[test]
     fn other_uuids_are_no_event_ids() {
         assert_eq!(EventId::from_bytes([0; 16]), Err(EventIdError));
+        let id = EventId::new(Timestamp::from_micros(1_790_000_000_000_000)).to_string();
+        for text in [id.to_uppercase(), format!("{{{id}}}"), format!("urn:uuid:{id}"), id.replace('-', "")] {
+            assert_eq!(text.parse::<EventId>(), Err(EventIdError), "{text}");
+        }
+        let mut other_variant = *id.parse::<EventId>().expect("good").as_bytes();
+        other_variant[8] &= 0x3f;
+        assert_eq!(EventId::from_bytes(other_variant), Err(EventIdError));
         assert!("req_ABCDEF00000000000000000000000000".parse::<RequestId>().is_err());
         assert!("req_+0000000000000000000000000000000".parse::<RequestId>().is_err());
     }

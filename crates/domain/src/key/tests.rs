@@ -25,14 +25,60 @@ fn a_region_is_told_from_the_prefix_alone() {
     }
 }
 
+/// Every change of one character to any other that a key may have, in a key and in a join token.
+#[test]
+fn no_single_typing_error_passes_the_checksum() {
+    let key = ApiKey::generate(euc1());
+    let token = JoinToken::generate(euc1(), CaFingerprint([0x5a; 32]));
+    let typed: Vec<char> = (' '..='~').collect();
+    for place in 0..key.expose().len() {
+        for changed in
+            typed.iter().map(|to| replaced(key.expose(), place, *to)).filter(|text| text != key.expose())
+        {
+            assert!(PresentedKey::parse(&changed).is_err(), "place {place}");
+        }
+    }
+    for place in 0..token.expose().len() {
+        for changed in
+            typed.iter().map(|to| replaced(token.expose(), place, *to)).filter(|text| text != token.expose())
+        {
+            assert!(JoinToken::parse(&changed).is_err(), "place {place}");
+        }
+    }
+}
+
+fn replaced(text: &str, place: usize, to: char) -> String {
+    text.chars().enumerate().map(|(at, c)| if at == place { to } else { c }).collect()
+}
+
 proptest! {
     #[test]
-    fn a_key_with_one_changed_character_is_refused_offline(place in 0_usize..63, to in "[0-9A-Za-z_]") {
+    fn a_key_with_one_changed_character_is_refused_offline(place in 0_usize..63, to: char) {
         let key = ApiKey::generate(euc1());
-        let mut changed = key.expose().to_owned();
-        changed.replace_range(place..=place, &to);
+        prop_assert_eq!(key.expose().len(), 63);
+        let changed = replaced(key.expose(), place, to);
         prop_assume!(changed != key.expose());
         prop_assert!(PresentedKey::parse(&changed).is_err());
+    }
+
+    #[test]
+    fn a_fingerprint_survives_its_text_form(bytes: [u8; 32]) {
+        let fingerprint = CaFingerprint(bytes);
+        prop_assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
+        let token = JoinToken::generate(euc1(), fingerprint);
+        prop_assert_eq!(JoinToken::parse(token.expose()).map(|parsed| parsed.ca_fingerprint()), Ok(fingerprint));
+    }
+
+    #[test]
+    fn a_pepper_verifies_what_it_digested_and_nothing_else(pepper: [u8; 32], flipped in 0_usize..256) {
+        let pepper = Pepper::from_bytes(pepper);
+        let key = ApiKey::generate(euc1());
+        let presented = PresentedKey::parse(key.expose()).expect("good");
+        let digest = pepper.digest(&presented);
+        prop_assert!(pepper.verify(&presented, &digest));
+        let mut other = digest;
+        other.0[flipped / 8] ^= 1 << (flipped % 8);
+        prop_assert!(!pepper.verify(&presented, &other));
     }
 
     #[test]
@@ -69,10 +115,35 @@ fn nothing_prints_a_secret() {
     let key = ApiKey::generate(euc1());
     let token = JoinToken::generate(euc1(), CaFingerprint([1; 32]));
     let presented = PresentedKey::parse(key.expose()).expect("good");
-    let secret = key.expose().get(25..57).expect("long enough");
-    let token_secret = token.expose().get(29..61).expect("long enough");
+    let secret = part(key.expose(), 25, 32);
     let printed = format!("{key:?} {token:?} {presented:?} {:?}", Pepper::from_bytes([7; 32]));
-    assert!(!printed.contains(secret) && !printed.contains(token_secret), "{printed}");
-    let error = PresentedKey::parse(key.expose().get(..60).expect("long enough")).expect_err("cut short");
-    assert!(!error.to_string().contains(secret));
+    assert!(!printed.contains(&secret) && !printed.contains(&part(token.expose(), 29, 32)), "{printed}");
+    let error = PresentedKey::parse(&part(key.expose(), 0, 60)).expect_err("cut short");
+    assert!(!format!("{error} {error:?}").contains(&secret));
+}
+
+fn part(text: &str, from: usize, length: usize) -> String {
+    text.chars().skip(from).take(length).collect()
+}
+
+#[test]
+fn a_key_id_is_found_by_its_hash() {
+    let ids: Vec<KeyId> = (0..1000).map(|_| ApiKey::generate(euc1()).key_id()).collect();
+    let set: std::collections::HashSet<KeyId> = ids.iter().copied().collect();
+    assert_eq!(set.len(), ids.len());
+    assert!(ids.iter().all(|id| set.contains(&id.to_string().parse().expect("good"))));
+}
+
+#[test]
+fn fingerprints_in_any_other_form_are_refused() {
+    for text in [
+        "",
+        &"A".repeat(64),
+        &"a".repeat(63),
+        &"a".repeat(65),
+        &format!("+{}", "a".repeat(63)),
+        &"é".repeat(32),
+    ] {
+        assert_eq!(text.parse::<CaFingerprint>(), Err(CaFingerprintError), "{text:?}");
+    }
 }
