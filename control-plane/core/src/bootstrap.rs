@@ -157,6 +157,3 @@ pub enum BootstrapError {
     #[error("the vault refused: is this the master key that the region was initialized with?")]
     Vault(#[from] VaultError),
 }
-
-#[cfg(test)]
-mod tests;

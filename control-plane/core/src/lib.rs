@@ -4,5 +4,8 @@
 //! what it keeps there.
 
 pub mod audit;
+pub mod bootstrap;
+pub mod configuration;
 pub mod ports;
 pub mod records;
+pub mod usage_intake;
