@@ -1,0 +1,182 @@
+//! The region's own certificate authority: one self-signed root, leaf certificates with exactly one SPIFFE URI.
+
+use std::{fmt, time::Duration};
+
+use aws_lc_rs::digest;
+use bailiwick_core::ports::vault::{CertificateAuthority, IssuedCertificate, VaultError};
+use bailiwick_domain::{
+    key::CaFingerprint,
+    spiffe::{SpiffeId, TrustDomain},
+    time::Timestamp,
+};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    SerialNumber, date_time_ymd,
+};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use secrecy::{ExposeSecret, SecretString};
+
+const ROOT_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// Clocks differ: a certificate is valid from a little before it was made.
+const CLOCK_SKEW: Duration = Duration::from_secs(300);
+const LARGEST_CSR_BYTES: usize = 8 << 10;
+
+/// Signs certificates of one trust domain.
+pub struct RegionAuthority {
+    trust_domain: TrustDomain,
+    root_pem: String,
+    fingerprint: CaFingerprint,
+    expires_at: Timestamp,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A new root: the certificate, and its key to be sealed and stored.
+pub struct NewRoot {
+    /// PEM; public.
+    pub certificate_pem: String,
+    /// PKCS #8, PEM. A secret.
+    pub key_pem: SecretString,
+}
+
+impl RegionAuthority {
+    /// Makes a root (ECDSA P-256, valid for 10 years) for a trust domain.
+    pub fn create(trust_domain: &TrustDomain, now: Timestamp) -> Result<NewRoot, VaultError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(unusable)?;
+        let mut params = params(now, ROOT_LIFETIME)?;
+        params.distinguished_name.push(DnType::CommonName, format!("Bailiwick root of {trust_domain}"));
+        params.subject_alt_names = vec![uri(&format!("spiffe://{trust_domain}"))?];
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let root = params.self_signed(&key).map_err(unusable)?;
+        Ok(NewRoot { certificate_pem: root.pem(), key_pem: SecretString::from(key.serialize_pem()) })
+    }
+
+    /// Opens a root that was stored. Errors: certificate and key do not belong together, or to the trust domain.
+    pub fn open(
+        trust_domain: &TrustDomain,
+        certificate_pem: &str,
+        key_pem: &SecretString,
+    ) -> Result<Self, VaultError> {
+        let der = CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(unusable)?;
+        let key = KeyPair::from_pkcs8_pem_and_sign_algo(key_pem.expose_secret(), &PKCS_ECDSA_P256_SHA256)
+            .map_err(|_| VaultError::Certificate("the authority's key is unreadable".to_owned()))?;
+        let expires_at = check_root(&der, &key, trust_domain)?;
+        let issuer = Issuer::from_ca_cert_der(&der, key).map_err(unusable)?;
+        let mut fingerprint = [0; 32];
+        let hash = digest::digest(&digest::SHA256, &der);
+        fingerprint.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
+        Ok(Self {
+            trust_domain: trust_domain.clone(),
+            root_pem: certificate_pem.to_owned(),
+            fingerprint: CaFingerprint(fingerprint),
+            expires_at,
+            issuer,
+        })
+    }
+}
+
+impl CertificateAuthority for RegionAuthority {
+    fn root_pem(&self) -> &str {
+        &self.root_pem
+    }
+
+    fn fingerprint(&self) -> CaFingerprint {
+        self.fingerprint
+    }
+
+    fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    fn issue(
+        &self,
+        csr_pem: &str,
+        identity: &SpiffeId,
+        now: Timestamp,
+        lifetime: Duration,
+    ) -> Result<IssuedCertificate, VaultError> {
+        if identity.trust_domain != self.trust_domain {
+            let problem = format!("{identity} is not of the trust domain {}", self.trust_domain);
+            return Err(VaultError::Certificate(problem));
+        }
+        if csr_pem.len() > LARGEST_CSR_BYTES {
+            return Err(VaultError::Certificate(format!("the request is over {LARGEST_CSR_BYTES} bytes")));
+        }
+        // Parsing verifies the request's own signature: the caller holds the private key.
+        let mut request = CertificateSigningRequestParams::from_pem(csr_pem).map_err(unusable)?;
+        let mut leaf = params(now, lifetime)?;
+        leaf.subject_alt_names = vec![uri(&identity.to_string())?];
+        leaf.is_ca = IsCa::ExplicitNoCa;
+        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        leaf.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        leaf.use_authority_key_identifier_extension = true;
+        // Nothing that the request asked for survives: only its public key is taken.
+        request.params = leaf;
+        let certificate = request.signed_by(&self.issuer).map_err(unusable)?;
+        Ok(IssuedCertificate { certificate_pem: certificate.pem(), expires_at: now.saturating_add(lifetime) })
+    }
+}
+
+impl fmt::Debug for RegionAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RegionAuthority({}, {})", self.trust_domain, self.fingerprint)
+    }
+}
+
+fn params(now: Timestamp, lifetime: Duration) -> Result<CertificateParams, VaultError> {
+    let mut params = CertificateParams::default();
+    let epoch = date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + seconds(now.saturating_sub(CLOCK_SKEW));
+    params.not_after = epoch + seconds(now.saturating_add(lifetime));
+    params.distinguished_name = DistinguishedName::new();
+    let mut serial = [0_u8; 16];
+    aws_lc_rs::rand::fill(&mut serial).map_err(|_| VaultError::Crypto)?;
+    // RFC 5280, section 4.1.2.2: positive.
+    if let Some(first) = serial.first_mut() {
+        *first = (*first & 0x7f) | 0x40;
+    }
+    params.serial_number = Some(SerialNumber::from_slice(&serial));
+    Ok(params)
+}
+
+fn seconds(at: Timestamp) -> Duration {
+    Duration::from_secs(at.as_millis() / 1000)
+}
+
+fn uri(text: &str) -> Result<SanType, VaultError> {
+    Ok(SanType::URI(text.try_into().map_err(unusable)?))
+}
+
+fn check_root(
+    der: &CertificateDer<'_>,
+    key: &KeyPair,
+    trust_domain: &TrustDomain,
+) -> Result<Timestamp, VaultError> {
+    let wrong = |problem: &str| VaultError::Certificate(problem.to_owned());
+    let (_, root) = x509_parser::parse_x509_certificate(der).map_err(unusable)?;
+    if root.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
+        return Err(wrong("the authority's key is not that of its certificate"));
+    }
+    let names = root.subject_alternative_name().map_err(unusable)?;
+    let expected = format!("spiffe://{trust_domain}");
+    let named = names.is_some_and(|names| {
+        names
+            .value
+            .general_names
+            .iter()
+            .any(|n| matches!(n, x509_parser::extensions::GeneralName::URI(u) if *u == expected))
+    });
+    if !named {
+        return Err(VaultError::Certificate(format!("the authority's certificate is not of {trust_domain}")));
+    }
+    Ok(Timestamp::from_micros(root.validity().not_after.timestamp().saturating_mul(1_000_000)))
+}
+
+fn unusable(error: impl fmt::Display) -> VaultError {
+    VaultError::Certificate(error.to_string())
+}
+
+#[cfg(test)]
+mod tests;
