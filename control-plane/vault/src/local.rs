@@ -24,7 +24,13 @@ const CACHED_KEYS: usize = 4096;
 pub struct LocalVault {
     region: RegionCode,
     master: RandomizedNonceKey,
-    unlocked: Mutex<HashMap<Vec<u8>, (KeyScope, Arc<dyn DataKey>)>>,
+    /// By associated data and wrapped bytes.
+    unlocked: Mutex<HashMap<Vec<u8>, Unlocked>>,
+}
+
+struct Unlocked {
+    scope: KeyScope,
+    key: Arc<dyn DataKey>,
 }
 
 impl LocalVault {
@@ -63,8 +69,8 @@ impl Vault for LocalVault {
         // The wrapped bytes alone would find a key under a scope that it does not belong to.
         let name = [self.aad(key.scope, key.version).as_slice(), &key.wrapped].concat();
         let mut unlocked = self.unlocked.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, known)) = unlocked.get(&name) {
-            return Ok(Arc::clone(known));
+        if let Some(known) = unlocked.get(&name) {
+            return Ok(Arc::clone(&known.key));
         }
         let bytes = aad::open(&self.master, &self.aad(key.scope, key.version), &key.wrapped)?;
         let opened: Arc<dyn DataKey> =
@@ -72,13 +78,13 @@ impl Vault for LocalVault {
         if unlocked.len() >= CACHED_KEYS {
             unlocked.clear();
         }
-        unlocked.insert(name, (key.scope, Arc::clone(&opened)));
+        unlocked.insert(name, Unlocked { scope: key.scope, key: Arc::clone(&opened) });
         Ok(opened)
     }
 
     fn forget(&self, scope: KeyScope) {
         let mut unlocked = self.unlocked.lock().unwrap_or_else(PoisonError::into_inner);
-        unlocked.retain(|_, (of, _)| *of != scope);
+        unlocked.retain(|_, known| known.scope != scope);
     }
 }
 
