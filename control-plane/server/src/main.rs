@@ -1,2 +1,3 @@
-//! To be written.
+//! The control plane of one region.
+mod configuration;
 fn main() {}

@@ -1,0 +1,92 @@
+//! Opened resources as the wire knows them.
+
+use bailiwick_core::{
+    configuration::OpenedResource,
+    records::{ApiKeyRecord, ChangedResource, DeploymentRecord, ModelRecord},
+};
+use bailiwick_domain::{egress::EgressPolicy, price::Price, region::RegionCode};
+use bailiwick_proto::{
+    config::v1::{self as config, ResourceKind, resource::Kind},
+    convert,
+};
+use secrecy::ExposeSecret as _;
+
+use super::entry::{Entry, Name};
+
+/// The region's settings, as this control plane was told them.
+pub(crate) fn region_settings(code: RegionCode, pepper: &[u8; 32], egress: &EgressPolicy) -> Option<Entry> {
+    encoded(Kind::RegionSettings(config::RegionSettings {
+        region_code: code.to_string(),
+        pepper: pepper.to_vec(),
+        egress_hosts: egress.hosts.iter().map(ToString::to_string).collect(),
+        egress_private_ranges: egress.private_ranges.iter().map(ToString::to_string).collect(),
+    }))
+}
+
+/// Any other resource.
+pub(crate) fn entry(resource: &OpenedResource) -> Option<Entry> {
+    encoded(match resource {
+        OpenedResource::Organization { id, suspended, on_stale } => Kind::Organization(config::Organization {
+            id: id.to_string(),
+            suspended: *suspended,
+            on_stale: convert::on_stale_to_wire(*on_stale).into(),
+        }),
+        OpenedResource::ApiKey(key) => Kind::ApiKey(api_key(key)),
+        OpenedResource::Credential { id, organization, secret } => Kind::Credential(config::Credential {
+            id: id.to_string(),
+            organization_id: organization.to_string(),
+            secret: secret.expose_secret().to_owned(),
+        }),
+        OpenedResource::Model(row) => Kind::Model(model(row)),
+        OpenedResource::Deployment(row, price) => Kind::Deployment(deployment(row, price.as_ref())),
+    })
+}
+
+/// What a change names. `code` is the region's own, whose settings may be meant.
+pub(crate) fn name(changed: &ChangedResource, code: RegionCode) -> Name {
+    let (kind, id) = match changed {
+        ChangedResource::RegionSettings => (ResourceKind::RegionSettings, code.to_string()),
+        ChangedResource::Organization(id) => (ResourceKind::Organization, id.to_string()),
+        ChangedResource::ApiKey(id) => (ResourceKind::ApiKey, id.to_string()),
+        ChangedResource::Credential(id) => (ResourceKind::Credential, id.to_string()),
+        ChangedResource::Model(id) => (ResourceKind::Model, id.to_string()),
+        ChangedResource::Deployment(id) => (ResourceKind::Deployment, id.to_string()),
+    };
+    Name::new(kind, &id)
+}
+
+fn api_key(key: &ApiKeyRecord) -> config::ApiKey {
+    config::ApiKey {
+        id: key.id.to_string(),
+        organization_id: key.organization.to_string(),
+        digest: key.digest.0.to_vec(),
+        expires_at_micros: key.expires_at.map_or(0, |at| at.as_micros()),
+        allowed_models: key.allowed_models.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn model(model: &ModelRecord) -> config::Model {
+    config::Model {
+        id: model.id.to_string(),
+        organization_id: model.organization.to_string(),
+        name: model.name.to_string(),
+        deployment_ids: model.deployments.iter().map(ToString::to_string).collect(),
+        created_at_micros: model.created_at.as_micros(),
+    }
+}
+
+fn deployment(deployment: &DeploymentRecord, price: Option<&Price>) -> config::Deployment {
+    config::Deployment {
+        id: deployment.id.to_string(),
+        organization_id: deployment.organization.to_string(),
+        provider: deployment.provider.to_string(),
+        endpoint: deployment.endpoint.to_string(),
+        upstream_model: deployment.upstream_model.to_string(),
+        credential_id: deployment.credential.to_string(),
+        price: price.map(convert::price_to_wire),
+    }
+}
+
+fn encoded(kind: Kind) -> Option<Entry> {
+    Entry::new(config::Resource { kind: Some(kind) })
+}

@@ -1,0 +1,4 @@
+mod following;
+mod resuming;
+mod subscribing;
+mod world;

@@ -1,0 +1,130 @@
+//! The configuration files of a region's processes.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use crate::{
+    layout::{INSTALLATION, Layout, RegionLayout, WorkerLayout},
+    upstream::Upstream,
+};
+
+/// Files of one region, written.
+pub(crate) struct Written {
+    pub(crate) control_plane: PathBuf,
+    pub(crate) workers: Vec<PathBuf>,
+    pub(crate) router: PathBuf,
+}
+
+/// Folder of the operator's certificate.
+pub(crate) fn operator_dir(region: &RegionLayout) -> PathBuf {
+    region.dir.join("operator")
+}
+
+/// File that holds a process's join token until it has enrolled.
+pub(crate) fn join_token(region: &RegionLayout, process: &str) -> PathBuf {
+    region.dir.join(process).join("join-token")
+}
+
+/// Folder of a process's certificate.
+pub(crate) fn identity_dir(region: &RegionLayout, process: &str) -> PathBuf {
+    region.dir.join(process).join("identity")
+}
+
+/// Writes all of a region's files.
+pub(crate) fn write(layout: &Layout, region: &RegionLayout, upstream: &Upstream) -> anyhow::Result<Written> {
+    let control_plane = write_one(region, "control-plane", &control_plane(layout, region, upstream))?;
+    let workers = region
+        .workers
+        .iter()
+        .map(|worker| write_one(region, &worker.name, &self::worker(layout, region, worker)));
+    let workers = workers.collect::<Result<_, _>>()?;
+    let router = write_one(region, "router", &router(layout, region))?;
+    Ok(Written { control_plane, workers, router })
+}
+
+fn write_one(region: &RegionLayout, process: &str, settings: &Value) -> anyhow::Result<PathBuf> {
+    let dir = region.dir.join(process);
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let file = dir.join("config.toml");
+    let text = format!("# Written by bailiwick-local at every start.\n\n{}", toml::to_string(settings)?);
+    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
+}
+
+fn shared(layout: &Layout, region: &RegionLayout, ops: std::net::SocketAddr) -> Value {
+    let endpoints = layout
+        .regions
+        .iter()
+        .map(|other| json!({"name": other.name, "url": format!("http://{}", other.router)}));
+    json!({
+        "region": {"name": region.name, "installation": INSTALLATION, "endpoints": endpoints.collect::<Vec<_>>()},
+        "telemetry": {"log": "info"},
+        "ops": {"listen": ops},
+    })
+}
+
+fn merged(mut base: Value, more: Value) -> Value {
+    if let (Value::Object(base), Value::Object(more)) = (&mut base, more) {
+        base.extend(more);
+    }
+    base
+}
+
+fn control_plane(layout: &Layout, region: &RegionLayout, upstream: &Upstream) -> Value {
+    let dir = region.dir.join("control-plane");
+    let own = json!({
+        "store": {"url": format!("sqlite://{}", path(&dir.join("region.db")))},
+        "master_key": {"file": path(&dir.join("master.key"))},
+        "admin": {"listen": region.admin},
+        "workers": {"listen": region.worker_api},
+        "enrollment": {"listen": region.enrollment},
+        "identity": {"dir": path(&dir.join("identity"))},
+        "egress": {"hosts": [upstream.host()], "private_ranges": upstream.private_ranges()},
+        // Loopback only: whoever can reach the router may sign up.
+        "signup": {"mode": "open"},
+        "prices": upstream.prices(),
+    });
+    merged(shared(layout, region, region.control_plane_ops), own)
+}
+
+fn worker(layout: &Layout, region: &RegionLayout, worker: &WorkerLayout) -> Value {
+    let dir = region.dir.join(&worker.name);
+    let mut serve = json!({"listen": worker.serve, "advertise": worker.serve.to_string()});
+    if let (Some(plain), Value::Object(serve)) = (worker.plain, &mut serve) {
+        serve.insert("plain_listen".to_owned(), json!(plain));
+    }
+    let own = json!({
+        "control_plane": control_plane_address(region, &worker.name),
+        "identity": {"dir": path(&identity_dir(region, &worker.name))},
+        "serve": serve,
+        "journal": {"dir": path(&dir.join("journal"))},
+    });
+    merged(shared(layout, region, worker.ops), own)
+}
+
+fn router(layout: &Layout, region: &RegionLayout) -> Value {
+    let own = json!({
+        "control_plane": control_plane_address(region, "router"),
+        "identity": {"dir": path(&identity_dir(region, "router"))},
+        "serve": {"listen": region.router},
+        "signup": {"enabled": true},
+    });
+    merged(shared(layout, region, region.router_ops), own)
+}
+
+fn control_plane_address(region: &RegionLayout, process: &str) -> Value {
+    json!({
+        "address": region.worker_api.to_string(),
+        "enrollment_address": region.enrollment.to_string(),
+        "join_token": {"file": path(&join_token(region, process))},
+    })
+}
+
+fn path(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
