@@ -4,19 +4,19 @@
 //! second changes nothing. [`open`] gives what a starting control plane needs of it.
 
 use bailiwick_domain::{key::Pepper, time::Timestamp};
-use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use crate::{
     audit,
     ports::{
         store::{Store, StoreError},
-        vault::{DataKey, KeyScope, SealContext, Sealed, Vault, VaultError},
+        vault::{KeyScope, SealContext, Sealed, Vault, VaultError},
     },
-    records::{AuditDraft, Chain},
+    records::Chain,
+    region_audit,
 };
 
-/// The root's private key, PKCS #8 PEM, sealed.
+/// The root's private key, PKCS #8 DER, sealed.
 const CA_KEY: &str = "ca_key";
 /// The root certificate, PEM, plain: it is public.
 const CA_CERTIFICATE: &str = "ca_certificate";
@@ -28,8 +28,8 @@ const FIRST_VERSION: u32 = 1;
 pub struct NewAuthority {
     /// Self-signed certificate, PEM.
     pub root_pem: String,
-    /// Its private key, PKCS #8 PEM.
-    pub key_pem: SecretString,
+    /// Its private key, PKCS #8 DER.
+    pub key_der: Zeroizing<Vec<u8>>,
 }
 
 /// Whether [`establish`] had something to do.
@@ -45,8 +45,8 @@ pub enum Established {
 pub struct RegionSecrets {
     /// The root certificate, PEM.
     pub root_pem: String,
-    /// Its private key, PKCS #8 PEM.
-    pub ca_key_pem: SecretString,
+    /// Its private key, PKCS #8 DER.
+    pub ca_key_der: Zeroizing<Vec<u8>>,
     pepper: Zeroizing<[u8; 32]>,
 }
 
@@ -87,9 +87,10 @@ pub async fn establish(
     let authority = make_authority()?;
     let wrapped = vault.create_data_key(KeyScope::Region, FIRST_VERSION).await?;
     let key = vault.unlock(&wrapped).await?;
-    let ca_key = key.seal(secret(CA_KEY), authority.key_pem.expose_secret().as_bytes())?;
+    let ca_key = key.seal(secret(CA_KEY), &authority.key_der)?;
     let sealed_pepper = key.seal(secret(PEPPER), pepper.as_slice())?;
-    let draft = draft(key.as_ref(), now, actor)?;
+    let chain = audit::chain_name(Chain::Region);
+    let draft = region_audit::seal(key.as_ref(), now, actor, "region.initialize", chain)?;
 
     let mut transaction = store.begin().await?;
     let stored = async {
@@ -118,27 +119,18 @@ pub async fn open(store: &dyn Store, vault: &dyn Vault) -> Result<RegionSecrets,
     let first = wrapped.iter().find(|key| key.version == FIRST_VERSION).ok_or(BootstrapError::NotInitialized)?;
     let key = vault.unlock(first).await?;
 
-    let ca_key = key.open(secret(CA_KEY), &ca_key)?;
-    let ca_key = std::str::from_utf8(&ca_key).map_err(|_| BootstrapError::Damaged(CA_KEY))?;
+    let ca_key_der = key.open(secret(CA_KEY), &ca_key)?;
     let pepper = key.open(secret(PEPPER), &pepper)?;
     let pepper: [u8; 32] = pepper.as_slice().try_into().map_err(|_| BootstrapError::Damaged(PEPPER))?;
     Ok(RegionSecrets {
         root_pem: String::from_utf8(root.0).map_err(|_| BootstrapError::Damaged(CA_CERTIFICATE))?,
-        ca_key_pem: ca_key.into(),
+        ca_key_der,
         pepper: Zeroizing::new(pepper),
     })
 }
 
 fn secret(name: &'static str) -> SealContext<'static> {
     SealContext { table: "region_secrets", column: "value", row: name }
-}
-
-fn draft(key: &dyn DataKey, at: Timestamp, actor: &str) -> Result<AuditDraft, VaultError> {
-    let chain = Chain::Region;
-    let row = audit::chain_name(chain);
-    let place = SealContext { table: "audit_records", column: "actor", row: &row };
-    let actor = key.seal(place, actor.as_bytes())?;
-    Ok(AuditDraft { chain, at, actor, action: "region.initialize", subject: row })
 }
 
 /// Why a region cannot begin, or go on.

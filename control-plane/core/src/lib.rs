@@ -6,6 +6,8 @@
 pub mod audit;
 pub mod bootstrap;
 pub mod configuration;
+pub mod enrollment;
 pub mod ports;
 pub mod records;
+pub mod region_audit;
 pub mod usage_intake;

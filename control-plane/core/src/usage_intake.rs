@@ -4,6 +4,8 @@
 //! number of commits falls as the load rises, and a single batch on an idle store waits for nobody. Duplicates are the store's affair: it
 //! keeps one event of each id.
 
+pub mod refusal;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

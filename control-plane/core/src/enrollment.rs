@@ -1,0 +1,196 @@
+//! How workers and routers get their certificates.
+//!
+//! Role and name come from the join token, later from the certificate that is renewed; never from the request. The
+//! order is: check, sign, then consume the token and store the process in one transaction, and answer only after
+//! the commit. So of two callers with one token exactly one gets a certificate, and no certificate exists that the store does not
+//! know.
+
+use std::{sync::Arc, time::Duration};
+
+use bailiwick_domain::{
+    id::WorkerId,
+    jurisdiction::{ForeignRegion, Jurisdiction, Local},
+    key::{JoinToken, KeyFormatError, Pepper},
+    spiffe::{ProcessRole, SpiffeId, TrustDomain},
+    time::{Clock, Timestamp},
+};
+
+use crate::{
+    ports::{
+        store::{Store, StoreError},
+        vault::{CertificateAuthority, IssuedCertificate, Vault, VaultError},
+    },
+    records::{AuditDraft, JoinTokenRecord, WorkerRecord},
+    region_audit::{self, RegionAuditError},
+};
+
+/// How long a certificate is valid.
+pub const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// Certifies the processes of one region.
+pub struct Enrollment {
+    /// Where join tokens and workers are kept.
+    pub store: Arc<dyn Store>,
+    /// Seals the audit records.
+    pub vault: Arc<dyn Vault>,
+    /// Signs.
+    pub authority: Arc<dyn CertificateAuthority>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// The region.
+    pub jurisdiction: Jurisdiction,
+    /// The region's trust domain.
+    pub trust_domain: TrustDomain,
+    /// Join tokens are stored under it.
+    pub pepper: Pepper,
+}
+
+/// A certificate, and whose it is.
+#[derive(Clone, Debug)]
+pub struct Enrolled {
+    /// The process in the store.
+    pub worker: Local<WorkerId>,
+    /// Its name in the certificate.
+    pub spiffe: SpiffeId,
+    /// The leaf, PEM.
+    pub certificate_pem: String,
+    /// The region's root, PEM.
+    pub root_pem: String,
+    /// End of the leaf's validity.
+    pub expires_at: Timestamp,
+}
+
+impl Enrollment {
+    /// Exchanges a join token for a certificate over the public key of a PKCS #10 request.
+    ///
+    /// # Errors
+    /// [`EnrollmentError::InvalidToken`] for an unknown, used, expired or wrong token, not told apart.
+    pub async fn enroll(&self, token: &str, csr_pem: &str) -> Result<Enrolled, EnrollmentError> {
+        let token = JoinToken::parse(token).map_err(EnrollmentError::MalformedToken)?;
+        let id = self.jurisdiction.admit(token.id()).map_err(EnrollmentError::Foreign)?;
+        let (now, digest) = (self.clock.now(), token.digest(&self.pepper));
+        let known = self.store.join_token_fetch(*id).await?;
+        let usable = |row: &JoinTokenRecord| row.digest == digest && row.used_at.is_none() && row.expires_at > now;
+        let offered = known.filter(usable).ok_or(EnrollmentError::InvalidToken)?;
+
+        let spiffe = self.named(offered.role, &offered.name)?;
+        let issued = self.issue(csr_pem, &spiffe, now)?;
+        let minted = self.jurisdiction.mint_random(now);
+        let audit = self.audit(now, &spiffe, "worker.enroll", &spiffe).await?;
+
+        let mut transaction = self.store.begin().await?;
+        let consumed = match transaction.join_token_consume(*id, &digest, now).await {
+            Err(StoreError::NotFound) => return Err(EnrollmentError::InvalidToken),
+            consumed => consumed?,
+        };
+        // What was signed is what the token says, also when the row was changed in between.
+        if (consumed.role, consumed.name.as_str()) != (spiffe.role, spiffe.name()) {
+            return Err(EnrollmentError::InvalidToken);
+        }
+        let row = WorkerRecord {
+            id: minted,
+            role: spiffe.role,
+            name: spiffe.name().to_owned(),
+            enrolled_at: now,
+            certificate_expires_at: issued.expires_at,
+            last_seen_at: None,
+        };
+        let worker = transaction.worker_upsert(&row).await?;
+        transaction.commit(audit, &[]).await?;
+        Ok(self.enrolled(worker, spiffe, issued))
+    }
+
+    /// A new certificate for the process that presents `peer`, its verified name.
+    ///
+    /// # Errors
+    /// [`EnrollmentError::Removed`] when the region knows no such worker or router (any more).
+    pub async fn renew(&self, peer: &SpiffeId, csr_pem: &str) -> Result<Enrolled, EnrollmentError> {
+        let worker = self.member(peer).await?;
+        let now = self.clock.now();
+        let issued = self.issue(csr_pem, peer, now)?;
+        let audit = self.audit(now, peer, "worker.renew", peer).await?;
+        let mut transaction = self.store.begin().await?;
+        match transaction.worker_set_certificate(worker.id, issued.expires_at).await {
+            Err(StoreError::NotFound) => return Err(EnrollmentError::Removed),
+            set => set?,
+        }
+        transaction.commit(audit, &[]).await?;
+        Ok(self.enrolled(worker.id, peer.clone(), issued))
+    }
+
+    /// The worker or router that holds this verified name. A certificate outlives its worker's removal by up to a day, so every
+    /// stream asks this when it opens.
+    ///
+    /// # Errors
+    /// [`EnrollmentError::Removed`] when there is none (any more).
+    pub async fn member(&self, peer: &SpiffeId) -> Result<WorkerRecord, EnrollmentError> {
+        if !matches!(peer.role, ProcessRole::Worker | ProcessRole::Router) || peer.trust_domain != self.trust_domain {
+            return Err(EnrollmentError::Removed);
+        }
+        let found = self.store.worker_fetch_by_name(peer.role, peer.name()).await?;
+        found.ok_or(EnrollmentError::Removed)
+    }
+
+    fn named(&self, role: ProcessRole, name: &str) -> Result<SpiffeId, EnrollmentError> {
+        let joins = matches!(role, ProcessRole::Worker | ProcessRole::Router);
+        let spiffe = SpiffeId::new(self.trust_domain.clone(), role, name).ok().filter(|_| joins);
+        spiffe.ok_or(EnrollmentError::InvalidToken)
+    }
+
+    fn issue(&self, csr: &str, to: &SpiffeId, now: Timestamp) -> Result<IssuedCertificate, EnrollmentError> {
+        self.authority.issue(csr, to, now, CERTIFICATE_LIFETIME).map_err(|error| match error {
+            VaultError::Certificate(problem) => EnrollmentError::InvalidRequest(problem),
+            other => EnrollmentError::Vault(other),
+        })
+    }
+
+    async fn audit(
+        &self,
+        at: Timestamp,
+        actor: &SpiffeId,
+        action: &'static str,
+        subject: &SpiffeId,
+    ) -> Result<AuditDraft, RegionAuditError> {
+        let (actor, subject) = (actor.to_string(), subject.to_string());
+        region_audit::draft(self.store.as_ref(), self.vault.as_ref(), at, &actor, action, subject).await
+    }
+
+    fn enrolled(&self, worker: Local<WorkerId>, spiffe: SpiffeId, issued: IssuedCertificate) -> Enrolled {
+        Enrolled {
+            worker,
+            spiffe,
+            certificate_pem: issued.certificate_pem,
+            root_pem: self.authority.root_pem().to_owned(),
+            expires_at: issued.expires_at,
+        }
+    }
+}
+
+/// Why a process gets no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrollmentError {
+    /// Not even the shape of a join token.
+    #[error("the join token is malformed: {0}")]
+    MalformedToken(KeyFormatError),
+    /// A join token of another region.
+    #[error(transparent)]
+    Foreign(ForeignRegion),
+    /// Unknown, used, expired or wrong.
+    #[error("the join token is not valid: unknown, used or expired")]
+    InvalidToken,
+    /// The certificate request is unusable.
+    #[error("the certificate request is unusable: {0}")]
+    InvalidRequest(String),
+    /// The region knows no such worker or router.
+    #[error("no worker or router of this name is a member of the region")]
+    Removed,
+    /// The store refuses.
+    #[error("the store refused")]
+    Store(#[from] StoreError),
+    /// The vault refuses.
+    #[error("the vault refused")]
+    Vault(#[source] VaultError),
+    /// The audit record cannot be made.
+    #[error("the audit record cannot be made")]
+    Audit(#[from] RegionAuditError),
+}
