@@ -12,8 +12,8 @@ use crate::{
         store::{Store, StoreError},
         vault::{KeyScope, SealContext, Sealed, Vault, VaultError},
     },
+    process_audit,
     records::Chain,
-    region_audit,
 };
 
 /// The root's private key, PKCS #8 DER, sealed.
@@ -90,7 +90,7 @@ pub async fn establish(
     let ca_key = key.seal(secret(CA_KEY), &authority.key_der)?;
     let sealed_pepper = key.seal(secret(PEPPER), pepper.as_slice())?;
     let chain = audit::chain_name(Chain::Region);
-    let draft = region_audit::seal(key.as_ref(), now, actor, "region.initialize", chain)?;
+    let draft = process_audit::seal(key.as_ref(), Chain::Region, now, actor, "region.initialize", chain)?;
 
     let mut transaction = store.begin().await?;
     let stored = async {

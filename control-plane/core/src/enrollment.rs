@@ -20,8 +20,8 @@ use crate::{
         store::{Store, StoreError},
         vault::{CertificateAuthority, IssuedCertificate, Vault, VaultError},
     },
-    records::{AuditDraft, JoinTokenRecord, WorkerRecord},
-    region_audit::{self, RegionAuditError},
+    process_audit::{self, ProcessAuditError},
+    records::{AuditDraft, Chain, JoinTokenRecord, WorkerRecord},
 };
 
 /// How long a certificate is valid.
@@ -150,9 +150,9 @@ impl Enrollment {
         actor: &SpiffeId,
         action: &'static str,
         subject: &SpiffeId,
-    ) -> Result<AuditDraft, RegionAuditError> {
+    ) -> Result<AuditDraft, ProcessAuditError> {
         let (actor, subject) = (actor.to_string(), subject.to_string());
-        region_audit::draft(self.store.as_ref(), self.vault.as_ref(), at, &actor, action, subject).await
+        process_audit::draft(self.store.as_ref(), self.vault.as_ref(), Chain::Region, at, &actor, action, subject).await
     }
 
     fn enrolled(&self, worker: Local<WorkerId>, spiffe: SpiffeId, issued: IssuedCertificate) -> Enrolled {
@@ -192,5 +192,5 @@ pub enum EnrollmentError {
     Vault(#[source] VaultError),
     /// The audit record cannot be made.
     #[error("the audit record cannot be made")]
-    Audit(#[from] RegionAuditError),
+    Audit(#[from] ProcessAuditError),
 }

@@ -13,7 +13,8 @@ use bailiwick_domain::{
 
 use crate::{
     ports::{store::Store, vault::Vault},
-    region_audit::{self, RegionAuditError},
+    process_audit::{self, ProcessAuditError},
+    records::Chain,
 };
 
 /// A reporter is recorded at most once in this time: a worker that errs, errs with every event, and must not fill the chain.
@@ -39,7 +40,7 @@ impl UsageRefusals {
     ///
     /// # Errors
     /// The store or the vault refuses: the batch must not be acknowledged then.
-    pub async fn record(&self, reporter: &SpiffeId, organization: &str) -> Result<bool, RegionAuditError> {
+    pub async fn record(&self, reporter: &SpiffeId, organization: &str) -> Result<bool, ProcessAuditError> {
         let (now, actor) = (self.clock.now(), reporter.to_string());
         if !self.due(&actor, now) {
             return Ok(false);
@@ -47,9 +48,10 @@ impl UsageRefusals {
         let printable = organization.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_');
         let subject: String = printable.take(MAX_SUBJECT).collect();
         let written = async {
-            let draft = region_audit::draft(
+            let draft = process_audit::draft(
                 self.store.as_ref(),
                 self.vault.as_ref(),
+                Chain::Region,
                 now,
                 &actor,
                 "usage.refuse",
@@ -59,7 +61,7 @@ impl UsageRefusals {
             self.store.begin().await?.commit(draft, &[]).await?;
             Ok(true)
         };
-        let written: Result<bool, RegionAuditError> = written.await;
+        let written: Result<bool, ProcessAuditError> = written.await;
         if written.is_err() {
             self.recorded.lock().unwrap_or_else(PoisonError::into_inner).remove(&actor);
         }

@@ -17,8 +17,10 @@ use super::*;
 struct Gated {
     gate: Semaphore,
     commits: Mutex<Vec<usize>>,
-    outcome: Box<dyn Fn(&[Local<UsageEvent>]) -> Result<UsageInserted, StoreError> + Send + Sync>,
+    outcome: Box<Outcome>,
 }
+
+type Outcome = dyn Fn(&[Local<UsageEvent>]) -> Result<UsageInserted, StoreError> + Send + Sync;
 
 #[async_trait]
 impl UsageSink for Gated {

@@ -1,4 +1,4 @@
-//! Audit records of the region's own chain, made by its processes rather than by callers of the admin API.
+//! Audit records of what the region's processes do by themselves, rather than for a caller of the admin API.
 
 use bailiwick_domain::time::Timestamp;
 
@@ -11,33 +11,38 @@ use crate::{
     records::{AuditDraft, Chain},
 };
 
-/// A record of the region's chain, its actor sealed under the region's newest data key.
+/// A record of a chain, its actor sealed under the newest data key of whom the chain belongs to.
 ///
 /// # Errors
 /// The store or the vault refuses.
 pub(crate) async fn draft(
     store: &dyn Store,
     vault: &dyn Vault,
+    chain: Chain,
     at: Timestamp,
     actor: &str,
     action: &'static str,
     subject: String,
-) -> Result<AuditDraft, RegionAuditError> {
-    let keys = store.data_keys_fetch(KeyScope::Region).await?;
-    let newest = keys.last().ok_or(RegionAuditError::NoKey)?;
+) -> Result<AuditDraft, ProcessAuditError> {
+    let scope = match chain {
+        Chain::Region => KeyScope::Region,
+        Chain::Organization(id) => KeyScope::Organization(id),
+    };
+    let keys = store.data_keys_fetch(scope).await?;
+    let newest = keys.last().ok_or(ProcessAuditError::NoKey)?;
     let key = vault.unlock(newest).await?;
-    Ok(seal(key.as_ref(), at, actor, action, subject)?)
+    Ok(seal(key.as_ref(), chain, at, actor, action, subject)?)
 }
 
 /// The same with a data key that is at hand.
 pub(crate) fn seal(
     key: &dyn DataKey,
+    chain: Chain,
     at: Timestamp,
     actor: &str,
     action: &'static str,
     subject: String,
 ) -> Result<AuditDraft, VaultError> {
-    let chain = Chain::Region;
     let row = audit::chain_name(chain);
     let place = SealContext { table: "audit_records", column: "actor", row: &row };
     Ok(AuditDraft { chain, at, actor: key.seal(place, actor.as_bytes())?, action, subject })
@@ -45,9 +50,9 @@ pub(crate) fn seal(
 
 /// Why a record cannot be made; what it was for must not happen then (R11).
 #[derive(Debug, thiserror::Error)]
-pub enum RegionAuditError {
-    /// The region was not initialized.
-    #[error("the region has no data key")]
+pub enum ProcessAuditError {
+    /// The region was not initialized, or the organization's keys were destroyed.
+    #[error("there is no data key to seal the record with")]
     NoKey,
     /// The store refuses.
     #[error("the store refused")]
