@@ -7,5 +7,10 @@
 //! Nothing here knows accounts, prompts or providers, and nothing here may: prompts pass through [`serving`] as bytes that are neither
 //! looked at nor logged (invariant R8).
 
+pub mod configuration;
+pub mod drain;
 pub mod grpc;
 pub mod identity;
+pub mod lifecycle;
+pub mod ops;
+pub mod telemetry;

@@ -1,0 +1,76 @@
+//! Whether a process can do its work: the conjunction of named conditions, each owned by the part that knows.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde::Serialize;
+
+/// All conditions of a process. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness {
+    conditions: Arc<RwLock<Vec<Row>>>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Row {
+    name: &'static str,
+    ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// What `/readyz` answers.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    pub(super) ready: bool,
+    conditions: Vec<Row>,
+}
+
+impl Readiness {
+    /// Adds a condition, at first not met, for the reason "starting".
+    pub fn register(&self, name: &'static str) -> Condition {
+        let row = Row { name, ready: false, reason: Some("starting".to_owned()) };
+        let mut conditions = self.conditions.write().unwrap_or_else(PoisonError::into_inner);
+        conditions.push(row);
+        Condition { conditions: Arc::clone(&self.conditions), index: conditions.len() - 1 }
+    }
+
+    /// Whether all conditions are met.
+    pub fn is_ready(&self) -> bool {
+        self.report().ready
+    }
+
+    pub(super) fn report(&self) -> Report {
+        let conditions = self.conditions.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Report { ready: conditions.iter().all(|condition| condition.ready), conditions }
+    }
+}
+
+/// One condition, held by the part of the process that knows whether it is met.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    conditions: Arc<RwLock<Vec<Row>>>,
+    index: usize,
+}
+
+impl Condition {
+    /// It is met.
+    pub fn ready(&self) {
+        self.set(true, None);
+    }
+
+    /// It is not met. The reason is for operators; it names no secret and no tenant.
+    pub fn not_ready(&self, reason: impl Into<String>) {
+        self.set(false, Some(reason.into()));
+    }
+
+    fn set(&self, ready: bool, reason: Option<String>) {
+        let mut conditions = self.conditions.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(row) = conditions.get_mut(self.index) {
+            if row.ready != ready {
+                tracing::info!(condition = row.name, ready, reason = reason.as_deref(), "readiness changed");
+            }
+            row.ready = ready;
+            row.reason = reason;
+        }
+    }
+}
