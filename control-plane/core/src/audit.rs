@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest;
 
-use crate::records::{AuditDraft, Chain, Revision};
+use crate::records::{AuditDraft, AuditRecord, Chain, Revision};
 
 /// The hash before a chain's first record.
 pub const GENESIS: [u8; 32] = [0; 32];
@@ -23,17 +23,42 @@ pub fn leaf_hash(
     draft: &AuditDraft,
     revision: Option<Revision>,
 ) -> [u8; 32] {
+    let AuditDraft { chain, at, actor, action, subject } = draft;
+    hash(
+        previous,
+        *chain,
+        [
+            &sequence.to_be_bytes(),
+            &at.as_micros().to_be_bytes(),
+            &actor.0,
+            action.as_bytes(),
+            subject.as_bytes(),
+            &revision.map_or(0, |r| r.0).to_be_bytes(),
+        ],
+    )
+}
+
+/// The hash that a stored record should have.
+pub fn record_hash(previous: &[u8; 32], record: &AuditRecord) -> [u8; 32] {
+    hash(
+        previous,
+        record.chain,
+        [
+            &record.sequence.to_be_bytes(),
+            &record.at.as_micros().to_be_bytes(),
+            &record.actor.0,
+            record.action.as_bytes(),
+            record.subject.as_bytes(),
+            &record.revision.map_or(0, |r| r.0).to_be_bytes(),
+        ],
+    )
+}
+
+fn hash(previous: &[u8; 32], chain: Chain, fields: [&[u8]; 6]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(previous);
-    for field in [
-        chain_name(draft.chain).as_bytes(),
-        &sequence.to_be_bytes(),
-        &draft.at.as_micros().to_be_bytes(),
-        &draft.actor.0,
-        draft.action.as_bytes(),
-        draft.subject.as_bytes(),
-        &revision.map_or(0, |r| r.0).to_be_bytes(),
-    ] {
+    let chain = chain_name(chain);
+    for field in std::iter::once(chain.as_bytes()).chain(fields) {
         context.update(&(field.len() as u64).to_be_bytes());
         context.update(field);
     }

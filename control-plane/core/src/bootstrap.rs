@@ -116,7 +116,8 @@ pub async fn open(store: &dyn Store, vault: &dyn Vault) -> Result<RegionSecrets,
     let fetch = async |name| store.region_secret_fetch(name).await?.ok_or(BootstrapError::NotInitialized);
     let (root, ca_key, pepper) = (fetch(CA_CERTIFICATE).await?, fetch(CA_KEY).await?, fetch(PEPPER).await?);
     let wrapped = store.data_keys_fetch(KeyScope::Region).await?;
-    let first = wrapped.iter().find(|key| key.version == FIRST_VERSION).ok_or(BootstrapError::NotInitialized)?;
+    let first =
+        wrapped.iter().find(|key| key.version == FIRST_VERSION).ok_or(BootstrapError::NotInitialized)?;
     let key = vault.unlock(first).await?;
 
     let ca_key_der = key.open(secret(CA_KEY), &ca_key)?;

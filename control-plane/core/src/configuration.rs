@@ -143,7 +143,13 @@ impl ConfigurationReader {
             changes.push((changed, opened));
         }
         let unopened = opening.unopened;
-        Ok(ConfigurationStep { from: delta.from, to: delta.to, changes, unopened, truncated: delta.truncated })
+        Ok(ConfigurationStep {
+            from: delta.from,
+            to: delta.to,
+            changes,
+            unopened,
+            truncated: delta.truncated,
+        })
     }
 }
 
@@ -176,7 +182,10 @@ impl<'a> Opening<'a> {
         }))
     }
 
-    async fn open_credential(&mut self, row: &CredentialRecord) -> Result<Option<OpenedResource>, ConfigurationError> {
+    async fn open_credential(
+        &mut self,
+        row: &CredentialRecord,
+    ) -> Result<Option<OpenedResource>, ConfigurationError> {
         let keys = self.keys_of(row.organization).await?;
         let id = row.id.to_string();
         let place = SealContext { table: "credentials", column: "secret", row: &id };
@@ -187,7 +196,10 @@ impl<'a> Opening<'a> {
         Ok(Some(OpenedResource::Credential { id: row.id, organization: row.organization, secret }))
     }
 
-    async fn keys_of(&mut self, organization: Local<OrganizationId>) -> Result<&[Arc<dyn DataKey>], ConfigurationError> {
+    async fn keys_of(
+        &mut self,
+        organization: Local<OrganizationId>,
+    ) -> Result<&[Arc<dyn DataKey>], ConfigurationError> {
         if !self.keys.contains_key(&organization) {
             let mut unlocked = Vec::new();
             for wrapped in self.reader.store.data_keys_fetch(KeyScope::Organization(organization)).await? {

@@ -70,7 +70,8 @@ impl Enrollment {
         let id = self.jurisdiction.admit(token.id()).map_err(EnrollmentError::Foreign)?;
         let (now, digest) = (self.clock.now(), token.digest(&self.pepper));
         let known = self.store.join_token_fetch(*id).await?;
-        let usable = |row: &JoinTokenRecord| row.digest == digest && row.used_at.is_none() && row.expires_at > now;
+        let usable =
+            |row: &JoinTokenRecord| row.digest == digest && row.used_at.is_none() && row.expires_at > now;
         let offered = known.filter(usable).ok_or(EnrollmentError::InvalidToken)?;
 
         let spiffe = self.named(offered.role, &offered.name)?;
@@ -124,7 +125,9 @@ impl Enrollment {
     /// # Errors
     /// [`EnrollmentError::Removed`] when there is none (any more).
     pub async fn member(&self, peer: &SpiffeId) -> Result<WorkerRecord, EnrollmentError> {
-        if !matches!(peer.role, ProcessRole::Worker | ProcessRole::Router) || peer.trust_domain != self.trust_domain {
+        if !matches!(peer.role, ProcessRole::Worker | ProcessRole::Router)
+            || peer.trust_domain != self.trust_domain
+        {
             return Err(EnrollmentError::Removed);
         }
         let found = self.store.worker_fetch_by_name(peer.role, peer.name()).await?;
@@ -152,7 +155,16 @@ impl Enrollment {
         subject: &SpiffeId,
     ) -> Result<AuditDraft, ProcessAuditError> {
         let (actor, subject) = (actor.to_string(), subject.to_string());
-        process_audit::draft(self.store.as_ref(), self.vault.as_ref(), Chain::Region, at, &actor, action, subject).await
+        process_audit::draft(
+            self.store.as_ref(),
+            self.vault.as_ref(),
+            Chain::Region,
+            at,
+            &actor,
+            action,
+            subject,
+        )
+        .await
     }
 
     fn enrolled(&self, worker: Local<WorkerId>, spiffe: SpiffeId, issued: IssuedCertificate) -> Enrolled {

@@ -12,7 +12,7 @@ use crate::{
         vault::Vault,
     },
     process_audit::{self, ProcessAuditError},
-    records::{ApiKeyRecord, ChangedResource, Chain},
+    records::{ApiKeyRecord, Chain, ChangedResource},
 };
 
 /// Keys that are read at once.
@@ -60,7 +60,8 @@ impl Expiry {
         let (now, chain) = (self.clock.now(), Chain::Organization(key.organization));
         let subject = key.id.to_string();
         let (store, vault) = (self.store.as_ref(), self.vault.as_ref());
-        let audit = process_audit::draft(store, vault, chain, now, &self.actor, "key.expire", subject).await?;
+        let audit =
+            process_audit::draft(store, vault, chain, now, &self.actor, "key.expire", subject).await?;
         let mut transaction = self.store.begin().await?;
         match transaction.key_revoke(key.id, now).await {
             // Gone with its organization meanwhile.

@@ -4,11 +4,28 @@
 //! what it keeps there.
 
 pub mod audit;
+pub mod audit_query;
 pub mod bootstrap;
+pub mod caller;
 pub mod configuration;
+pub mod control_plane;
+pub mod credential;
+pub mod deployment;
 pub mod enrollment;
+pub mod error;
 pub mod expiry;
+pub mod explain;
+pub mod fleet;
+pub mod idempotency;
+pub mod key;
+pub mod model;
+pub mod organization;
 pub mod ports;
+pub mod pricing;
 pub mod process_audit;
 pub mod records;
+pub mod region;
+pub mod sealing;
+pub mod signup;
+pub mod usage;
 pub mod usage_intake;

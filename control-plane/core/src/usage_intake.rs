@@ -100,7 +100,8 @@ impl<S: UsageSink + ?Sized> UsageWriter<S> {
     }
 
     async fn write(&self, group: Vec<Submission>) {
-        let all: Vec<Local<UsageEvent>> = group.iter().flat_map(|submission| &submission.events).copied().collect();
+        let all: Vec<Local<UsageEvent>> =
+            group.iter().flat_map(|submission| &submission.events).copied().collect();
         match self.store.usage_insert(&all).await {
             Ok(inserted) => answer(group, inserted.inserted, &inserted.unknown_organization),
             // One batch that the database refuses must not take the others with it.

@@ -39,7 +39,10 @@ fn gated(
 }
 
 fn all_new(events: &[Local<UsageEvent>]) -> Result<UsageInserted, StoreError> {
-    Ok(UsageInserted { inserted: u32::try_from(events.len()).expect("few"), unknown_organization: Vec::new() })
+    Ok(UsageInserted {
+        inserted: u32::try_from(events.len()).expect("few"),
+        unknown_organization: Vec::new(),
+    })
 }
 
 fn events(count: usize) -> Vec<Local<UsageEvent>> {
@@ -84,7 +87,8 @@ async fn r10_a_batch_is_answered_only_after_its_commit() {
         }
     }
     store.gate.add_permits(1);
-    let stored = tokio::select! { stored = &mut answer => stored, () = &mut writer => panic!("the writer ended") };
+    let stored =
+        tokio::select! { stored = &mut answer => stored, () = &mut writer => panic!("the writer ended") };
     assert_eq!(stored.expect("stored").inserted, 2);
 }
 
@@ -119,9 +123,13 @@ async fn each_batch_hears_of_its_own_refused_events() {
 
 #[tokio::test]
 async fn one_batch_that_the_store_refuses_takes_no_other_with_it() {
-    let store = gated(8, |events| {
-        if events.len() == 2 { all_new(events) } else { Err(StoreError::Conflict("a rule")) }
-    });
+    let store =
+        gated(
+            8,
+            |events| {
+                if events.len() == 2 { all_new(events) } else { Err(StoreError::Conflict("a rule")) }
+            },
+        );
     let (intake, writer) = UsageIntake::new(store);
     let batches = async {
         let answers = tokio::join!(intake.store(events(2)), intake.store(events(1)));

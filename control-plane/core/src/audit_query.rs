@@ -1,0 +1,93 @@
+//! Reading and verifying audit chains.
+
+use bailiwick_domain::permission::Permission;
+
+use crate::{
+    audit::{self, GENESIS},
+    caller::Caller,
+    control_plane::ControlPlane,
+    error::UseCaseError,
+    ports::vault::SealContext,
+    records::{AuditRecord, Chain, Page, PageOf},
+};
+
+const PAGE: u32 = 1000;
+
+/// A record, its actor opened.
+#[derive(Clone, Debug)]
+pub struct OpenedRecord {
+    /// The record.
+    pub record: AuditRecord,
+    /// Who; empty once the data key is destroyed.
+    pub actor: String,
+}
+
+/// What a chain's verification found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verification {
+    /// Records that were looked at.
+    pub records: u64,
+    /// Hash of the last one.
+    pub head: [u8; 32],
+    /// Sequence of the first record that does not fit.
+    pub first_bad: Option<u64>,
+}
+
+impl ControlPlane {
+    /// A page of a chain, oldest first.
+    ///
+    /// # Errors
+    /// There is no such organization; the caller may not.
+    pub async fn audit_list(
+        &self,
+        caller: &Caller,
+        chain: Chain,
+        page: &Page,
+    ) -> Result<PageOf<OpenedRecord>, UseCaseError> {
+        caller.permit(Permission::AuditRead)?;
+        self.check_chain(chain).await?;
+        let keys = self.keys(chain).await?;
+        let row = audit::chain_name(chain);
+        let place = SealContext { table: "audit_records", column: "actor", row: &row };
+        let found = self.store().audit_list(chain, page).await?;
+        let opened = found.rows.into_iter().map(|record| {
+            let actor = keys.open_text(place, &record.actor).unwrap_or_default();
+            OpenedRecord { record, actor }
+        });
+        Ok(PageOf { rows: opened.collect(), next: found.next })
+    }
+
+    /// Recomputes a chain from its beginning.
+    ///
+    /// # Errors
+    /// There is no such organization; the caller may not.
+    pub async fn audit_verify(&self, caller: &Caller, chain: Chain) -> Result<Verification, UseCaseError> {
+        caller.permit(Permission::AuditRead)?;
+        self.check_chain(chain).await?;
+        let mut verification = Verification { records: 0, head: GENESIS, first_bad: None };
+        let mut page = Page { size: PAGE, token: None };
+        loop {
+            let found = self.store().audit_list(chain, &page).await?;
+            for record in &found.rows {
+                let expected = audit::record_hash(&verification.head, record);
+                let fits = record.sequence == verification.records + 1 && record.hash == expected;
+                if !fits && verification.first_bad.is_none() {
+                    verification.first_bad = Some(record.sequence);
+                }
+                verification.records += 1;
+                verification.head = record.hash;
+            }
+            match found.next {
+                Some(token) => page.token = Some(token),
+                None => return Ok(verification),
+            }
+        }
+    }
+
+    async fn check_chain(&self, chain: Chain) -> Result<(), UseCaseError> {
+        match chain {
+            Chain::Region => Ok(()),
+            Chain::Organization(id) => self.organization_known(id).await,
+        }
+    }
+}

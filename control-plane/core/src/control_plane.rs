@@ -1,0 +1,228 @@
+//! The use cases of one region, and what they share. They are spread over the modules of this crate, one for each aggregate.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bailiwick_domain::{
+    egress::EgressPolicy,
+    jurisdiction::Jurisdiction,
+    key::Pepper,
+    price::Price,
+    provider::Provider,
+    region::{RegionName, Regions},
+    spiffe::TrustDomain,
+    time::{Clock, Timestamp},
+};
+
+use crate::{
+    caller::Permit,
+    error::UseCaseError,
+    fleet::Fleet,
+    ports::{
+        coordination::Coordination,
+        store::{Store, StoreError, Transaction},
+        vault::{CertificateAuthority, Vault},
+    },
+    records::{Chain, ChangedResource, Revision},
+    sealing::{Keys, scope_of},
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The control plane of one region.
+pub struct ControlPlane {
+    /// What it was made of.
+    pub parts: Parts,
+    signups: PerMinute,
+    refusals: PerMinute,
+}
+
+/// What a control plane is made of.
+pub struct Parts {
+    /// Rows.
+    pub store: Arc<dyn Store>,
+    /// Data keys.
+    pub vault: Arc<dyn Vault>,
+    /// Revisions.
+    pub coordination: Arc<dyn Coordination>,
+    /// Certificates.
+    pub authority: Arc<dyn CertificateAuthority>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Workers that are connected.
+    pub fleet: Arc<Fleet>,
+    /// This region.
+    pub jurisdiction: Jurisdiction,
+    /// All regions, to say which is right.
+    pub regions: Regions,
+    /// This region's trust domain.
+    pub trust_domain: TrustDomain,
+    /// Under which keys are stored.
+    pub pepper: Pepper,
+    /// What the operator chose.
+    pub settings: Settings,
+}
+
+/// What the operator chose.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Which provider endpoints deployments may have.
+    pub egress: EgressPolicy,
+    /// Prices that go before the catalogue's, by provider and the provider's name of the model.
+    pub prices: HashMap<(Provider, String), Price>,
+    /// Organizations that may sign up by themselves within a minute; 0: signing up is closed.
+    pub signups_per_minute: u32,
+    /// Build of this process.
+    pub build: String,
+}
+
+/// What a mutation is, for the record and for workers.
+pub(crate) struct Mutation<'a> {
+    pub(crate) chain: Chain,
+    pub(crate) action: &'static str,
+    pub(crate) subject: String,
+    pub(crate) changes: &'a [ChangedResource],
+}
+
+impl ControlPlane {
+    /// A control plane of these parts.
+    pub fn new(parts: Parts) -> Self {
+        let signups = PerMinute::new(parts.settings.signups_per_minute);
+        Self { parts, signups, refusals: PerMinute::new(60) }
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        self.parts.store.as_ref()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    pub(crate) async fn keys(&self, chain: Chain) -> Result<Keys, UseCaseError> {
+        Keys::of(self.store(), self.parts.vault.as_ref(), scope_of(chain)).await
+    }
+
+    /// Ends a mutation: its record and its changes are committed together, then the new revision is told. The permit says who did it.
+    pub(crate) async fn commit(
+        &self,
+        permit: &Permit,
+        keys: &Keys,
+        transaction: Box<dyn Transaction>,
+        mutation: Mutation<'_>,
+    ) -> Result<Revision, StoreOrUseCase> {
+        let Mutation { chain, action, subject, changes } = mutation;
+        let audit = keys.audit(chain, self.now(), &permit.actor().to_string(), action, subject)?;
+        let revision = transaction.commit(audit, changes).await.map_err(StoreOrUseCase::Store)?;
+        if !changes.is_empty() {
+            self.parts.coordination.publish(revision);
+        }
+        Ok(revision)
+    }
+
+    /// Checks that a caller who names a region means this one.
+    pub(crate) fn check_region(&self, name: &RegionName) -> Result<(), UseCaseError> {
+        let region = self.parts.regions.by_name(name);
+        let region =
+            region.ok_or_else(|| UseCaseError::invalid("region", "is not a region of this installation"))?;
+        if region.code == self.parts.jurisdiction.code() {
+            return Ok(());
+        }
+        let expected = self.parts.jurisdiction.code();
+        Err(bailiwick_domain::jurisdiction::ForeignRegion { found: region.code, expected }.into())
+    }
+
+    pub(crate) fn count_signup(&self) -> Result<(), UseCaseError> {
+        if self.parts.settings.signups_per_minute == 0 {
+            return Err(UseCaseError::SignupClosed);
+        }
+        self.signups
+            .take(self.now())
+            .map_err(|retry_after| UseCaseError::Exhausted { reason: "signup_limit", retry_after })
+    }
+
+    /// Records on the region's chain that something of another region was refused. At most 60 records a minute: the record shall be
+    /// no lever to fill the disk. Failing to record does not change the refusal.
+    pub async fn note_foreign(&self, actor: &str, subject: &str) {
+        if self.refusals.take(self.now()).is_err() {
+            return;
+        }
+        let subject = subject.chars().filter(|c| c.is_ascii_graphic()).take(80).collect();
+        if let Err(error) = self.record_on_region_chain(actor, "foreign.refuse", subject).await {
+            tracing::warn!(%error, "a refusal could not be recorded");
+        }
+    }
+
+    async fn record_on_region_chain(
+        &self,
+        actor: &str,
+        action: &'static str,
+        subject: String,
+    ) -> Result<(), UseCaseError> {
+        let audit =
+            self.keys(Chain::Region).await?.audit(Chain::Region, self.now(), actor, action, subject)?;
+        let transaction = self.store().begin().await?;
+        transaction.commit(audit, &[]).await?;
+        Ok(())
+    }
+}
+
+/// A mutation that ends in a conflict may have a better answer than the conflict.
+#[derive(Debug)]
+pub(crate) enum StoreOrUseCase {
+    Store(StoreError),
+    UseCase(UseCaseError),
+}
+
+impl From<StoreError> for StoreOrUseCase {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<UseCaseError> for StoreOrUseCase {
+    fn from(error: UseCaseError) -> Self {
+        Self::UseCase(error)
+    }
+}
+
+impl From<StoreOrUseCase> for UseCaseError {
+    fn from(error: StoreOrUseCase) -> Self {
+        match error {
+            StoreOrUseCase::Store(error) => error.into(),
+            StoreOrUseCase::UseCase(error) => error,
+        }
+    }
+}
+
+/// A bound on how often within a minute of the clock.
+#[derive(Debug)]
+struct PerMinute {
+    limit: u32,
+    taken: Mutex<(i64, u32)>,
+}
+
+impl PerMinute {
+    fn new(limit: u32) -> Self {
+        Self { limit, taken: Mutex::default() }
+    }
+
+    /// Errors: the limit is reached; how long until the next minute.
+    fn take(&self, now: Timestamp) -> Result<(), Duration> {
+        let micros = i64::try_from(MINUTE.as_micros()).unwrap_or(i64::MAX);
+        let minute = now.as_micros().div_euclid(micros);
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.0 != minute {
+            *taken = (minute, 0);
+        }
+        if taken.1 >= self.limit {
+            let next = Timestamp::from_micros((minute + 1).saturating_mul(micros));
+            return Err(next.saturating_since(now));
+        }
+        taken.1 += 1;
+        Ok(())
+    }
+}

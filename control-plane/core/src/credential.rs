@@ -1,0 +1,190 @@
+//! Provider credentials. A secret goes in and comes out only towards workers.
+
+use bailiwick_domain::{
+    id::CredentialId, id::OrganizationId, jurisdiction::Local, names::DisplayName, permission::Permission,
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::{
+    caller::Caller,
+    control_plane::{ControlPlane, Mutation},
+    error::UseCaseError,
+    idempotency::IdempotencyKey,
+    ports::{store::StoreError, vault::SealContext},
+    records::{Chain, ChangedResource, CredentialRecord, Page, PageOf, Revision},
+    sealing::Keys,
+};
+
+const CREATE: &str = "credential.create";
+const MAX_SECRET_LEN: usize = 4096;
+
+/// A credential, its name opened; without its secret.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// The row.
+    pub row: CredentialRecord,
+    /// Display name.
+    pub name: String,
+}
+
+/// A provider's secret: 1 to 4096 printable ASCII characters, so that it fits a header as it is.
+#[derive(Clone, Debug)]
+pub struct ProviderSecret(SecretString);
+
+impl ProviderSecret {
+    /// `None` when the rule is broken.
+    pub fn new(text: &str) -> Option<Self> {
+        let good =
+            (1..=MAX_SECRET_LEN).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        good.then(|| Self(SecretString::from(text)))
+    }
+}
+
+impl ControlPlane {
+    /// Creates a credential.
+    ///
+    /// # Errors
+    /// There is no such organization; the caller may not.
+    pub async fn credential_create(
+        &self,
+        caller: &Caller,
+        idempotency_key: IdempotencyKey,
+        organization: Local<OrganizationId>,
+        name: DisplayName,
+        secret: ProviderSecret,
+    ) -> Result<(Credential, Revision), UseCaseError> {
+        let permit = caller.permit(Permission::CredentialWrite)?;
+        self.organization_active(organization).await?;
+        let chain = Chain::Organization(organization);
+        let keys = self.keys(chain).await?;
+        let claim = idempotency_key.claim(CREATE, organization);
+        if let Some(id) = claim.made(self.store(), &self.parts.jurisdiction).await? {
+            return Ok((opened(&self.credential_row(id).await?, &keys), self.store().revision().await?));
+        }
+        let now = self.now();
+        let id: Local<CredentialId> = self.parts.jurisdiction.mint_random(now);
+        let text = id.to_string();
+        let row = CredentialRecord {
+            id,
+            organization,
+            name: keys.seal(place("name", &text), name.as_str().as_bytes())?,
+            secret: keys.seal(place("secret", &text), secret.0.expose_secret().as_bytes())?,
+            version: 1,
+            created_at: now,
+            replaced_at: None,
+        };
+        let mut transaction = self.store().begin().await?;
+        transaction.idempotency_insert(claim.method, &claim.key, &text, now).await?;
+        transaction.credential_insert(&row).await?;
+        let changes = [ChangedResource::Credential(id)];
+        let mutation = Mutation { chain, action: CREATE, subject: text, changes: &changes };
+        let revision = self.commit(&permit, &keys, transaction, mutation).await?;
+        Ok((opened(&row, &keys), revision))
+    }
+
+    /// A page of an organization's credentials.
+    ///
+    /// # Errors
+    /// There is no such organization; the caller may not.
+    pub async fn credential_list(
+        &self,
+        caller: &Caller,
+        organization: Local<OrganizationId>,
+        page: &Page,
+    ) -> Result<PageOf<Credential>, UseCaseError> {
+        caller.permit(Permission::CredentialRead)?;
+        self.organization_active(organization).await?;
+        let keys = self.keys(Chain::Organization(organization)).await?;
+        let found = self.store().credential_list(organization, page).await?;
+        Ok(PageOf { rows: found.rows.iter().map(|row| opened(row, &keys)).collect(), next: found.next })
+    }
+
+    /// Gives a credential a new secret; what uses it changes over without a failed call.
+    ///
+    /// # Errors
+    /// There is no such credential; the caller may not.
+    pub async fn credential_replace(
+        &self,
+        caller: &Caller,
+        id: Local<CredentialId>,
+        secret: ProviderSecret,
+    ) -> Result<(Credential, Revision), UseCaseError> {
+        let permit = caller.permit(Permission::CredentialWrite)?;
+        let chain = Chain::Organization(self.credential_row(id).await?.organization);
+        let keys = self.keys(chain).await?;
+        let text = id.to_string();
+        let sealed = keys.seal(place("secret", &text), secret.0.expose_secret().as_bytes())?;
+        let mut transaction = self.store().begin().await?;
+        transaction.credential_replace(id, &sealed, self.now()).await?;
+        let changes = [ChangedResource::Credential(id)];
+        let mutation = Mutation { chain, action: "credential.replace", subject: text, changes: &changes };
+        let revision = self.commit(&permit, &keys, transaction, mutation).await?;
+        Ok((opened(&self.credential_row(id).await?, &keys), revision))
+    }
+
+    /// Deletes a credential that no deployment uses.
+    ///
+    /// # Errors
+    /// There is no such credential, or it is in use; the caller may not.
+    pub async fn credential_delete(
+        &self,
+        caller: &Caller,
+        id: Local<CredentialId>,
+    ) -> Result<Revision, UseCaseError> {
+        let permit = caller.permit(Permission::CredentialWrite)?;
+        let chain = Chain::Organization(self.credential_row(id).await?.organization);
+        let keys = self.keys(chain).await?;
+        let mut transaction = self.store().begin().await?;
+        match transaction.credential_delete(id).await {
+            Err(StoreError::Conflict(_)) => {
+                drop(transaction);
+                return Err(self.credential_in_use(id).await?);
+            }
+            deleted => deleted?,
+        }
+        let changes = [ChangedResource::Credential(id)];
+        let mutation =
+            Mutation { chain, action: "credential.delete", subject: id.to_string(), changes: &changes };
+        Ok(self.commit(&permit, &keys, transaction, mutation).await?)
+    }
+
+    async fn credential_in_use(&self, id: Local<CredentialId>) -> Result<UseCaseError, UseCaseError> {
+        let users = self.store().credential_users(id).await?;
+        let users: Vec<String> = users.iter().map(ToString::to_string).collect();
+        let message = format!("deployments use the credential; delete them first: {}", users.join(", "));
+        Ok(UseCaseError::refused("credential_in_use", message))
+    }
+
+    /// The row of a credential whose organization is not deleted.
+    pub(crate) async fn credential_row(
+        &self,
+        id: Local<CredentialId>,
+    ) -> Result<CredentialRecord, UseCaseError> {
+        let what = "the credential";
+        let row = self.store().credential_fetch(id).await?.ok_or(UseCaseError::NotFound { what })?;
+        self.owned(row.organization, what).await?;
+        Ok(row)
+    }
+
+    /// What belongs to a deleted organization is not found.
+    pub(crate) async fn owned(
+        &self,
+        by: Local<OrganizationId>,
+        what: &'static str,
+    ) -> Result<(), UseCaseError> {
+        match self.organization_active(by).await {
+            Ok(_) => Ok(()),
+            Err(UseCaseError::NotFound { .. }) => Err(UseCaseError::NotFound { what }),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn place<'a>(column: &'static str, row: &'a str) -> SealContext<'a> {
+    SealContext { table: "credentials", column, row }
+}
+
+fn opened(row: &CredentialRecord, keys: &Keys) -> Credential {
+    let id = row.id.to_string();
+    Credential { name: keys.open_text(place("name", &id), &row.name).unwrap_or_default(), row: row.clone() }
+}

@@ -1,0 +1,145 @@
+//! Deployments: one model at one provider endpoint with one credential.
+
+use bailiwick_domain::{
+    id::{CredentialId, DeploymentId, OrganizationId},
+    jurisdiction::Local,
+    names::ModelName,
+    permission::Permission,
+    price::Price,
+    provider::{Endpoint, Provider},
+};
+
+use crate::{
+    caller::Caller,
+    control_plane::{ControlPlane, Mutation},
+    error::UseCaseError,
+    idempotency::IdempotencyKey,
+    ports::store::StoreError,
+    records::{Chain, ChangedResource, DeploymentRecord, Page, PageOf, Revision},
+};
+
+const CREATE: &str = "deployment.create";
+
+/// What a deployment begins with.
+#[derive(Clone, Debug)]
+pub struct NewDeployment {
+    /// The caller's.
+    pub idempotency_key: IdempotencyKey,
+    /// Whose it will be.
+    pub organization: Local<OrganizationId>,
+    /// Dialect.
+    pub provider: Provider,
+    /// Base URL.
+    pub endpoint: Endpoint,
+    /// Provider's name of the model.
+    pub upstream_model: ModelName,
+    /// Must be the organization's.
+    pub credential: Local<CredentialId>,
+    /// Goes before the operator's and the catalogue's.
+    pub price: Option<Price>,
+}
+
+impl ControlPlane {
+    /// Creates a deployment, if the region's egress policy admits its endpoint (R7).
+    ///
+    /// # Errors
+    /// The endpoint lies outside the policy; the credential is not the organization's; the caller may not.
+    pub async fn deployment_create(
+        &self,
+        caller: &Caller,
+        new: NewDeployment,
+    ) -> Result<(DeploymentRecord, Revision), UseCaseError> {
+        let permit = caller.permit(Permission::ModelWrite)?;
+        self.organization_active(new.organization).await?;
+        let claim = new.idempotency_key.claim(CREATE, new.organization);
+        if let Some(id) = claim.made(self.store(), &self.parts.jurisdiction).await? {
+            return Ok((self.deployment_row(id).await?, self.store().revision().await?));
+        }
+        self.check_egress(&new.endpoint)?;
+        let credential = self.store().credential_fetch(new.credential).await?;
+        if credential.is_none_or(|row| row.organization != new.organization) {
+            return Err(UseCaseError::invalid("credential_id", "is not a credential of the organization"));
+        }
+        let (now, chain) = (self.now(), Chain::Organization(new.organization));
+        let id: Local<DeploymentId> = self.parts.jurisdiction.mint_random(now);
+        let row = DeploymentRecord {
+            id,
+            organization: new.organization,
+            provider: new.provider,
+            endpoint: new.endpoint,
+            upstream_model: new.upstream_model,
+            credential: new.credential,
+            price: new.price,
+            created_at: now,
+        };
+        let keys = self.keys(chain).await?;
+        let mut transaction = self.store().begin().await?;
+        transaction.idempotency_insert(claim.method, &claim.key, &id.to_string(), now).await?;
+        transaction.deployment_insert(&row).await?;
+        let changes = [ChangedResource::Deployment(id)];
+        let mutation = Mutation { chain, action: CREATE, subject: id.to_string(), changes: &changes };
+        let revision = self.commit(&permit, &keys, transaction, mutation).await?;
+        Ok((row, revision))
+    }
+
+    /// A page of an organization's deployments.
+    ///
+    /// # Errors
+    /// There is no such organization; the caller may not.
+    pub async fn deployment_list(
+        &self,
+        caller: &Caller,
+        organization: Local<OrganizationId>,
+        page: &Page,
+    ) -> Result<PageOf<DeploymentRecord>, UseCaseError> {
+        caller.permit(Permission::ModelRead)?;
+        self.organization_active(organization).await?;
+        Ok(self.store().deployment_list(organization, page).await?)
+    }
+
+    /// Deletes a deployment that no model uses.
+    ///
+    /// # Errors
+    /// There is no such deployment, or it is in use; the caller may not.
+    pub async fn deployment_delete(
+        &self,
+        caller: &Caller,
+        id: Local<DeploymentId>,
+    ) -> Result<Revision, UseCaseError> {
+        let permit = caller.permit(Permission::ModelWrite)?;
+        let chain = Chain::Organization(self.deployment_row(id).await?.organization);
+        let keys = self.keys(chain).await?;
+        let mut transaction = self.store().begin().await?;
+        match transaction.deployment_delete(id).await {
+            Err(StoreError::Conflict(_)) => {
+                drop(transaction);
+                let users = self.store().deployment_users(id).await?;
+                let users: Vec<String> = users.iter().map(ToString::to_string).collect();
+                let message = format!("models use the deployment; change them first: {}", users.join(", "));
+                return Err(UseCaseError::refused("deployment_in_use", message));
+            }
+            deleted => deleted?,
+        }
+        let changes = [ChangedResource::Deployment(id)];
+        let mutation =
+            Mutation { chain, action: "deployment.delete", subject: id.to_string(), changes: &changes };
+        Ok(self.commit(&permit, &keys, transaction, mutation).await?)
+    }
+
+    async fn deployment_row(&self, id: Local<DeploymentId>) -> Result<DeploymentRecord, UseCaseError> {
+        let what = "the deployment";
+        let row = self.store().deployment_fetch(id).await?.ok_or(UseCaseError::NotFound { what })?;
+        self.owned(row.organization, what).await?;
+        Ok(row)
+    }
+
+    /// A host name is checked again at connect time, on the address that it resolves to; an address literal can be judged now.
+    fn check_egress(&self, endpoint: &Endpoint) -> Result<(), UseCaseError> {
+        let (policy, host) = (&self.parts.settings.egress, endpoint.host());
+        let verdict = policy.allow_host(&host).and_then(|()| match host.parse() {
+            Ok(address) => policy.allow_address(address),
+            Err(_) => Ok(()),
+        });
+        verdict.map_err(|refused| UseCaseError::refused("egress_refused", format!("{host}: {refused}")))
+    }
+}

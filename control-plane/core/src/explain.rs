@@ -1,0 +1,131 @@
+//! Why a call with a key would be served or refused: the steps of a worker, taken on the store's rows.
+
+use bailiwick_domain::{
+    jurisdiction::Local, key::KeyId, names::ModelName, organization::OrganizationStatus,
+    permission::Permission,
+};
+
+use crate::{
+    caller::Caller,
+    control_plane::ControlPlane,
+    error::UseCaseError,
+    records::{ApiKeyRecord, DeploymentRecord},
+};
+
+/// One step of a worker's path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// `authenticate`, `permit`, `place`.
+    pub name: &'static str,
+    /// What was found, for people.
+    pub finding: String,
+    /// The error that a caller would see; `None` when passed.
+    pub code: Option<&'static str>,
+}
+
+impl Step {
+    fn passed(name: &'static str, finding: impl Into<String>) -> Self {
+        Self { name, finding: finding.into(), code: None }
+    }
+
+    fn failed(name: &'static str, code: &'static str, finding: impl Into<String>) -> Self {
+        Self { name, finding: finding.into(), code: Some(code) }
+    }
+}
+
+impl ControlPlane {
+    /// The steps up to the first that fails. A key that does not exist is a finding, not an error.
+    ///
+    /// # Errors
+    /// The caller may not.
+    pub async fn explain_key(
+        &self,
+        caller: &Caller,
+        id: Local<KeyId>,
+        model: Option<&ModelName>,
+    ) -> Result<Vec<Step>, UseCaseError> {
+        caller.permit(Permission::KeyRead)?;
+        let Some(row) = self.store().key_fetch(id).await? else {
+            return Ok(vec![Step::failed(
+                "authenticate",
+                "invalid_api_key",
+                "no such key was ever made in this region",
+            )]);
+        };
+        let mut steps = vec![self.explain_authenticate(&row).await?];
+        if steps.iter().any(|step| step.code.is_some()) {
+            return Ok(steps);
+        }
+        let Some(name) = model else { return Ok(steps) };
+        steps.push(explain_permit(&row, name));
+        if steps.iter().all(|step| step.code.is_none()) {
+            steps.push(self.explain_place(&row, name).await?);
+        }
+        Ok(steps)
+    }
+
+    async fn explain_authenticate(&self, row: &ApiKeyRecord) -> Result<Step, UseCaseError> {
+        let step = "authenticate";
+        if row.revoked_at.is_some() {
+            return Ok(Step::failed(step, "invalid_api_key", "the key was revoked"));
+        }
+        if row.expires_at.is_some_and(|at| at <= self.now()) {
+            return Ok(Step::failed(step, "invalid_api_key", "the key has expired"));
+        }
+        let organization = self.store().organization_fetch(row.organization).await?;
+        Ok(match organization.map(|organization| organization.status) {
+            Some(OrganizationStatus::Active) => {
+                Step::passed(step, format!("the key is active and of {}", row.organization))
+            }
+            Some(OrganizationStatus::Suspended) => {
+                Step::failed(step, "organization_suspended", format!("{} is suspended", row.organization))
+            }
+            Some(OrganizationStatus::Deleted) | None => {
+                Step::failed(step, "invalid_api_key", format!("{} is deleted", row.organization))
+            }
+        })
+    }
+
+    async fn explain_place(&self, row: &ApiKeyRecord, name: &ModelName) -> Result<Step, UseCaseError> {
+        let step = "place";
+        let Some(model) = self.store().model_fetch_by_name(row.organization, name).await? else {
+            return Ok(Step::failed(
+                step,
+                "model_not_found",
+                format!("{} has no model named {name}", row.organization),
+            ));
+        };
+        let mut admitted = 0_usize;
+        for id in &model.deployments {
+            let deployment = self.store().deployment_fetch(*id).await?;
+            admitted += usize::from(deployment.is_some_and(|deployment| self.admits(&deployment)));
+        }
+        let all = model.deployments.len();
+        Ok(match admitted {
+            0 => Step::failed(
+                step,
+                "egress_refused",
+                format!("the egress policy admits none of its {all} deployments"),
+            ),
+            _ => Step::passed(step, format!("{admitted} of its {all} deployments may serve it")),
+        })
+    }
+
+    fn admits(&self, deployment: &DeploymentRecord) -> bool {
+        self.parts.settings.egress.allow_host(&deployment.endpoint.host()).is_ok()
+    }
+}
+
+fn explain_permit(row: &ApiKeyRecord, name: &ModelName) -> Step {
+    if row.allowed_models.is_empty() {
+        return Step::passed("permit", "the key may use every model of its organization");
+    }
+    if row.allowed_models.contains(name) {
+        return Step::passed("permit", format!("the key may use {name}"));
+    }
+    Step::failed(
+        "permit",
+        "model_not_allowed",
+        format!("{name} is not among the models that the key may use"),
+    )
+}

@@ -1,0 +1,150 @@
+//! Models: public names, and the deployments that serve them.
+
+use bailiwick_domain::{
+    id::{DeploymentId, ModelId, OrganizationId},
+    jurisdiction::Local,
+    names::ModelName,
+    permission::Permission,
+};
+
+use crate::{
+    caller::Caller,
+    control_plane::{ControlPlane, Mutation, StoreOrUseCase},
+    error::UseCaseError,
+    idempotency::IdempotencyKey,
+    ports::store::StoreError,
+    records::{Chain, ChangedResource, ModelRecord, Page, PageOf, Revision},
+};
+
+const CREATE: &str = "model.create";
+/// Deployments of one model.
+pub const MAX_DEPLOYMENTS: usize = 32;
+
+impl ControlPlane {
+    /// Creates a model.
+    ///
+    /// # Errors
+    /// The name is taken; a deployment is not the organization's; the caller may not.
+    pub async fn model_create(
+        &self,
+        caller: &Caller,
+        idempotency_key: IdempotencyKey,
+        organization: Local<OrganizationId>,
+        name: ModelName,
+        deployments: Vec<Local<DeploymentId>>,
+    ) -> Result<(ModelRecord, Revision), UseCaseError> {
+        let permit = caller.permit(Permission::ModelWrite)?;
+        self.organization_active(organization).await?;
+        let claim = idempotency_key.claim(CREATE, organization);
+        if let Some(id) = claim.made(self.store(), &self.parts.jurisdiction).await? {
+            return Ok((self.model_row(id).await?, self.store().revision().await?));
+        }
+        self.check_deployments(organization, &deployments).await?;
+        let (now, chain) = (self.now(), Chain::Organization(organization));
+        let id: Local<ModelId> = self.parts.jurisdiction.mint_random(now);
+        let row = ModelRecord { id, organization, name, deployments, created_at: now };
+        let keys = self.keys(chain).await?;
+        let mut transaction = self.store().begin().await?;
+        transaction.idempotency_insert(claim.method, &claim.key, &id.to_string(), now).await?;
+        transaction.model_insert(&row).await.map_err(|error| taken(error, &row.name))?;
+        let changes = [ChangedResource::Model(id)];
+        let mutation = Mutation { chain, action: CREATE, subject: id.to_string(), changes: &changes };
+        let revision = self.commit(&permit, &keys, transaction, mutation).await?;
+        Ok((row, revision))
+    }
+
+    /// A page of an organization's models.
+    ///
+    /// # Errors
+    /// There is no such organization; the caller may not.
+    pub async fn model_list(
+        &self,
+        caller: &Caller,
+        organization: Local<OrganizationId>,
+        page: &Page,
+    ) -> Result<PageOf<ModelRecord>, UseCaseError> {
+        caller.permit(Permission::ModelRead)?;
+        self.organization_active(organization).await?;
+        Ok(self.store().model_list(organization, page).await?)
+    }
+
+    /// Sets a model's deployments.
+    ///
+    /// # Errors
+    /// There is no such model; a deployment is not its organization's; the caller may not.
+    pub async fn model_update(
+        &self,
+        caller: &Caller,
+        id: Local<ModelId>,
+        deployments: Vec<Local<DeploymentId>>,
+    ) -> Result<(ModelRecord, Revision), UseCaseError> {
+        let permit = caller.permit(Permission::ModelWrite)?;
+        let row = self.model_row(id).await?;
+        self.check_deployments(row.organization, &deployments).await?;
+        let chain = Chain::Organization(row.organization);
+        let keys = self.keys(chain).await?;
+        let mut transaction = self.store().begin().await?;
+        transaction.model_set_deployments(id, &deployments).await?;
+        let changes = [ChangedResource::Model(id)];
+        let mutation = Mutation { chain, action: "model.update", subject: id.to_string(), changes: &changes };
+        let revision = self.commit(&permit, &keys, transaction, mutation).await?;
+        Ok((ModelRecord { deployments, ..row }, revision))
+    }
+
+    /// Deletes a model.
+    ///
+    /// # Errors
+    /// There is no such model; the caller may not.
+    pub async fn model_delete(&self, caller: &Caller, id: Local<ModelId>) -> Result<Revision, UseCaseError> {
+        let permit = caller.permit(Permission::ModelWrite)?;
+        let chain = Chain::Organization(self.model_row(id).await?.organization);
+        let keys = self.keys(chain).await?;
+        let mut transaction = self.store().begin().await?;
+        transaction.model_delete(id).await?;
+        let changes = [ChangedResource::Model(id)];
+        let mutation = Mutation { chain, action: "model.delete", subject: id.to_string(), changes: &changes };
+        Ok(self.commit(&permit, &keys, transaction, mutation).await?)
+    }
+
+    async fn model_row(&self, id: Local<ModelId>) -> Result<ModelRecord, UseCaseError> {
+        let what = "the model";
+        let row = self.store().model_fetch(id).await?.ok_or(UseCaseError::NotFound { what })?;
+        self.owned(row.organization, what).await?;
+        Ok(row)
+    }
+
+    /// Another organization's deployment is as good as none.
+    async fn check_deployments(
+        &self,
+        organization: Local<OrganizationId>,
+        deployments: &[Local<DeploymentId>],
+    ) -> Result<(), UseCaseError> {
+        if !(1..=MAX_DEPLOYMENTS).contains(&deployments.len()) {
+            return Err(UseCaseError::invalid("deployment_ids", "a model has 1 to 32 deployments"));
+        }
+        for (index, id) in deployments.iter().enumerate() {
+            let field = format!("deployment_ids[{index}]");
+            if deployments.iter().take(index).any(|earlier| earlier == id) {
+                return Err(UseCaseError::invalid(&field, "is named twice"));
+            }
+            let known = self.store().deployment_fetch(*id).await?;
+            if known.is_none_or(|row| row.organization != organization) {
+                return Err(UseCaseError::invalid(&field, "is not a deployment of the organization"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn taken(error: StoreError, name: &ModelName) -> StoreOrUseCase {
+    match error {
+        StoreError::Conflict(_) => StoreOrUseCase::UseCase(UseCaseError::Refused {
+            reason: "model_name_taken",
+            message: format!(
+                "the organization has a model named {name} already: update that one, or choose another name"
+            ),
+            exists: true,
+        }),
+        other => StoreOrUseCase::Store(other),
+    }
+}

@@ -1,0 +1,160 @@
+//! The region itself: what it is, who works in it, and join tokens.
+
+use std::time::Duration;
+
+use bailiwick_domain::{
+    id::WorkerId,
+    jurisdiction::Local,
+    key::{CaFingerprint, JoinToken, JoinTokenId},
+    permission::Permission,
+    spiffe::{ProcessRole, SpiffeId},
+    time::Timestamp,
+};
+
+use crate::{
+    caller::Caller,
+    control_plane::{ControlPlane, Mutation},
+    error::UseCaseError,
+    fleet::Live,
+    idempotency::IdempotencyKey,
+    ports::store::StoreError,
+    records::{Chain, ClusterIdentity, JoinTokenRecord, Page, PageOf, Revision, WorkerRecord},
+};
+
+const CREATE_TOKEN: &str = "join_token.create";
+const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What the region is.
+#[derive(Clone, Debug)]
+pub struct RegionInfo {
+    /// Whose store it is.
+    pub identity: ClusterIdentity,
+    /// Revision of the configuration.
+    pub revision: Revision,
+    /// The root's fingerprint.
+    pub ca_fingerprint: CaFingerprint,
+    /// End of the root's validity.
+    pub ca_expires_at: Timestamp,
+    /// Backend of the store.
+    pub store: &'static str,
+    /// Kind of coordination.
+    pub coordination: &'static str,
+    /// Organizations that are not deleted.
+    pub organizations: u64,
+    /// The control plane's clock.
+    pub now: Timestamp,
+}
+
+/// A worker or router: what is stored of it, and what is known when it is connected.
+#[derive(Clone, Debug)]
+pub struct WorkerStatus {
+    /// Row.
+    pub row: WorkerRecord,
+    /// `None`: absent.
+    pub live: Option<Live>,
+}
+
+impl ControlPlane {
+    /// What the region is.
+    ///
+    /// # Errors
+    /// The caller may not.
+    pub async fn region_info(&self, caller: &Caller) -> Result<RegionInfo, UseCaseError> {
+        caller.permit(Permission::RegionRead)?;
+        Ok(RegionInfo {
+            identity: self.store().cluster_identity().await?,
+            revision: self.store().revision().await?,
+            ca_fingerprint: self.parts.authority.fingerprint(),
+            ca_expires_at: self.parts.authority.expires_at(),
+            store: self.store().backend(),
+            coordination: self.parts.coordination.kind(),
+            organizations: self.store().organization_count().await?,
+            now: self.now(),
+        })
+    }
+
+    /// A page of workers and routers, absent ones too, and the region's revision to compare them with.
+    ///
+    /// # Errors
+    /// The caller may not.
+    pub async fn worker_list(
+        &self,
+        caller: &Caller,
+        page: &Page,
+    ) -> Result<(PageOf<WorkerStatus>, Revision), UseCaseError> {
+        caller.permit(Permission::RegionRead)?;
+        let found = self.store().worker_list(page).await?;
+        let with_live = |row: WorkerRecord| WorkerStatus { live: self.parts.fleet.live(row.id), row };
+        let rows = found.rows.into_iter().map(with_live).collect();
+        Ok((PageOf { rows, next: found.next }, self.store().revision().await?))
+    }
+
+    /// Removes a worker: its certificate is not renewed, and its streams end.
+    ///
+    /// # Errors
+    /// There is none; the caller may not.
+    pub async fn worker_remove(&self, caller: &Caller, id: Local<WorkerId>) -> Result<(), UseCaseError> {
+        let permit = caller.permit(Permission::RegionWrite)?;
+        let keys = self.keys(Chain::Region).await?;
+        let mut transaction = self.store().begin().await?;
+        match transaction.worker_remove(id, self.now()).await {
+            Err(StoreError::NotFound) => return Err(UseCaseError::NotFound { what: "the worker" }),
+            removed => removed?,
+        }
+        let mutation =
+            Mutation { chain: Chain::Region, action: "worker.remove", subject: id.to_string(), changes: &[] };
+        self.commit(&permit, &keys, transaction, mutation).await?;
+        self.parts.fleet.remove(id);
+        Ok(())
+    }
+
+    /// A token with which one process enrolls, once. `None` when an earlier call with the same idempotency key made it.
+    ///
+    /// # Errors
+    /// The role cannot enroll; the name or the lifetime is out of bounds; the caller may not.
+    pub async fn join_token_create(
+        &self,
+        caller: &Caller,
+        idempotency_key: IdempotencyKey,
+        role: ProcessRole,
+        name: &str,
+        lifetime: Duration,
+    ) -> Result<(Option<JoinToken>, Timestamp), UseCaseError> {
+        let permit = caller.permit(Permission::RegionWrite)?;
+        if !matches!(role, ProcessRole::Worker | ProcessRole::Router) {
+            return Err(UseCaseError::invalid("role", "is one of worker, router"));
+        }
+        SpiffeId::new(self.parts.trust_domain.clone(), role, name)
+            .map_err(|e| UseCaseError::invalid("name", e.to_string()))?;
+        if lifetime > MAX_TOKEN_LIFETIME {
+            return Err(UseCaseError::invalid("lifetime_seconds", "is over 604800 (7 days)"));
+        }
+        let claim = idempotency_key.claim(CREATE_TOKEN, permit.actor());
+        if let Some(id) = claim.made::<JoinTokenId>(self.store(), &self.parts.jurisdiction).await? {
+            let row = self.store().join_token_fetch(*id).await?;
+            return Ok((None, row.ok_or(UseCaseError::NotFound { what: "the join token" })?.expires_at));
+        }
+        let now = self.now();
+        let token = JoinToken::generate(self.parts.jurisdiction.code(), self.parts.authority.fingerprint());
+        let row = JoinTokenRecord {
+            id: token.id(),
+            digest: token.digest(&self.parts.pepper),
+            role,
+            name: name.to_owned(),
+            expires_at: now.saturating_add(lifetime),
+            used_at: None,
+        };
+        let keys = self.keys(Chain::Region).await?;
+        let mut transaction = self.store().begin().await?;
+        transaction.idempotency_insert(claim.method, &claim.key, &row.id.to_string(), now).await?;
+        transaction.join_token_insert(&row).await?;
+        let mutation = Mutation {
+            chain: Chain::Region,
+            action: CREATE_TOKEN,
+            subject: row.id.to_string(),
+            changes: &[],
+        };
+        self.commit(&permit, &keys, transaction, mutation).await?;
+        Ok((Some(token), row.expires_at))
+    }
+}

@@ -1,0 +1,74 @@
+//! Sealed fields of one scope: the data keys that open them, and the newest that seals.
+
+use std::sync::Arc;
+
+use crate::{
+    error::UseCaseError,
+    ports::{
+        store::Store,
+        vault::{DataKey, KeyScope, SealContext, Sealed, Vault},
+    },
+    process_audit,
+    records::{AuditDraft, Chain},
+};
+use bailiwick_domain::time::Timestamp;
+
+/// The unlocked data keys of a scope, oldest first.
+pub struct Keys(Vec<Arc<dyn DataKey>>);
+
+impl Keys {
+    /// Unlocks a scope's data keys. There are none once they were destroyed.
+    pub(crate) async fn of(
+        store: &dyn Store,
+        vault: &dyn Vault,
+        scope: KeyScope,
+    ) -> Result<Self, UseCaseError> {
+        let mut keys = Vec::new();
+        for wrapped in store.data_keys_fetch(scope).await? {
+            keys.push(vault.unlock(&wrapped).await?);
+        }
+        Ok(Self(keys))
+    }
+
+    /// A scope whose only key was just made.
+    pub(crate) fn one(key: Arc<dyn DataKey>) -> Self {
+        Self(vec![key])
+    }
+
+    /// Seals under the newest key.
+    ///
+    /// # Errors
+    /// The keys were destroyed: nothing of this scope can be written any more.
+    pub(crate) fn seal(&self, place: SealContext<'_>, plaintext: &[u8]) -> Result<Sealed, UseCaseError> {
+        let newest = self.0.last().ok_or(UseCaseError::NotFound { what: "the organization" })?;
+        Ok(newest.seal(place, plaintext)?)
+    }
+
+    /// Opens a text field. `None` when its keys are gone, or the value is damaged: what cannot be read is shown as empty, and the
+    /// rest of the row still serves.
+    pub(crate) fn open_text(&self, place: SealContext<'_>, sealed: &Sealed) -> Option<String> {
+        let opened = self.0.iter().rev().find_map(|key| key.open(place, sealed).ok())?;
+        String::from_utf8(opened.to_vec()).ok()
+    }
+
+    /// An audit record, its actor sealed.
+    pub(crate) fn audit(
+        &self,
+        chain: Chain,
+        at: Timestamp,
+        actor: &str,
+        action: &'static str,
+        subject: String,
+    ) -> Result<AuditDraft, UseCaseError> {
+        let newest = self.0.last().ok_or(UseCaseError::NotFound { what: "the organization" })?;
+        Ok(process_audit::seal(newest.as_ref(), chain, at, actor, action, subject)?)
+    }
+}
+
+/// The scope that seals the actors of a chain.
+pub(crate) fn scope_of(chain: Chain) -> KeyScope {
+    match chain {
+        Chain::Region => KeyScope::Region,
+        Chain::Organization(id) => KeyScope::Organization(id),
+    }
+}

@@ -1,0 +1,66 @@
+//! Signing up: an organization and its first key, for someone who has no account yet. Routers ask for it.
+
+use bailiwick_domain::{
+    id::OrganizationId,
+    jurisdiction::Local,
+    names::{DisplayName, EmailAddress},
+    organization::OnStale,
+    permission::Permission,
+    region::RegionName,
+};
+
+use crate::{
+    caller::Caller,
+    control_plane::ControlPlane,
+    error::UseCaseError,
+    idempotency::IdempotencyKey,
+    key::{Created, NewKey},
+    organization::NewOrganization,
+};
+
+const FIRST_KEY: &str = "First key";
+
+impl ControlPlane {
+    /// Creates an organization and its first key. Another region than this is refused before anything is counted.
+    ///
+    /// # Errors
+    /// Another region was named; signing up is closed, or too many did within the minute; the caller may not.
+    pub async fn sign_up(
+        &self,
+        caller: &Caller,
+        region: RegionName,
+        name: DisplayName,
+        email: EmailAddress,
+        idempotency_key: IdempotencyKey,
+    ) -> Result<(Local<OrganizationId>, Created), UseCaseError> {
+        let permit = caller.permit(Permission::SignUp)?;
+        self.check_region(&region)?;
+        self.count_signup()?;
+        let (organization, _) = self
+            .organization_create_permitted(
+                &permit,
+                NewOrganization {
+                    idempotency_key: idempotency_key.step("organization"),
+                    region,
+                    name,
+                    contact_email: Some(email),
+                    on_stale: OnStale::default(),
+                },
+            )
+            .await?;
+        let first = FIRST_KEY.parse().map_err(|error| UseCaseError::Internal(Box::new(error)))?;
+        let created = self
+            .key_create_permitted(
+                &permit,
+                NewKey {
+                    idempotency_key: idempotency_key.step("key"),
+                    organization: organization.id,
+                    name: first,
+                    allowed_models: Vec::new(),
+                    expires_at: None,
+                },
+            )
+            .await?;
+        Ok((organization.id, created))
+    }
+}
