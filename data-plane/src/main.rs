@@ -1,2 +1,7 @@
-//! To be written.
+//! The data-plane worker of a region.
+
+mod backoff;
+mod metering;
+mod snapshot;
+
 fn main() {}

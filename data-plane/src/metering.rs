@@ -1,0 +1,32 @@
+//! What each call cost: recorded on this machine's disk before it is known anywhere else (R10).
+//!
+//! ```text
+//! start → `started` record on disk → provider → `event` record on disk → last bytes to the caller
+//!                                        Reporter: reads the files → UsageService → acknowledged → file deleted
+//! ```
+//!
+//! The disk is the queue: what waits for the control plane takes no memory. A crash leaves a `started` record without its event; the
+//! next start sends what that record holds, which is the event that stands when nothing better follows. Whatever is sent twice has the same event id, and the
+//! store keeps one of each.
+//!
+//! Start reading at [`Meter`] (what a request does), then [`writer`] and [`record`] (what is written), [`tail`] (what is read back) and
+//! [`report`] (how it is sent).
+//!
+//! Never here: what was said (R8; a usage event has no field for it), a call that is served and not recorded.
+
+mod account;
+mod journals;
+mod meter;
+mod record;
+mod report;
+mod segment;
+mod tail;
+mod writer;
+
+pub(crate) use self::{
+    account::Account,
+    journals::{JournalError, Journals, Syncer},
+    meter::{Meter, OpenCall, Outcome, StartedCall},
+    report::Reporter,
+    writer::{JournalFull, Writer},
+};

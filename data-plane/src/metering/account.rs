@@ -1,0 +1,100 @@
+//! How much the journals hold, for all cores together.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::writer::JournalFull;
+
+/// Space that is kept free for the event of each call that has started; an event takes about 250 bytes.
+pub(super) const EVENT_RESERVE_BYTES: u64 = 512;
+
+/// Bytes on disk and events on their way.
+#[derive(Debug)]
+pub(crate) struct Account {
+    max_bytes: u64,
+    bytes: AtomicU64,
+    reserved: AtomicU64,
+    warned: AtomicBool,
+    recorded: AtomicU64,
+    acknowledged: AtomicU64,
+}
+
+impl Account {
+    /// New calls are refused past `max_bytes`. Calls that have started always find room for their event; what is carried from one segment
+    /// to the next (the records of calls that are open) may go past the bound.
+    pub(super) fn new(max_bytes: u64) -> Self {
+        Self {
+            max_bytes,
+            bytes: AtomicU64::new(0),
+            reserved: AtomicU64::new(0),
+            warned: AtomicBool::new(false),
+            recorded: AtomicU64::new(0),
+            acknowledged: AtomicU64::new(0),
+        }
+    }
+
+    /// Bytes on disk.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The bound.
+    pub(crate) fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
+    /// Events that the control plane has acknowledged since this process started.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// Events that were recorded, or read back from an earlier process's journals, and are not acknowledged.
+    pub(crate) fn unsent(&self) -> u64 {
+        self.recorded.load(Ordering::Relaxed).saturating_sub(self.acknowledged())
+    }
+
+    /// Makes room for a call that starts with a record of `size`.
+    pub(super) fn admit(&self, size: u64) -> Result<(), JournalFull> {
+        let reserved = self.reserved.fetch_add(EVENT_RESERVE_BYTES, Ordering::Relaxed) + EVENT_RESERVE_BYTES;
+        if self.bytes().saturating_add(reserved).saturating_add(size) > self.max_bytes {
+            self.release();
+            return Err(JournalFull::Bound { max_bytes: self.max_bytes });
+        }
+        Ok(())
+    }
+
+    /// A call that was admitted has its event, or did not start after all.
+    pub(super) fn release(&self) {
+        self.reserved.fetch_sub(EVENT_RESERVE_BYTES, Ordering::Relaxed);
+    }
+
+    /// Bytes were written.
+    pub(super) fn written(&self, size: u64) {
+        let bytes = self.bytes.fetch_add(size, Ordering::Relaxed).saturating_add(size);
+        let warn_at = self.max_bytes / 5 * 4;
+        if bytes > warn_at && !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                bytes,
+                max_bytes = self.max_bytes,
+                "the usage journal is at 80 % of its bound; calls are refused when it is full"
+            );
+        }
+    }
+
+    /// Bytes were deleted.
+    pub(super) fn deleted(&self, size: u64) {
+        let before = self.bytes.fetch_sub(size, Ordering::Relaxed);
+        if before.saturating_sub(size) < self.max_bytes / 2 {
+            self.warned.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Events are on disk.
+    pub(super) fn recorded(&self, events: u64) {
+        self.recorded.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Events are in the store.
+    pub(super) fn stored(&self, events: u64) {
+        self.acknowledged.fetch_add(events, Ordering::Relaxed);
+    }
+}

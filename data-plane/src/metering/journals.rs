@@ -1,0 +1,195 @@
+//! The folder of the journals: one process at a time, this one's journals, and those that earlier ones left.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, DirBuilder, File, TryLockError},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use bailiwick_domain::time::Timestamp;
+use tokio_util::sync::CancellationToken;
+use ulid::Ulid;
+
+use super::{
+    account::Account,
+    report::Queue,
+    segment::SegmentName,
+    tail::Tail,
+    writer::{Published, Writer},
+};
+
+const LOCK: &str = "lock";
+
+/// Why the journals cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JournalError {
+    /// Two processes would send and delete each other's files.
+    #[error("another process uses the journal folder {}: give each worker its own", .0.display())]
+    InUse(PathBuf),
+    /// The folder cannot be read or written.
+    #[error("cannot use the journal folder {}", .path.display())]
+    Folder {
+        /// Which one.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// All journals of this process.
+pub(crate) struct Journals {
+    /// One a core.
+    pub(crate) writers: Vec<Writer>,
+    /// What is to be sent.
+    pub(crate) queue: Queue,
+    /// What is to be synced.
+    pub(crate) syncer: Syncer,
+    /// How much there is.
+    pub(crate) account: Arc<Account>,
+    /// Held as long as the folder is used.
+    pub(crate) lock: FolderLock,
+}
+
+/// Keeps other processes out of a folder, until it is dropped or the process ends.
+#[derive(Debug)]
+pub(crate) struct FolderLock(#[expect(dead_code, reason = "the lock is the open file")] File);
+
+impl Journals {
+    /// Opens a folder (made when missing, for nobody else to read), begins a journal for each core, and finds what was left.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub(crate) fn open(
+        directory: &Path,
+        cores: usize,
+        max_bytes: u64,
+        now: Timestamp,
+    ) -> Result<Self, JournalError> {
+        let failed = |source| JournalError::Folder { path: directory.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+        let lock = lock(directory)?;
+        let account = Arc::new(Account::new(max_bytes));
+        let mut tails = left_journals(directory, &account).map_err(failed)?;
+        let mut writers = Vec::with_capacity(cores);
+        for _ in 0..cores {
+            let journal = Ulid::from_parts(now.as_millis(), rand::random());
+            let writer =
+                Writer::create(directory.to_owned(), journal, Arc::clone(&account)).map_err(failed)?;
+            tails.push(Tail::live(directory.to_owned(), journal, writer.published(), Arc::clone(&account)));
+            writers.push(writer);
+        }
+        let syncer = Syncer::new(directory.to_owned(), writers.iter().map(Writer::published));
+        Ok(Self { writers, queue: Queue::new(tails), syncer, account, lock })
+    }
+}
+
+fn lock(directory: &Path) -> Result<FolderLock, JournalError> {
+    let path = directory.join(LOCK);
+    let failed = |source| JournalError::Folder { path: path.clone(), source };
+    let file = File::create(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(FolderLock(file)),
+        Err(TryLockError::WouldBlock) => Err(JournalError::InUse(directory.to_owned())),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+fn left_journals(directory: &Path, account: &Arc<Account>) -> io::Result<Vec<Tail>> {
+    let mut journals: BTreeMap<Ulid, Vec<u32>> = BTreeMap::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if let Some(name) = entry.file_name().to_str().and_then(SegmentName::parse) {
+            account.written(entry.metadata()?.len());
+            journals.entry(name.journal).or_default().push(name.number);
+        }
+    }
+    if !journals.is_empty() {
+        tracing::info!(
+            journals = journals.len(),
+            bytes = account.bytes(),
+            "sending what earlier processes left"
+        );
+    }
+    let left = |(journal, segments)| Tail::left(directory.to_owned(), journal, segments, Arc::clone(account));
+    Ok(journals.into_iter().map(left).collect())
+}
+
+/// Brings what was written to the disk itself, in groups: a record survives the process at once, and the machine within the interval.
+#[derive(Debug)]
+pub(crate) struct Syncer {
+    directory: PathBuf,
+    journals: Vec<Synced>,
+}
+
+#[derive(Debug)]
+struct Synced {
+    published: Arc<Published>,
+    /// Segment and length that are on the disk itself.
+    to: (Option<u32>, u64),
+}
+
+impl Syncer {
+    fn new(directory: PathBuf, journals: impl Iterator<Item = Arc<Published>>) -> Self {
+        let journals = journals.map(|published| Synced { published, to: (None, 0) }).collect();
+        Self { directory, journals }
+    }
+
+    /// Syncs every `interval` until stopped, and then once more.
+    pub(crate) async fn run(mut self, interval: Duration, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut failing = false;
+        loop {
+            let last = tokio::select! {
+                () = stop.cancelled() => true,
+                _ = ticks.tick() => false,
+            };
+            let syncing = tokio::task::spawn_blocking(move || {
+                let outcome = self.sync();
+                (self, outcome)
+            });
+            let Ok((syncer, outcome)) = syncing.await else { return };
+            self = syncer;
+            if let Err(error) = &outcome
+                && !failing
+            {
+                tracing::error!(%error, "the usage journal cannot be synced: what was recorded survives this process, but not the machine");
+            }
+            failing = outcome.is_err();
+            if last {
+                return;
+            }
+        }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        for journal in &mut self.journals {
+            let (number, length, file, closed) = {
+                let mut newest = journal.published.lock();
+                let closed = std::mem::take(&mut newest.closed);
+                (newest.number, newest.length, Arc::clone(&newest.file), closed)
+            };
+            for file in closed {
+                file.sync_data()?;
+            }
+            if journal.to == (Some(number), length) {
+                continue;
+            }
+            file.sync_data()?;
+            if journal.to.0 != Some(number) {
+                // A new file is there after a crash only when its folder is synced as well.
+                File::open(&self.directory)?.sync_all()?;
+            }
+            journal.to = (Some(number), length);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

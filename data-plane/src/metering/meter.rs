@@ -1,0 +1,166 @@
+//! A call's meter: starts with a record on disk and ends with one, whatever happens between.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+use bailiwick_domain::{
+    id::{DeploymentId, ModelId, OrganizationId},
+    key::KeyId,
+    money::NanoUsd,
+    price::{Price, TokenCounts},
+    time::{Clock, Timestamp},
+    usage::{CallEnd, CallType, EventId, RequestId, UsageEvent, UsageSource},
+};
+use bailiwick_proto::convert::usage_event_to_wire;
+
+use super::writer::{JournalFull, Writer};
+
+/// What a call is answered with when its caller left before anything else was: nobody sees it, and nginx's logs call it this.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+/// A call whose worker died has no status; nothing was answered, or nobody knows what.
+const UNKNOWN_STATUS: u16 = 0;
+
+/// What is known of a call before its provider is called.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StartedCall {
+    /// Names the event; its time is the call's start.
+    pub(crate) event_id: EventId,
+    /// Names the call, to the caller too.
+    pub(crate) request_id: RequestId,
+    /// Whose call.
+    pub(crate) organization: OrganizationId,
+    /// Made with this key.
+    pub(crate) key: KeyId,
+    /// Public model.
+    pub(crate) model: ModelId,
+    /// Where it is served.
+    pub(crate) deployment: DeploymentId,
+    /// Endpoint.
+    pub(crate) call_type: CallType,
+    /// Whether the caller asked for a stream.
+    pub(crate) stream: bool,
+    /// What its tokens cost; `None`: unknown, the call is metered as unpriced.
+    pub(crate) price: Option<Price>,
+    /// When it was admitted.
+    pub(crate) started: Timestamp,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outcome {
+    /// HTTP status that the caller was answered with.
+    pub(crate) status: u16,
+    /// How it ended.
+    pub(crate) end: CallEnd,
+    /// Where the numbers come from.
+    pub(crate) source: UsageSource,
+    /// Tokens.
+    pub(crate) tokens: TokenCounts,
+}
+
+/// Meters the calls of one core. All clones write to the same journal.
+#[derive(Clone)]
+pub(crate) struct Meter {
+    writer: Rc<RefCell<Writer>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Meter {
+    /// A meter over a core's journal. The clock settles calls that are dropped.
+    pub(crate) fn new(writer: Writer, clock: Arc<dyn Clock>) -> Self {
+        Self { writer: Rc::new(RefCell::new(writer)), clock }
+    }
+
+    /// Records that a call starts: when this returns, the record is on disk, and a crash cannot hide the call.
+    ///
+    /// # Errors
+    /// [`JournalFull`]: refuse the call, because it could not be metered.
+    pub(crate) fn start(&self, call: StartedCall) -> Result<OpenCall, JournalFull> {
+        let event = if_nothing_follows(&call);
+        self.writer.borrow_mut().start(call.event_id, &usage_event_to_wire(&event))?;
+        let event =
+            UsageEvent { status: CLIENT_CLOSED_REQUEST, end: CallEnd::CallerLeft, attempts: 0, ..event };
+        Ok(OpenCall { meter: self.clone(), event, price: call.price, settled: false })
+    }
+}
+
+/// The event that stands for a call when its worker dies.
+fn if_nothing_follows(call: &StartedCall) -> UsageEvent {
+    UsageEvent {
+        event_id: call.event_id,
+        request_id: call.request_id,
+        organization: call.organization,
+        key: call.key,
+        model: call.model,
+        deployment: call.deployment,
+        call_type: call.call_type,
+        stream: call.stream,
+        status: UNKNOWN_STATUS,
+        end: CallEnd::Interrupted,
+        source: UsageSource::Estimated,
+        tokens: TokenCounts::default(),
+        cost: NanoUsd::default(),
+        priced: call.price.is_some(),
+        started: call.started,
+        first_byte: None,
+        finished: call.started,
+        attempts: 1,
+    }
+}
+
+/// A call that has started. It settles once: by [`Self::settle`], or, when it is dropped first, as left by its caller with what is
+/// known by then.
+#[must_use = "a call that is dropped at once is settled as left by its caller"]
+pub(crate) struct OpenCall {
+    meter: Meter,
+    event: UsageEvent,
+    price: Option<Price>,
+    settled: bool,
+}
+
+impl OpenCall {
+    /// The provider's first byte came. Later calls change nothing.
+    pub(crate) fn first_byte(&mut self, now: Timestamp) {
+        self.event.first_byte.get_or_insert(now);
+    }
+
+    /// Calls to providers that were made so far.
+    pub(crate) fn attempts(&mut self, attempts: u16) {
+        self.event.attempts = attempts;
+    }
+
+    /// The caller was answered with this status; its body may still be under way.
+    pub(crate) fn answered(&mut self, status: u16) {
+        self.event.status = status;
+    }
+
+    /// Tokens seen so far, in case that the call is cut.
+    pub(crate) fn progress(&mut self, tokens: TokenCounts) {
+        self.event.tokens = tokens;
+        self.event.source = UsageSource::Partial;
+    }
+
+    /// Records how the call ended. To be called before the last bytes go to the caller: what was served was recorded.
+    pub(crate) fn settle(mut self, outcome: Outcome, now: Timestamp) {
+        let Outcome { status, end, source, tokens } = outcome;
+        self.event = UsageEvent { status, end, source, tokens, ..self.event };
+        self.record(now);
+    }
+
+    fn record(&mut self, now: Timestamp) {
+        self.settled = true;
+        self.event.cost = self.price.map(|price| price.cost(&self.event.tokens)).unwrap_or_default();
+        self.event.finished = now.max(self.event.started);
+        self.meter.writer.borrow_mut().settle(self.event.event_id, &usage_event_to_wire(&self.event));
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.record(self.meter.clock.now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

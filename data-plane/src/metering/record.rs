@@ -1,0 +1,101 @@
+//! How a record stands in a journal: `[payload length, u32 LE][CRC-32 of kind and payload, u32 LE][kind, u8][payload]`.
+
+use bailiwick_proto::worker::v1::UsageEvent;
+use prost::Message as _;
+
+/// What stands before a payload.
+pub(super) const FRAME_BYTES: usize = 9;
+/// A usage event takes about 250 bytes; what claims to be larger than this is damaged.
+const MAX_PAYLOAD_BYTES: usize = 4096;
+/// The largest record.
+pub(super) const MAX_RECORD_BYTES: usize = FRAME_BYTES + MAX_PAYLOAD_BYTES;
+
+/// What a record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// First in a segment: see [`super::segment::Header`].
+    Header,
+    /// A call started. The payload is the event that stands when nothing follows.
+    Started,
+    /// A call ended.
+    Event,
+}
+
+impl Kind {
+    const fn byte(self) -> u8 {
+        match self {
+            Self::Header => b'H',
+            Self::Started => b'S',
+            Self::Event => b'E',
+        }
+    }
+
+    fn of(byte: u8) -> Option<Self> {
+        [Self::Header, Self::Started, Self::Event].into_iter().find(|kind| kind.byte() == byte)
+    }
+}
+
+/// A record in a buffer.
+#[derive(Debug, PartialEq)]
+pub(super) struct Record<'a> {
+    pub(super) kind: Kind,
+    pub(super) payload: &'a [u8],
+}
+
+impl Record<'_> {
+    /// With its frame.
+    pub(super) fn size(&self) -> usize {
+        FRAME_BYTES + self.payload.len()
+    }
+}
+
+/// Appends a usage event as a record.
+pub(super) fn append_event(out: &mut Vec<u8>, kind: Kind, event: &UsageEvent) {
+    append(out, kind, |out| {
+        // A vector grows as it must, so there is nothing that could fail.
+        let _infallible = event.encode(out);
+    });
+}
+
+/// Appends a record whose payload is what `write` appends.
+pub(super) fn append(out: &mut Vec<u8>, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; FRAME_BYTES]);
+    write(out);
+    let Some((frame, payload)) =
+        out.get_mut(start..).and_then(|record| record.split_at_mut_checked(FRAME_BYTES))
+    else {
+        return;
+    };
+    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let checksum = checksum(kind, payload).to_le_bytes();
+    let bytes = length.into_iter().chain(checksum).chain([kind.byte()]);
+    frame.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+}
+
+/// The record at the start of `bytes`; `None` when there is no whole and undamaged one.
+pub(super) fn first(bytes: &[u8]) -> Option<Record<'_>> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (expected, rest) = rest.split_first_chunk::<4>()?;
+    let (kind, rest) = rest.split_first()?;
+    let kind = Kind::of(*kind)?;
+    let length =
+        usize::try_from(u32::from_le_bytes(*length)).ok().filter(|length| *length <= MAX_PAYLOAD_BYTES)?;
+    let payload = rest.get(..length)?;
+    (checksum(kind, payload) == u32::from_le_bytes(*expected)).then_some(Record { kind, payload })
+}
+
+/// How many bytes of damage stand before the next record: all of them when there is none.
+pub(super) fn damage(bytes: &[u8]) -> usize {
+    (0..bytes.len()).find(|skip| bytes.get(*skip..).and_then(first).is_some()).unwrap_or(bytes.len())
+}
+
+fn checksum(kind: Kind, payload: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&[kind.byte()]);
+    crc.update(payload);
+    crc.finalize()
+}
+
+#[cfg(test)]
+mod tests;

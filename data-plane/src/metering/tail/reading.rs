@@ -1,0 +1,116 @@
+//! Records out of a file, stepping over what is damaged.
+
+use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path};
+
+use bytes::Bytes;
+
+use crate::metering::{
+    record::{self, Kind, MAX_RECORD_BYTES},
+    segment::SegmentName,
+};
+
+/// Read at once.
+const WINDOW_BYTES: usize = 256 * 1024;
+
+/// A record, on its own.
+pub(super) struct OwnedRecord {
+    pub(super) kind: Kind,
+    pub(super) payload: Bytes,
+}
+
+/// Reads one segment through a window.
+#[derive(Debug)]
+pub(super) struct SegmentReader {
+    name: SegmentName,
+    file: File,
+    window: Bytes,
+    /// Where the window begins in the file.
+    window_at: u64,
+}
+
+impl SegmentReader {
+    /// The reader of this segment: the present one, or a new one.
+    pub(super) fn of<'a>(
+        present: &'a mut Option<Self>,
+        directory: &Path,
+        name: SegmentName,
+    ) -> io::Result<&'a mut Self> {
+        let reader = match present.take().filter(|reader| reader.name == name) {
+            Some(reader) => reader,
+            None => {
+                Self { name, file: File::open(name.path(directory))?, window: Bytes::new(), window_at: 0 }
+            }
+        };
+        Ok(present.insert(reader))
+    }
+
+    /// The first whole record at or after `offset` and before `end`, and where it ends; `None` when there is none.
+    pub(super) fn next(&mut self, mut offset: u64, end: u64) -> io::Result<Option<(OwnedRecord, u64)>> {
+        let mut damaged: u64 = 0;
+        while offset < end {
+            self.reach(offset, end)?;
+            let bytes = self.rest(offset);
+            if bytes.is_empty() {
+                break;
+            }
+            if let Some(record) = record::first(&bytes) {
+                let (kind, size) = (record.kind, record.size());
+                let payload = bytes.slice(record::FRAME_BYTES..size);
+                self.report(damaged, offset);
+                return Ok(Some((OwnedRecord { kind, payload }, offset + size as u64)));
+            }
+            let skip = self.damage(&bytes, offset, end);
+            offset += skip;
+            damaged += skip;
+        }
+        self.report(damaged, end);
+        Ok(None)
+    }
+
+    /// How many bytes to step over. The last of the window may be a record that is whole only with what follows.
+    fn damage(&self, bytes: &[u8], offset: u64, end: u64) -> u64 {
+        let damage = record::damage(bytes);
+        let all_seen = offset + bytes.len() as u64 >= end;
+        let skip =
+            if damage < bytes.len() || all_seen { damage } else { damage.saturating_sub(MAX_RECORD_BYTES) };
+        skip.max(1) as u64
+    }
+
+    /// Moves the window, unless the largest record fits between `offset` and its end.
+    fn reach(&mut self, offset: u64, end: u64) -> io::Result<()> {
+        let ahead = self.rest(offset).len();
+        let left = usize::try_from(end - offset).unwrap_or(usize::MAX);
+        if ahead >= MAX_RECORD_BYTES.min(left) {
+            return Ok(());
+        }
+        let mut window = vec![0; WINDOW_BYTES.min(left)];
+        let mut filled = 0;
+        while let Some(space) = window.get_mut(filled..).filter(|space| !space.is_empty()) {
+            match self.file.read_at(space, offset + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        window.truncate(filled);
+        (self.window, self.window_at) = (window.into(), offset);
+        Ok(())
+    }
+
+    /// What of the window stands at and after `offset`.
+    fn rest(&self, offset: u64) -> Bytes {
+        let skip = offset.checked_sub(self.window_at).and_then(|skip| usize::try_from(skip).ok());
+        match skip {
+            Some(skip) if skip < self.window.len() => self.window.slice(skip..),
+            _ => Bytes::new(),
+        }
+    }
+
+    fn report(&self, damaged: u64, offset: u64) {
+        if damaged > 0 {
+            let (journal, segment) = (self.name.journal, self.name.number);
+            tracing::warn!(%journal, segment, damaged, offset, "a journal has damaged bytes (a torn end, as a crash leaves it, or a broken disk); they are left out");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Resources from the wire, checked: every identifier is admitted (R5), every bound is held, every secret is moved into what zeroes it.
+
+use std::sync::Arc;
+
+use bailiwick_domain::{
+    egress::EgressPolicy,
+    id::{CredentialId, DeploymentId, ModelId, OrganizationId},
+    jurisdiction::{ForeignRegion, Jurisdiction},
+    key::{KeyDigest, KeyId, Pepper},
+    names::ModelName,
+    region::RegionCode,
+    time::Timestamp,
+};
+use bailiwick_proto::{
+    config::v1 as wire,
+    convert::{ConvertError, admit, on_stale_from_wire, price_from_wire},
+    digest::Digest,
+};
+use bytes::Bytes;
+use http::HeaderValue;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::{
+    entries::{
+        CredentialEntry, DeploymentEntry, ModelEntry, OrganizationEntry, PreparedEndpoint, RegionSettings,
+    },
+    keys::KeyRow,
+};
+
+const MAX_ALLOWED_MODELS: usize = 100;
+const MAX_DEPLOYMENTS: usize = 32;
+const MAX_SECRET_BYTES: usize = 4096;
+const MAX_EGRESS_ENTRIES: usize = 10_000;
+
+type Converted<T> = Result<T, ConvertError>;
+
+pub(super) fn settings(
+    jurisdiction: &Jurisdiction,
+    mut settings: wire::RegionSettings,
+) -> Converted<RegionSettings> {
+    let mut secret = Zeroizing::new(std::mem::take(&mut settings.pepper));
+    let code: RegionCode = parse("region_code", &settings.region_code)?;
+    if code != jurisdiction.code() {
+        return Err(ForeignRegion { found: code, expected: jurisdiction.code() }.into());
+    }
+    let (hosts, ranges) = (&settings.egress_hosts, &settings.egress_private_ranges);
+    if hosts.len().max(ranges.len()) > MAX_EGRESS_ENTRIES {
+        return Err(invalid("egress_hosts", format!("has over {MAX_EGRESS_ENTRIES} entries")));
+    }
+    let egress = EgressPolicy {
+        hosts: hosts.iter().map(|host| parse("egress_hosts", host)).collect::<Converted<_>>()?,
+        private_ranges: ranges
+            .iter()
+            .map(|range| parse("egress_private_ranges", range))
+            .collect::<Converted<_>>()?,
+    };
+    let mut bytes: [u8; 32] =
+        secret.as_slice().try_into().map_err(|_| invalid("pepper", "has not 32 bytes"))?;
+    let pepper = Pepper::from_bytes(bytes);
+    bytes.zeroize();
+    secret.zeroize();
+    Ok(RegionSettings { code, pepper, egress })
+}
+
+pub(super) fn organization(
+    jurisdiction: &Jurisdiction,
+    organization: &wire::Organization,
+) -> Converted<(OrganizationId, OrganizationEntry)> {
+    let id = admit::<OrganizationId>(jurisdiction, "id", &organization.id)?.into_inner();
+    let on_stale = on_stale_from_wire(organization.on_stale());
+    Ok((id, OrganizationEntry { suspended: organization.suspended, on_stale }))
+}
+
+pub(super) fn key(
+    jurisdiction: &Jurisdiction,
+    key: &wire::ApiKey,
+    shard: u8,
+    received: Digest,
+) -> Converted<KeyRow> {
+    if key.expires_at_micros < 0 {
+        return Err(invalid("expires_at_micros", "is negative"));
+    }
+    Ok(KeyRow {
+        id: admit::<KeyId>(jurisdiction, "id", &key.id)?.into_inner(),
+        shard,
+        organization: admit::<OrganizationId>(jurisdiction, "organization_id", &key.organization_id)?
+            .into_inner(),
+        digest: KeyDigest(
+            key.digest.as_slice().try_into().map_err(|_| invalid("digest", "has not 32 bytes"))?,
+        ),
+        received,
+        expires_at_micros: key.expires_at_micros,
+        allowed_models: allowed_models(&key.allowed_models)?,
+    })
+}
+
+fn allowed_models(names: &[String]) -> Converted<Option<Arc<[ModelName]>>> {
+    if names.len() > MAX_ALLOWED_MODELS {
+        return Err(invalid("allowed_models", format!("has over {MAX_ALLOWED_MODELS} entries")));
+    }
+    let names: Arc<[ModelName]> =
+        names.iter().map(|name| parse("allowed_models", name)).collect::<Converted<_>>()?;
+    Ok(Some(names).filter(|names| !names.is_empty()))
+}
+
+pub(super) fn credential(
+    jurisdiction: &Jurisdiction,
+    mut credential: wire::Credential,
+) -> Converted<CredentialEntry> {
+    let secret = Zeroizing::new(std::mem::take(&mut credential.secret));
+    if secret.is_empty() || secret.len() > MAX_SECRET_BYTES {
+        return Err(invalid("secret", format!("has not 1 to {MAX_SECRET_BYTES} bytes")));
+    }
+    // The header owns the only copy, and zeroes it when the last request is done with it.
+    let mut header = Zeroizing::new(Vec::with_capacity("Bearer ".len() + secret.len()));
+    header.extend_from_slice(b"Bearer ");
+    header.extend_from_slice(secret.as_bytes());
+    let mut authorization = HeaderValue::from_maybe_shared(Bytes::from_owner(header))
+        .map_err(|_| invalid("secret", "has characters that no HTTP header can carry"))?;
+    authorization.set_sensitive(true);
+    Ok(CredentialEntry {
+        id: admit::<CredentialId>(jurisdiction, "id", &credential.id)?.into_inner(),
+        organization: admit::<OrganizationId>(jurisdiction, "organization_id", &credential.organization_id)?
+            .into_inner(),
+        authorization,
+    })
+}
+
+pub(super) fn model(jurisdiction: &Jurisdiction, model: &wire::Model) -> Converted<ModelEntry> {
+    if !(1..=MAX_DEPLOYMENTS).contains(&model.deployment_ids.len()) {
+        return Err(invalid("deployment_ids", format!("has not 1 to {MAX_DEPLOYMENTS} entries")));
+    }
+    let deployments = model
+        .deployment_ids
+        .iter()
+        .map(|id| Ok(admit::<DeploymentId>(jurisdiction, "deployment_ids", id)?.into_inner()));
+    Ok(ModelEntry {
+        id: admit::<ModelId>(jurisdiction, "id", &model.id)?.into_inner(),
+        organization: admit::<OrganizationId>(jurisdiction, "organization_id", &model.organization_id)?
+            .into_inner(),
+        name: parse("name", &model.name)?,
+        deployments: deployments.collect::<Converted<_>>()?,
+        created_at: Timestamp::from_micros(model.created_at_micros),
+    })
+}
+
+pub(super) fn deployment(
+    jurisdiction: &Jurisdiction,
+    deployment: &wire::Deployment,
+) -> Converted<DeploymentEntry> {
+    let endpoint = parse("endpoint", &deployment.endpoint)?;
+    let prepared =
+        PreparedEndpoint::of(&endpoint).ok_or_else(|| invalid("endpoint", "has no usable host"))?;
+    Ok(DeploymentEntry {
+        id: admit::<DeploymentId>(jurisdiction, "id", &deployment.id)?.into_inner(),
+        organization: admit::<OrganizationId>(jurisdiction, "organization_id", &deployment.organization_id)?
+            .into_inner(),
+        provider: parse("provider", &deployment.provider)?,
+        endpoint,
+        upstream_model: parse("upstream_model", &deployment.upstream_model)?,
+        credential: admit::<CredentialId>(jurisdiction, "credential_id", &deployment.credential_id)?
+            .into_inner(),
+        price: deployment.price.as_ref().map(price_from_wire).transpose()?,
+        prepared,
+    })
+}
+
+fn parse<T: std::str::FromStr<Err: ToString>>(field: &'static str, text: &str) -> Converted<T> {
+    text.parse().map_err(|error: T::Err| invalid(field, error))
+}
+
+fn invalid(field: &'static str, problem: impl ToString) -> ConvertError {
+    ConvertError::Field { field, problem: problem.to_string() }
+}

@@ -1,0 +1,151 @@
+//! API keys, compactly: a region may have a million of them, and every worker holds them all.
+//!
+//! Rows lie side by side in memory, with an index of four bytes each beside them: about 140 bytes a key, none of them in an
+//! allocation of its own. A look-up hashes once and costs the same with one key and with a million.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
+
+use bailiwick_domain::{
+    id::OrganizationId,
+    key::{KeyDigest, KeyId},
+    names::ModelName,
+    time::Timestamp,
+};
+use bailiwick_proto::digest::Digest;
+use hashbrown::HashTable;
+
+use super::{entries::KeyEntry, partitioned::Partitioned};
+
+/// A key, and what was received of it.
+#[derive(Clone)]
+pub(super) struct KeyRow {
+    pub(super) id: KeyId,
+    /// Shard of the configuration log that it belongs to.
+    pub(super) shard: u8,
+    pub(super) organization: OrganizationId,
+    pub(super) digest: KeyDigest,
+    pub(super) received: Digest,
+    /// Microseconds since the Unix epoch; 0: never. An `Option` would take another eight bytes.
+    pub(super) expires_at_micros: i64,
+    pub(super) allowed_models: Option<Arc<[ModelName]>>,
+}
+
+/// All keys.
+#[derive(Clone, Default)]
+pub(super) struct KeyTable {
+    hasher: RandomState,
+    pieces: Partitioned<Rows>,
+}
+
+impl KeyTable {
+    pub(super) fn find(&self, id: &KeyId) -> Option<KeyEntry> {
+        self.row(id).map(|row| KeyEntry {
+            id: row.id,
+            organization: row.organization,
+            digest: row.digest,
+            expires_at: Some(row.expires_at_micros).filter(|at| *at != 0).map(Timestamp::from_micros),
+            allowed_models: row.allowed_models.clone(),
+        })
+    }
+
+    pub(super) fn row(&self, id: &KeyId) -> Option<&KeyRow> {
+        let hash = self.hasher.hash_one(id);
+        self.pieces.piece(hash)?.find(hash, id)
+    }
+
+    pub(super) fn insert(&mut self, row: KeyRow) {
+        let hash = self.hasher.hash_one(row.id);
+        if let Some(rows) = self.pieces.piece_mut(hash) {
+            rows.insert(hash, row, &self.hasher);
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: &KeyId) {
+        let hash = self.hasher.hash_one(id);
+        // Looked for first: nothing is copied for what is not there.
+        if self.row(id).is_some()
+            && let Some(rows) = self.pieces.piece_mut(hash)
+        {
+            rows.remove(hash, id, &self.hasher);
+        }
+    }
+
+    /// Identifiers of the keys of one shard.
+    pub(super) fn ids_in(&self, shard: u8) -> impl Iterator<Item = &KeyId> {
+        let all = self.pieces.pieces().flat_map(|rows| &rows.rows);
+        all.filter(move |row| row.shard == shard).map(|row| &row.id)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.pieces.pieces().map(|rows| rows.rows.len()).sum()
+    }
+
+    /// Gives back the memory that growing left over. For a table that nobody shares yet: others would be copied whole.
+    pub(super) fn trim(&mut self) {
+        self.pieces.pieces_mut().for_each(|rows| rows.rows.shrink_to_fit());
+    }
+}
+
+#[derive(Clone, Default)]
+struct Rows {
+    rows: Vec<KeyRow>,
+    /// Places in `rows`.
+    index: HashTable<u32>,
+}
+
+impl Rows {
+    fn find(&self, hash: u64, id: &KeyId) -> Option<&KeyRow> {
+        let is_it = |place: &u32| at(&self.rows, *place).is_some_and(|row| row.id == *id);
+        at(&self.rows, *self.index.find(hash, is_it)?)
+    }
+
+    fn insert(&mut self, hash: u64, row: KeyRow, hasher: &RandomState) {
+        let Self { rows, index } = self;
+        if let Some(place) = index.find(hash, |place| at(rows, *place).is_some_and(|old| old.id == row.id)) {
+            if let Some(old) = rows.get_mut(row_number(*place)) {
+                *old = row;
+            }
+            return;
+        }
+        // Past four billion keys in one piece nothing is added; there is no memory for them either.
+        let Ok(place) = u32::try_from(rows.len()) else { return };
+        if rows.len() == rows.capacity() {
+            // Doubling would leave half of the table empty.
+            rows.reserve_exact(rows.len() / 8 + 4);
+        }
+        rows.push(row);
+        index.insert_unique(hash, place, |place| at(rows, *place).map_or(0, |row| hasher.hash_one(row.id)));
+    }
+
+    fn remove(&mut self, hash: u64, id: &KeyId, hasher: &RandomState) {
+        let Self { rows, index } = self;
+        let is_it = |place: &u32| at(rows, *place).is_some_and(|row| row.id == *id);
+        let Ok(entry) = index.find_entry(hash, is_it) else { return };
+        let (place, _) = entry.remove();
+        if row_number(place) >= rows.len() {
+            return;
+        }
+        rows.swap_remove(row_number(place));
+        // The last row took the place that became free.
+        let last = rows.len();
+        if let Some(moved) = at(rows, place)
+            && let Some(found) = index.find_mut(hasher.hash_one(moved.id), |other| row_number(*other) == last)
+        {
+            *found = place;
+        }
+    }
+}
+
+fn at(rows: &[KeyRow], place: u32) -> Option<&KeyRow> {
+    rows.get(row_number(place))
+}
+
+fn row_number(place: u32) -> usize {
+    usize::try_from(place).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;
