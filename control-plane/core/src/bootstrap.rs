@@ -4,6 +4,7 @@
 //! second changes nothing. [`open`] gives what a starting control plane needs of it.
 
 use bailiwick_domain::{key::Pepper, time::Timestamp};
+use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     records::Chain,
 };
 
-/// The root's private key, PKCS #8 DER, sealed.
+/// The root's private key, PKCS #8 PEM, sealed.
 const CA_KEY: &str = "ca_key";
 /// The root certificate, PEM, plain: it is public.
 const CA_CERTIFICATE: &str = "ca_certificate";
@@ -28,8 +29,8 @@ const FIRST_VERSION: u32 = 1;
 pub struct NewAuthority {
     /// Self-signed certificate, PEM.
     pub root_pem: String,
-    /// Its private key, PKCS #8 DER.
-    pub key_der: Zeroizing<Vec<u8>>,
+    /// Its private key, PKCS #8 PEM.
+    pub key_pem: SecretString,
 }
 
 /// Whether [`establish`] had something to do.
@@ -45,8 +46,8 @@ pub enum Established {
 pub struct RegionSecrets {
     /// The root certificate, PEM.
     pub root_pem: String,
-    /// Its private key, PKCS #8 DER.
-    pub ca_key_der: Zeroizing<Vec<u8>>,
+    /// Its private key, PKCS #8 PEM.
+    pub ca_key_pem: SecretString,
     pepper: Zeroizing<[u8; 32]>,
 }
 
@@ -87,7 +88,7 @@ pub async fn establish(
     let authority = make_authority()?;
     let wrapped = vault.create_data_key(KeyScope::Region, FIRST_VERSION).await?;
     let key = vault.unlock(&wrapped).await?;
-    let ca_key = key.seal(secret(CA_KEY), &authority.key_der)?;
+    let ca_key = key.seal(secret(CA_KEY), authority.key_pem.expose_secret().as_bytes())?;
     let sealed_pepper = key.seal(secret(PEPPER), pepper.as_slice())?;
     let chain = audit::chain_name(Chain::Region);
     let draft = process_audit::seal(key.as_ref(), Chain::Region, now, actor, "region.initialize", chain)?;
@@ -120,12 +121,13 @@ pub async fn open(store: &dyn Store, vault: &dyn Vault) -> Result<RegionSecrets,
         wrapped.iter().find(|key| key.version == FIRST_VERSION).ok_or(BootstrapError::NotInitialized)?;
     let key = vault.unlock(first).await?;
 
-    let ca_key_der = key.open(secret(CA_KEY), &ca_key)?;
+    let ca_key = key.open(secret(CA_KEY), &ca_key)?;
+    let ca_key = std::str::from_utf8(&ca_key).map_err(|_| BootstrapError::Damaged(CA_KEY))?;
     let pepper = key.open(secret(PEPPER), &pepper)?;
     let pepper: [u8; 32] = pepper.as_slice().try_into().map_err(|_| BootstrapError::Damaged(PEPPER))?;
     Ok(RegionSecrets {
         root_pem: String::from_utf8(root.0).map_err(|_| BootstrapError::Damaged(CA_CERTIFICATE))?,
-        ca_key_der,
+        ca_key_pem: ca_key.into(),
         pepper: Zeroizing::new(pepper),
     })
 }

@@ -19,7 +19,7 @@ pub(crate) struct UsageMetrics {
 
 impl UsageMetrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("bailiwick_usage");
+        let registry = registry.sub_registry_with_prefix("usage");
         registry.register("events_inserted", "Usage events stored", self.inserted.clone());
         registry.register("events_duplicate", "Usage events that were stored before", self.duplicates.clone());
         registry.register("events_refused", "Usage events of organizations that are not here", self.refused.clone());
@@ -51,7 +51,7 @@ pub(crate) struct TaskMetrics {
 
 impl TaskMetrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("bailiwick_task");
+        let registry = registry.sub_registry_with_prefix("task");
         registry.register("runs", "Runs of a periodic job", self.runs.clone());
         registry.register("failures", "Runs that failed", self.failures.clone());
         registry.register(

@@ -33,7 +33,7 @@ pub(crate) struct LogMetrics {
 
 impl LogMetrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("bailiwick_configuration");
+        let registry = registry.sub_registry_with_prefix("configuration");
         registry.register("revision", "Newest revision in the log", self.revision.clone());
         registry.register("resources", "Resources in the log", self.resources.clone());
         registry.register("withdrawn_resources", "Resources that do not open", self.withdrawn.clone());

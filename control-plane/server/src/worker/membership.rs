@@ -1,6 +1,6 @@
 //! Who calls, and whether the region still knows it. What every service of this API begins with.
 
-use bailiwick_core::{enrollment::EnrollmentError, ports::store::StoreError, region_audit::RegionAuditError};
+use bailiwick_core::{enrollment::EnrollmentError, ports::store::StoreError, process_audit::ProcessAuditError};
 use bailiwick_domain::{
     jurisdiction::{ForeignRegion, Jurisdiction},
     region::Regions,
@@ -44,7 +44,7 @@ pub(crate) fn refusal(error: EnrollmentError, regions: &Regions) -> Refusal {
         EnrollmentError::InvalidRequest(problem) => Refusal::invalid("csr_pem", problem),
         EnrollmentError::Removed => subscription::removed(),
         EnrollmentError::Store(error) => store(&error),
-        EnrollmentError::Audit(RegionAuditError::Store(error)) => store(&error),
+        EnrollmentError::Audit(ProcessAuditError::Store(error)) => store(&error),
         EnrollmentError::Vault(_) | EnrollmentError::Audit(_) => internal(&error),
     }
 }

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use bailiwick_core::{
     enrollment::Enrollment,
-    region_audit::RegionAuditError,
-    fleet::Fleet,
+    process_audit::ProcessAuditError,
     usage_intake::{IntakeError, Stored, UsageIntake, refusal::UsageRefusals},
 };
 use bailiwick_domain::{
@@ -26,7 +25,7 @@ use futures_util::{StreamExt as _, stream::BoxStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::{membership, removal::until_removed};
+use super::{attendance::Standing, membership};
 use crate::metrics::UsageMetrics;
 
 /// Batches of one stream that are under way at once.
@@ -47,7 +46,6 @@ pub(crate) struct Parts {
     pub(crate) intake: UsageIntake,
     pub(crate) refusals: UsageRefusals,
     pub(crate) metrics: UsageMetrics,
-    pub(crate) fleet: Arc<Fleet>,
     pub(crate) drain: CancellationToken,
 }
 
@@ -67,8 +65,9 @@ impl UsageService for UsageGrpc {
     ) -> Result<Response<Self::ReportStream>, Status> {
         let reporter = membership::peer(&request)?.spiffe.clone();
         let member = self.0.enrollment.member(&reporter).await;
-        let member = member.map_err(|error| membership::refusal(error, &self.0.regions))?;
+        member.map_err(|error| membership::refusal(error, &self.0.regions))?;
 
+        let standing = Standing { enrollment: Arc::clone(&self.0.enrollment), spiffe: reporter.clone() };
         let (service, drain) = (self.clone(), self.0.drain.clone());
         let answers = request
             .into_inner()
@@ -79,7 +78,7 @@ impl UsageService for UsageGrpc {
             })
             .buffered(PIPELINE)
             .boxed();
-        Ok(Response::new(until_removed(answers, self.0.fleet.removal(member.id))))
+        Ok(Response::new(standing.guard(answers)))
     }
 }
 
@@ -147,9 +146,9 @@ fn last_sequence(batch: &ReportRequest) -> Result<u64, Refusal> {
 }
 
 /// R5 is kept by refusing, and the record of it by not acknowledging until it is written.
-fn unrecorded(error: RegionAuditError) -> Refusal {
+fn unrecorded(error: ProcessAuditError) -> Refusal {
     match error {
-        RegionAuditError::Store(error) => membership::store(&error),
+        ProcessAuditError::Store(error) => membership::store(&error),
         other => membership::internal(&other),
     }
 }

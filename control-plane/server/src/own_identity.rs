@@ -1,0 +1,75 @@
+//! The control plane's own certificate: issued by its own authority at start, and again at half of its life.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use bailiwick_core::{enrollment::CERTIFICATE_LIFETIME, ports::vault::CertificateAuthority};
+use bailiwick_domain::{
+    spiffe::SpiffeId,
+    time::{Clock, Timestamp},
+};
+use bailiwick_runtime::identity::{Identity, Material, new_key_and_csr};
+
+use crate::settings::IdentitySection;
+
+/// Keeps an identity fresh.
+#[derive(Clone)]
+pub(crate) struct OwnIdentity {
+    pub(crate) identity: Identity,
+    authority: Arc<dyn CertificateAuthority>,
+    clock: Arc<dyn Clock>,
+    spiffe: SpiffeId,
+}
+
+impl OwnIdentity {
+    /// Takes what is in the folder where it still serves, and issues anew where not.
+    pub(crate) fn establish(
+        section: &IdentitySection,
+        spiffe: SpiffeId,
+        authority: Arc<dyn CertificateAuthority>,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
+        let kept = Identity::exists(&section.dir)
+            .then(|| Identity::load_dir(&section.dir, spiffe.trust_domain.clone()))
+            .and_then(|loaded| loaded.inspect_err(|error| tracing::warn!(%error, "the certificate is replaced")).ok())
+            .filter(|identity| serves(identity, &spiffe, authority.as_ref(), clock.now()));
+        let identity = match kept {
+            Some(identity) => identity,
+            None => {
+                let material = issue(authority.as_ref(), &spiffe, clock.now(), CERTIFICATE_LIFETIME)?;
+                Identity::establish(&section.dir, spiffe.trust_domain.clone(), &material)?
+            }
+        };
+        Ok(Self { identity, authority, clock, spiffe })
+    }
+
+    /// Issues a new certificate once half of the present one's life has passed. Idempotent.
+    pub(crate) fn renew_when_due(&self) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        if serves(&self.identity, &self.spiffe, self.authority.as_ref(), now) {
+            return Ok(());
+        }
+        let material = issue(self.authority.as_ref(), &self.spiffe, now, CERTIFICATE_LIFETIME)?;
+        Ok(self.identity.replace(&material)?)
+    }
+}
+
+/// Signs a certificate over a fresh key.
+pub(crate) fn issue(
+    authority: &dyn CertificateAuthority,
+    to: &SpiffeId,
+    now: Timestamp,
+    lifetime: Duration,
+) -> anyhow::Result<Material> {
+    let (key, csr) = new_key_and_csr()?;
+    let issued = authority.issue(&csr.0, to, now, lifetime).context("a certificate cannot be issued")?;
+    Ok(Material { root_pem: authority.root_pem().to_owned(), certificate_pem: issued.certificate_pem, key_pem: key.0 })
+}
+
+/// Of this authority, of this name, and in the first half of its life.
+fn serves(identity: &Identity, spiffe: &SpiffeId, authority: &dyn CertificateAuthority, now: Timestamp) -> bool {
+    let half = identity.expires().saturating_since(identity.issued()) / 2;
+    identity.root_fingerprint() == authority.fingerprint()
+        && identity.spiffe_id() == *spiffe
+        && now < identity.issued().saturating_add(half)
+}

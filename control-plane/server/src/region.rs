@@ -1,0 +1,103 @@
+//! A region opened: its store, its keys and its authority, as every command of this program needs them.
+
+use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use bailiwick_core::{
+    bootstrap::{self, Established, NewAuthority, RegionSecrets},
+    ports::{
+        store::Store,
+        vault::{CertificateAuthority, Vault},
+    },
+};
+use bailiwick_domain::{
+    spiffe::{ProcessRole, SpiffeId},
+    time::{Clock, SystemClock},
+};
+use bailiwick_store::{ExpectedIdentity, SqlStore};
+use bailiwick_vault::{LocalVault, MasterKey, RegionAuthority};
+use secrecy::{ExposeSecret as _, SecretString};
+use zeroize::Zeroizing;
+
+use crate::settings::{Settings, StoreUrl};
+
+/// The parts that need no region secrets: enough to make them.
+pub(crate) struct Ground {
+    pub(crate) sql: SqlStore,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) vault: Arc<dyn Vault>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// A region that was initialized.
+pub(crate) struct Region {
+    pub(crate) ground: Ground,
+    pub(crate) secrets: RegionSecrets,
+    pub(crate) authority: Arc<dyn CertificateAuthority>,
+}
+
+impl Ground {
+    /// Reads the master key and opens the store; a new one is made.
+    pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let master = settings.master_key.read().context("the master key cannot be read")?;
+        let master = MasterKey::parse(&master)?;
+        let region = settings.region.region().clone();
+        let vault = LocalVault::new(&master, region.code)?;
+
+        let clock = SystemClock;
+        let installation = settings.region.trust_domain.installation().to_owned();
+        let expected = ExpectedIdentity { region, installation, now: clock.now() };
+        let url = store_url(&settings.store)?;
+        make_folder(url.expose_secret()).context("the store's folder cannot be made")?;
+        let sql = SqlStore::open(url.expose_secret(), &expected).await.context("the store cannot be opened")?;
+        let store: Arc<dyn Store> = Arc::new(sql.clone());
+        Ok(Self { sql, store, vault: Arc::new(vault), clock: Arc::new(clock) })
+    }
+
+    /// Makes the region's secrets, unless they are there.
+    pub(crate) async fn establish(&self, settings: &Settings) -> anyhow::Result<Established> {
+        let now = self.clock.now();
+        let make_authority = || {
+            let root = RegionAuthority::create(&settings.region.trust_domain, now)?;
+            Ok(NewAuthority { root_pem: root.certificate_pem, key_pem: root.key_pem })
+        };
+        let pepper = Zeroizing::new(rand::random());
+        let actor = actor(settings)?.to_string();
+        let (store, vault) = (self.store.as_ref(), self.vault.as_ref());
+        Ok(bootstrap::establish(store, vault, now, &actor, make_authority, pepper).await?)
+    }
+}
+
+impl Region {
+    /// Opens an initialized region.
+    pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let ground = Ground::open(settings).await?;
+        let secrets = bootstrap::open(ground.store.as_ref(), ground.vault.as_ref()).await?;
+        let domain = &settings.region.trust_domain;
+        let authority = RegionAuthority::open(domain, &secrets.root_pem, &secrets.ca_key_pem)
+            .context("the region's certificate authority cannot be opened")?;
+        Ok(Self { ground, secrets, authority: Arc::new(authority) })
+    }
+}
+
+/// Whom audit records name for what this program does by itself.
+pub(crate) fn actor(settings: &Settings) -> anyhow::Result<SpiffeId> {
+    let domain = settings.region.trust_domain.clone();
+    SpiffeId::new(domain, ProcessRole::ControlPlane, &settings.identity.name).context("identity.name")
+}
+
+fn store_url(source: &StoreUrl) -> anyhow::Result<SecretString> {
+    match source {
+        StoreUrl::Here(url) => Ok(url.clone()),
+        StoreUrl::From(source) => source.read().context("the store's URL cannot be read"),
+    }
+}
+
+/// SQLite makes its file, not the folder that it is in.
+fn make_folder(url: &str) -> std::io::Result<()> {
+    let path = url.strip_prefix("sqlite://").and_then(|path| path.split('?').next());
+    match path.and_then(|path| Path::new(path).parent()) {
+        Some(folder) if !folder.as_os_str().is_empty() => DirBuilder::new().recursive(true).mode(0o700).create(folder),
+        _ => Ok(()),
+    }
+}
