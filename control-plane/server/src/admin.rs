@@ -1,0 +1,56 @@
+//! The admin API: one file for each gRPC service. A service parses its request at the edge, calls one use case, and turns the answer
+//! into a message. Nothing is decided here.
+
+mod audit;
+mod credential;
+mod edge;
+mod key;
+mod model;
+mod organization;
+mod region;
+pub(crate) mod signup;
+mod usage;
+
+use std::sync::Arc;
+
+use bailiwick_core::control_plane::ControlPlane;
+use bailiwick_proto::admin::v1::{
+    audit_service_server::AuditServiceServer, credential_service_server::CredentialServiceServer,
+    key_service_server::KeyServiceServer, model_service_server::ModelServiceServer,
+    organization_service_server::OrganizationServiceServer, region_service_server::RegionServiceServer,
+    usage_service_server::UsageServiceServer,
+};
+use tonic::service::RoutesBuilder;
+
+/// Largest request of the admin API: a credential's secret and a hundred model names fit many times.
+const LARGEST_REQUEST_BYTES: usize = 256 << 10;
+
+/// One service of the admin API. All share the use cases.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    control_plane: Arc<ControlPlane>,
+}
+
+impl Admin {
+    pub(crate) fn new(control_plane: Arc<ControlPlane>) -> Self {
+        Self { control_plane }
+    }
+
+    /// Adds every service of the admin API.
+    pub(crate) fn add_to(self, routes: &mut RoutesBuilder) {
+        macro_rules! add {
+            ($($server:ident),+) => {
+                $(routes.add_service($server::new(self.clone()).max_decoding_message_size(LARGEST_REQUEST_BYTES));)+
+            };
+        }
+        add!(
+            OrganizationServiceServer,
+            KeyServiceServer,
+            CredentialServiceServer,
+            ModelServiceServer,
+            UsageServiceServer,
+            AuditServiceServer,
+            RegionServiceServer
+        );
+    }
+}
