@@ -1,7 +1,9 @@
 //! The data-plane worker of a region.
 
 mod backoff;
+mod enrollment;
 mod metering;
+mod settings;
 mod snapshot;
 
 fn main() {}

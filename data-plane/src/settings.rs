@@ -1,0 +1,319 @@
+//! What a worker shall be: its configuration file, checked.
+
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use bailiwick_runtime::configuration::{
+    Checked, OpsSection, Problems, RawOpsSection, RawRegionSection, RawTelemetrySection, RegionSection,
+    SecretSource, TelemetrySection,
+};
+use serde::Deserialize;
+
+const MIB: u64 = 1024 * 1024;
+
+/// A worker's configuration.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// `[region]`
+    pub(crate) region: RegionSection,
+    /// `[control_plane]`
+    pub(crate) control_plane: ControlPlaneSection,
+    /// `[identity]`
+    pub(crate) identity: IdentitySection,
+    /// `[serve]`
+    pub(crate) serve: ServeSection,
+    /// `[upstream]`
+    pub(crate) upstream: UpstreamSection,
+    /// `[journal]`
+    pub(crate) journal: JournalSection,
+    /// `[drain]`
+    pub(crate) drain: DrainSection,
+    /// `[telemetry]`
+    pub(crate) telemetry: TelemetrySection,
+    /// `[ops]`
+    pub(crate) ops: OpsSection,
+}
+
+/// The same as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawSettings {
+    region: Option<RawRegionSection>,
+    control_plane: Option<RawControlPlaneSection>,
+    identity: Option<RawIdentitySection>,
+    serve: Option<RawServeSection>,
+    upstream: Option<RawUpstreamSection>,
+    journal: Option<RawJournalSection>,
+    drain: Option<RawDrainSection>,
+    telemetry: Option<RawTelemetrySection>,
+    ops: Option<RawOpsSection>,
+}
+
+impl Checked for Settings {
+    type Raw = RawSettings;
+
+    fn check(raw: RawSettings, problems: &mut Problems) -> Option<Self> {
+        let region = problems.section("region", raw.region);
+        let control_plane = problems.section("control_plane", raw.control_plane);
+        let identity = problems.section("identity", raw.identity);
+        let serve = problems.section("serve", raw.serve);
+        let upstream = problems.section_or_default("upstream", raw.upstream);
+        let journal = problems.section("journal", raw.journal);
+        let drain = problems.section_or_default("drain", raw.drain);
+        let telemetry = problems.section_or_default("telemetry", raw.telemetry);
+        let ops = problems.section("ops", raw.ops);
+        Some(Self {
+            region: region?,
+            control_plane: control_plane?,
+            identity: identity?,
+            serve: serve?,
+            upstream: upstream?,
+            journal: journal?,
+            drain: drain?,
+            telemetry: telemetry?,
+            ops: ops?,
+        })
+    }
+}
+
+/// Where the region's control plane is.
+#[derive(Debug)]
+pub(crate) struct ControlPlaneSection {
+    /// Its worker API, `host:port`.
+    pub(crate) address: String,
+    /// Its enrollment listener, `host:port`; needed while there is no certificate.
+    pub(crate) enrollment_address: Option<String>,
+    /// A one-time token; used only while there is no certificate.
+    pub(crate) join_token: Option<SecretSource>,
+}
+
+/// The same as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawControlPlaneSection {
+    address: Option<String>,
+    enrollment_address: Option<String>,
+    join_token: Option<SecretSource>,
+}
+
+impl Checked for ControlPlaneSection {
+    type Raw = RawControlPlaneSection;
+
+    fn check(raw: RawControlPlaneSection, problems: &mut Problems) -> Option<Self> {
+        let address =
+            problems.require("address", raw.address).and_then(|it| host_and_port("address", it, problems));
+        let enrollment_address = match raw.enrollment_address {
+            Some(text) => Some(host_and_port("enrollment_address", text, problems)?),
+            None if raw.join_token.is_some() => {
+                problems.report("enrollment_address", "is missing: it is where the join token is used");
+                None
+            }
+            None => None,
+        };
+        Some(Self { address: address?, enrollment_address, join_token: raw.join_token })
+    }
+}
+
+/// Where this worker's certificate is kept.
+#[derive(Debug)]
+pub(crate) struct IdentitySection {
+    /// Folder of `ca.pem`, `cert.pem` and `key.pem`.
+    pub(crate) directory: PathBuf,
+    /// The name that its certificate is expected to carry.
+    pub(crate) name: Option<String>,
+}
+
+/// The same as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawIdentitySection {
+    dir: Option<PathBuf>,
+    name: Option<String>,
+}
+
+impl Checked for IdentitySection {
+    type Raw = RawIdentitySection;
+
+    fn check(raw: RawIdentitySection, problems: &mut Problems) -> Option<Self> {
+        Some(Self { directory: problems.require("dir", raw.dir)?, name: raw.name })
+    }
+}
+
+/// Where calls come in.
+#[derive(Debug)]
+pub(crate) struct ServeSection {
+    /// Mutual TLS, for the region's routers and operators.
+    pub(crate) listen: SocketAddr,
+    /// Where routers reach it, `host:port`.
+    pub(crate) advertise: String,
+    /// Plain HTTP for callers on this machine alone: sidecars, benchmarks.
+    pub(crate) plain_listen: Option<SocketAddr>,
+    /// Threads that serve, each with its own runtime and connections.
+    pub(crate) cores: NonZeroUsize,
+    /// Bound of a request's body.
+    pub(crate) max_body_bytes: usize,
+    /// Bound of open connections a core.
+    pub(crate) max_connections_per_core: usize,
+}
+
+/// The same as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawServeSection {
+    listen: Option<SocketAddr>,
+    advertise: Option<String>,
+    plain_listen: Option<SocketAddr>,
+    cores: Option<usize>,
+    max_body_bytes: Option<u64>,
+    max_connections_per_core: Option<usize>,
+}
+
+impl Checked for ServeSection {
+    type Raw = RawServeSection;
+
+    fn check(raw: RawServeSection, problems: &mut Problems) -> Option<Self> {
+        let listen = problems.require("listen", raw.listen);
+        let advertise = match (raw.advertise, listen) {
+            (Some(text), _) => host_and_port("advertise", text, problems),
+            (None, Some(listen)) if listen.ip().is_unspecified() => {
+                problems
+                    .report("advertise", "is missing: routers cannot dial the address that is listened on");
+                None
+            }
+            (None, listen) => listen.map(|address| address.to_string()),
+        };
+        if raw.plain_listen.is_some_and(|address| !address.ip().is_loopback()) {
+            // API keys and prompts would cross a network in plain, and R3 would not hold.
+            problems.report(
+                "plain_listen",
+                "must be a loopback address: it is plain HTTP without a router before it",
+            );
+        }
+        let cores = problems.within("cores", raw.cores.unwrap_or(0), 0..=1024);
+        let max_body =
+            problems.within("max_body_bytes", raw.max_body_bytes.unwrap_or(10 * MIB), 1024..=1024 * MIB);
+        let connections = raw.max_connections_per_core.unwrap_or(10_000);
+        let connections = problems.within("max_connections_per_core", connections, 1..=1_000_000);
+        Some(Self {
+            listen: listen?,
+            advertise: advertise?,
+            plain_listen: raw.plain_listen,
+            cores: NonZeroUsize::new(cores?).unwrap_or_else(all_cores),
+            max_body_bytes: usize::try_from(max_body?).ok()?,
+            max_connections_per_core: connections?,
+        })
+    }
+}
+
+fn all_cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// How long providers may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UpstreamSection {
+    /// For name resolution, TCP and TLS together.
+    pub(crate) connect_timeout: Duration,
+    /// From the last byte of the request to the first of the answer.
+    pub(crate) first_byte_timeout: Duration,
+    /// Between two pieces of the answer.
+    pub(crate) idle_timeout: Duration,
+}
+
+/// The same as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawUpstreamSection {
+    connect_timeout_ms: Option<u64>,
+    first_byte_timeout_ms: Option<u64>,
+    idle_timeout_ms: Option<u64>,
+}
+
+impl Checked for UpstreamSection {
+    type Raw = RawUpstreamSection;
+
+    fn check(raw: RawUpstreamSection, problems: &mut Problems) -> Option<Self> {
+        let mut millis = |key, value: Option<u64>, default| {
+            problems.within(key, value.unwrap_or(default), 1..=3_600_000).map(Duration::from_millis)
+        };
+        let connect_timeout = millis("connect_timeout_ms", raw.connect_timeout_ms, 5_000);
+        let first_byte_timeout = millis("first_byte_timeout_ms", raw.first_byte_timeout_ms, 120_000);
+        let idle_timeout = millis("idle_timeout_ms", raw.idle_timeout_ms, 60_000);
+        Some(Self {
+            connect_timeout: connect_timeout?,
+            first_byte_timeout: first_byte_timeout?,
+            idle_timeout: idle_timeout?,
+        })
+    }
+}
+
+/// Where usage waits for the control plane.
+#[derive(Debug)]
+pub(crate) struct JournalSection {
+    /// A folder of this worker's own.
+    pub(crate) directory: PathBuf,
+    /// Past this, new calls are refused.
+    pub(crate) max_bytes: u64,
+    /// What the machine may lose when its power fails.
+    pub(crate) fsync_interval: Duration,
+}
+
+/// The same as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawJournalSection {
+    dir: Option<PathBuf>,
+    max_bytes: Option<u64>,
+    fsync_interval_ms: Option<u64>,
+}
+
+impl Checked for JournalSection {
+    type Raw = RawJournalSection;
+
+    fn check(raw: RawJournalSection, problems: &mut Problems) -> Option<Self> {
+        let directory = problems.require("dir", raw.dir);
+        let max_bytes =
+            problems.within("max_bytes", raw.max_bytes.unwrap_or(1024 * MIB), MIB..=1024 * 1024 * MIB);
+        let interval = problems.within("fsync_interval_ms", raw.fsync_interval_ms.unwrap_or(50), 1..=60_000);
+        Some(Self {
+            directory: directory?,
+            max_bytes: max_bytes?,
+            fsync_interval: Duration::from_millis(interval?),
+        })
+    }
+}
+
+/// How the worker ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DrainSection {
+    /// How long calls that are under way may take.
+    pub(crate) timeout: Duration,
+}
+
+/// The same as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawDrainSection {
+    timeout_seconds: Option<u64>,
+}
+
+impl Checked for DrainSection {
+    type Raw = RawDrainSection;
+
+    fn check(raw: RawDrainSection, problems: &mut Problems) -> Option<Self> {
+        let seconds = problems.within("timeout_seconds", raw.timeout_seconds.unwrap_or(30), 0..=3600)?;
+        Some(Self { timeout: Duration::from_secs(seconds) })
+    }
+}
+
+fn host_and_port(key: &str, text: String, problems: &mut Problems) -> Option<String> {
+    let good =
+        text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if !good || text.len() > 261 {
+        problems.report(key, "expected host:port");
+        return None;
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests;
