@@ -13,4 +13,5 @@ pub mod grpc;
 pub mod identity;
 pub mod lifecycle;
 pub mod ops;
+pub mod serving;
 pub mod telemetry;

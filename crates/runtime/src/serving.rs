@@ -1,0 +1,115 @@
+//! HTTP/1.1 serving for what stands on the path of tenants' calls: the worker and the router.
+//!
+//! One thread per core, each with a runtime of its own, its own listeners (`SO_REUSEPORT`: the kernel spreads the connections) and its own
+//! [`Service`]. Nothing is shared between cores on a request's path, so nothing there locks, and a service need not be `Send`.
+//!
+//! Around the service, per connection: limits on head size, number of headers, idle time and connections ([`HttpLimits`]); a guard that
+//! turns a panic into a 500; refusals in the shape that callers' SDKs read, also for heads that cannot be parsed; a close that lets
+//! a caller who is still sending read the answer; and a drain that finishes what is under way.
+//!
+//! Start reading at [`serve_per_core`], then `cores` (a core's life), `connection` (a connection's).
+
+mod body;
+mod connection;
+mod cores;
+mod error;
+mod io;
+mod linger;
+mod listen;
+mod refusal;
+mod registry;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bailiwick_domain::usage::RequestId;
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use crate::drain::Watch;
+use crate::identity::{Acceptor, Peer};
+
+pub use body::{BoxError, ResponseBody};
+pub use cores::{Serving, ServingError, serve_per_core};
+pub use error::{ApiError, ErrorKind, REQUEST_ID_HEADERS};
+
+/// What answers requests on one core. It answers always: errors are responses, see [`ApiError`].
+pub trait Service: 'static {
+    /// Answers one request. Dropped when the caller leaves before the response has begun; afterwards, the response's body is. A panic
+    /// here is answered with a 500.
+    fn call(
+        &self,
+        request: Request<Incoming>,
+        connection: &ConnectionInfo,
+    ) -> impl Future<Output = Response<ResponseBody>>;
+}
+
+/// What is known of the caller's connection before its first request.
+#[derive(Debug, Clone)]
+pub struct ConnectionInfo {
+    /// The verified process at the other end; `None` on a listener without TLS.
+    pub peer: Option<Peer>,
+    /// The address at the other end.
+    pub remote: SocketAddr,
+}
+
+/// A listener.
+#[derive(Clone)]
+pub struct Listen {
+    /// Where. Port 0 lets the system choose, see [`Serving::addresses`].
+    pub address: SocketAddr,
+    /// Mutual TLS; plain HTTP without.
+    pub tls: Option<Acceptor>,
+}
+
+/// What a service may want to know while it is made. It is made on its core's thread, inside that core's runtime, so it may start local tasks.
+#[derive(Debug, Clone)]
+pub struct CoreContext {
+    /// Which core, from 0.
+    pub index: usize,
+    /// How many there are.
+    pub cores: usize,
+    /// Tells when to finish. Hold a clone only for as long as something is under way that the process should wait for.
+    pub drain: Watch,
+}
+
+/// Bounds on what callers may ask of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// Bytes of a request's head, at least 8192 (the parser's own minimum). Above: 431.
+    pub header_bytes: usize,
+    /// Header fields of a request. Above: 431. Other values than the default cost an allocation a request.
+    pub headers: usize,
+    /// From the first byte of a head (or the connection's beginning) to its last. Checked once a second.
+    pub header_read_timeout: Duration,
+    /// Between a response's end and the next request's first byte. Checked once a second.
+    pub idle: Duration,
+    /// How long a caller may take none of the bytes that wait for it. Checked once a second.
+    pub write_stall: Duration,
+    /// Connections per core. Above, the longest idle connection is closed, or, while all are busy, new ones wait.
+    pub max_connections: usize,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            header_bytes: 64 * 1024,
+            headers: PARSER_HEADERS,
+            header_read_timeout: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+            write_stall: Duration::from_secs(60),
+            max_connections: 16_384,
+        }
+    }
+}
+
+/// How many headers the parser takes without allocating for them.
+const PARSER_HEADERS: usize = 100;
+
+/// What a panic in a service is answered with; its message is not told, nor logged.
+fn panicked() -> Response<ResponseBody> {
+    ApiError::internal(
+        "the gateway failed to answer this call; retry it, and report the request id if it fails again",
+    )
+    .into_response(RequestId::random())
+}

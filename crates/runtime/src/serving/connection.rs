@@ -1,0 +1,134 @@
+//! A connection's life: handshake, requests one after the other, end.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use futures_util::FutureExt;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use pin_project_lite::pin_project;
+use tokio::net::TcpStream;
+
+use super::body::Tracked;
+use super::io::{ConnectionIo, Stream};
+use super::registry::{Command, ConnectionState};
+use super::{ConnectionInfo, HttpLimits, PARSER_HEADERS, Service, panicked};
+use crate::identity::Acceptor;
+
+/// What hyper may buffer of a request before somebody reads it. Above the largest head, so that our limit is the one that is met.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// The parser's settings, made once per core.
+pub(super) fn parser(limits: &HttpLimits) -> http1::Builder {
+    let mut parser = http1::Builder::new();
+    let header_bytes = limits.header_bytes.max(8192);
+    parser
+        // A caller that closes its side has left: its upstream call is cancelled.
+        .half_close(false)
+        .keep_alive(true)
+        // Kept by the registry, without a timer per request.
+        .header_read_timeout(None)
+        .max_header_size(header_bytes)
+        .max_buf_size(BUFFER_BYTES.max(header_bytes.saturating_mul(2)));
+    if limits.headers != PARSER_HEADERS {
+        parser.max_headers(limits.headers);
+    }
+    parser
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve<S: Service>(
+    stream: TcpStream,
+    remote: SocketAddr,
+    tls: Option<Rc<Acceptor>>,
+    parser: Rc<http1::Builder>,
+    service: Rc<S>,
+    state: Rc<ConnectionState>,
+) {
+    let (stream, peer) = match tls {
+        None => (Stream::Plain(stream), None),
+        Some(acceptor) => match acceptor.accept(stream).await {
+            Ok((stream, peer)) => (Stream::Tls(Box::new(stream)), Some(peer)),
+            Err(error) => {
+                tracing::warn!(%remote, %error, "a caller's handshake was refused");
+                return;
+            }
+        },
+    };
+    if let Some(peer) = &peer {
+        state.expires(peer.expires);
+    }
+    let info = Rc::new(ConnectionInfo { peer, remote });
+    let answering = Rc::clone(&state);
+    let service = service_fn(move |request: Request<Incoming>| {
+        answer(Rc::clone(&service), request, Rc::clone(&info), Rc::clone(&answering))
+    });
+    let connection = parser.serve_connection(ConnectionIo::new(stream, Rc::clone(&state)), service);
+    Told { connection, state, finishing: false }.await;
+}
+
+/// One request: noted in the connection's state, and guarded against panics.
+async fn answer<S: Service>(
+    service: Rc<S>,
+    request: Request<Incoming>,
+    info: Rc<ConnectionInfo>,
+    state: Rc<ConnectionState>,
+) -> Result<Response<Tracked>, Infallible> {
+    state.request_begins(!request.body().is_end_stream());
+    let called = async { service.call(request, &info).await };
+    // What a panic leaves behind is dropped with the call; a service keeps nothing half changed across an await.
+    let response = AssertUnwindSafe(called).catch_unwind().await.unwrap_or_else(|_panic| panicked());
+    Ok(response.map(|body| Tracked::new(body, state)))
+}
+
+pin_project! {
+    /// A hyper connection that obeys the registry.
+    struct Told<C> {
+        #[pin]
+        connection: C,
+        state: Rc<ConnectionState>,
+        finishing: bool,
+    }
+}
+
+/// What hyper's connections can be told; a trait because their type cannot be named here.
+trait Finish: Future {
+    fn finish(self: Pin<&mut Self>);
+}
+
+impl<S, B> Finish for http1::Connection<ConnectionIo, S>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = B>,
+    S::Error: Into<super::BoxError>,
+    B: Body<Error: Into<super::BoxError>> + 'static,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<C: Finish> Future for Told<C> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        match this.state.command(cx.waker()) {
+            Command::GoOn => {}
+            Command::Finish if *this.finishing => {}
+            Command::Finish => {
+                *this.finishing = true;
+                this.connection.as_mut().finish();
+            }
+            Command::Close => return Poll::Ready(()),
+        }
+        // How it ended interests nobody: callers come and go, and bytes that are not HTTP were answered.
+        this.connection.poll(cx).map(drop)
+    }
+}

@@ -1,0 +1,271 @@
+//! The cores: a thread, a runtime, listeners and a service each.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::registry::{Registry, SWEEP_INTERVAL};
+use super::{CoreContext, HttpLimits, Listen, Service, connection, listen};
+use crate::drain::Watch;
+use crate::identity::Acceptor;
+
+/// How long to wait when the system has no more file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why serving cannot begin, or ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServingError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A thread or its runtime cannot be started.
+    #[error("cannot start a core")]
+    Start(#[from] io::Error),
+    /// A core's thread ended without being told to.
+    #[error("a core crashed")]
+    Crashed,
+}
+
+/// Cores that serve.
+#[derive(Debug)]
+pub struct Serving {
+    addresses: Vec<SocketAddr>,
+    cores: usize,
+    ended: mpsc::UnboundedReceiver<()>,
+    cut_off: CancellationToken,
+}
+
+/// Serves `listeners` on `cores` threads (0: one per processor), each with a service of its own, until `drain` signals: then no more
+/// connections are accepted, what is under way is finished, and idle connections are closed. Every core holds a clone of `drain` until it is
+/// done.
+///
+/// All listeners are open when this returns. Run [`Serving::run`] as a task: it ends when all cores have.
+///
+/// # Errors
+/// An address is taken (also by another process that would share it) or not this machine's, or a thread cannot be started.
+pub fn serve_per_core<S: Service>(
+    listeners: Vec<Listen>,
+    cores: usize,
+    limits: HttpLimits,
+    drain: Watch,
+    make_service: impl Fn(CoreContext) -> S + Send + Sync + 'static,
+) -> Result<Serving, ServingError> {
+    let cores = if cores == 0 { thread::available_parallelism().map_or(1, usize::from) } else { cores };
+    let (addresses, mut per_core) = bind(&listeners, cores)?;
+    let make_service = Arc::new(make_service);
+    let (ending, ended) = mpsc::unbounded_channel();
+    let cut_off = CancellationToken::new();
+    for (index, doors) in per_core.drain(..).enumerate() {
+        let core = Core {
+            context: CoreContext { index, cores, drain: drain.clone() },
+            doors,
+            limits,
+            cut_off: cut_off.clone(),
+        };
+        let (make_service, ending) = (Arc::clone(&make_service), ending.clone());
+        let runtime_is_up = start(index, move || core.run(&*make_service), ending)?;
+        drop(runtime_is_up);
+    }
+    Ok(Serving { addresses, cores, ended, cut_off })
+}
+
+impl Serving {
+    /// Where it listens, in the order of the listeners; with the ports that the system chose.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Ends when all cores have finished, or, once `stopped` resolves, cuts off what is still under way.
+    ///
+    /// # Errors
+    /// A core crashed.
+    pub async fn run(mut self, stopped: impl Future<Output = ()>) -> Result<(), ServingError> {
+        let mut stopped = std::pin::pin!(stopped);
+        let mut left = self.cores;
+        while left > 0 {
+            tokio::select! {
+                ended = self.ended.recv() => {
+                    ended.ok_or(ServingError::Crashed)?;
+                    left -= 1;
+                }
+                () = &mut stopped, if !self.cut_off.is_cancelled() => self.cut_off.cancel(),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A core that nobody owns any more serves nobody.
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.cut_off.cancel();
+    }
+}
+
+/// A listener of one core.
+struct Door {
+    listener: StdListener,
+    tls: Option<Acceptor>,
+}
+
+fn bind(listeners: &[Listen], cores: usize) -> Result<(Vec<SocketAddr>, Vec<Vec<Door>>), ServingError> {
+    let mut addresses = Vec::with_capacity(listeners.len());
+    let mut per_core: Vec<Vec<Door>> = std::iter::repeat_with(Vec::new).take(cores).collect();
+    for Listen { address, tls } in listeners {
+        let failed = |source| ServingError::Listen { address: *address, source };
+        let bound = listen::bind_per_core(*address, cores).map_err(failed)?;
+        addresses.push(bound.first().map_or(Ok(*address), StdListener::local_addr).map_err(failed)?);
+        // Callers that offer HTTP/2 as well get HTTP/1.1.
+        let tls = tls.as_ref().map(|acceptor| acceptor.speaking(b"http/1.1"));
+        for (doors, listener) in per_core.iter_mut().zip(bound) {
+            doors.push(Door { listener, tls: tls.clone() });
+        }
+    }
+    Ok((addresses, per_core))
+}
+
+/// Starts a core's thread. `ending` is told when it ends in order; when all cores crashed, it is closed.
+fn start(
+    index: usize,
+    run: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ending: mpsc::UnboundedSender<()>,
+) -> io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name(format!("core-{index}")).spawn(move || match run() {
+        Ok(()) => {
+            let _nobody_waits = ending.send(());
+        }
+        Err(error) => tracing::error!(core = index, %error, "a core cannot run"),
+    })
+}
+
+struct Core {
+    context: CoreContext,
+    doors: Vec<Door>,
+    limits: HttpLimits,
+    cut_off: CancellationToken,
+}
+
+impl Core {
+    /// A core's life, on its thread.
+    fn run<S: Service>(self, make_service: &impl Fn(CoreContext) -> S) -> io::Result<()> {
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+        runtime.block_on(async {
+            let service = Rc::new(make_service(self.context.clone()));
+            let (drain, cut_off) = (self.context.drain.clone(), self.cut_off.clone());
+            tokio::select! {
+                served = self.serve(service, drain) => served,
+                () = cut_off.cancelled() => Ok(()),
+            }
+        })
+    }
+
+    async fn serve<S: Service>(self, service: Rc<S>, drain: Watch) -> io::Result<()> {
+        let registry = Registry::new(self.limits);
+        let parser = Rc::new(connection::parser(&self.limits));
+        let mut doors = JoinSet::new();
+        for Door { listener, tls } in self.doors {
+            let open = OpenDoor {
+                listener: TcpListener::from_std(listener)?,
+                tls: tls.map(Rc::new),
+                parser: Rc::clone(&parser),
+                service: Rc::clone(&service),
+                registry: Rc::clone(&registry),
+            };
+            doors.spawn_local(open.serve(drain.clone()));
+        }
+        let mut sweep = interval(SWEEP_INTERVAL);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                _tick = sweep.tick() => registry.sweep(),
+                ended = doors.join_next() => match ended {
+                    Some(Ok(())) => {}
+                    Some(Err(_panicked)) => return Err(io::Error::other("a listener's task panicked")),
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+}
+
+/// A listener inside its core's runtime.
+struct OpenDoor<S> {
+    listener: TcpListener,
+    tls: Option<Rc<Acceptor>>,
+    parser: Rc<http1::Builder>,
+    service: Rc<S>,
+    registry: Rc<Registry>,
+}
+
+impl<S: Service> OpenDoor<S> {
+    /// Accepts until the drain, then waits for the connections that it accepted.
+    async fn serve(self, drain: Watch) {
+        let mut connections = JoinSet::new();
+        let mut signalled = std::pin::pin!(drain.signalled());
+        loop {
+            tokio::select! {
+                accepted = self.accept() => {
+                    if let Some((stream, remote)) = accepted {
+                        self.admit(&mut connections, stream, remote);
+                    }
+                }
+                Some(_ended) = connections.join_next() => {}
+                () = &mut signalled => break,
+            }
+        }
+        self.registry.finish_all();
+        self.admit_queued(&mut connections);
+        drop(self.listener);
+        while connections.join_next().await.is_some() {}
+    }
+
+    async fn accept(&self) -> Option<(tokio::net::TcpStream, SocketAddr)> {
+        self.registry.room().await;
+        match self.listener.accept().await {
+            Ok(accepted) => Some(accepted),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                None
+            }
+        }
+    }
+
+    fn admit(&self, connections: &mut JoinSet<()>, stream: tokio::net::TcpStream, remote: SocketAddr) {
+        #[cfg(not(target_os = "linux"))]
+        let _unimportant = stream.set_nodelay(true);
+        connections.spawn_local(connection::serve(
+            stream,
+            remote,
+            self.tls.clone(),
+            Rc::clone(&self.parser),
+            Rc::clone(&self.service),
+            self.registry.open(),
+        ));
+    }
+
+    /// Callers that the kernel has connected already would see a reset when the listener closes; they get an answer instead.
+    fn admit_queued(&self, connections: &mut JoinSet<()>) {
+        use futures_util::FutureExt;
+        while let Some(Ok((stream, remote))) = self.listener.accept().now_or_never() {
+            self.admit(connections, stream, remote);
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! A core's connections, as the core sees them: what each does since when, and a way to tell it something.
+//!
+//! Timeouts are kept here instead of in timers: a request writes down what its connection does (a few stores into its own cells, no
+//! system call), and once a second the core looks who overstayed.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::task::Waker;
+use std::time::Duration;
+
+use bailiwick_domain::time::{Clock, SystemClock, Timestamp};
+use tokio::sync::Notify;
+
+use super::HttpLimits;
+
+/// How often a core looks at its connections; the unit of [`Registry::now`].
+pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a connection does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It shakes hands, or receives a request's head.
+    Head,
+    /// A request was received, and its response is not written yet.
+    Busy,
+    /// It waits for the next request.
+    Idle,
+}
+
+/// What a connection is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Command {
+    /// Nothing.
+    GoOn,
+    /// Finish the request that is under way, then close.
+    Finish,
+    /// Close now.
+    Close,
+}
+
+/// One connection's notes. Shared by its task, its stream, its service calls, and (weakly) the registry; all on one thread.
+#[derive(Debug)]
+pub(super) struct ConnectionState {
+    registry: Rc<Registry>,
+    phase: Cell<Phase>,
+    /// Sweeps since the core began, when the phase did.
+    since: Cell<u32>,
+    write_stalled_since: Cell<Option<u32>>,
+    response_is_buffered: Cell<bool>,
+    /// Whether the caller may have sent something, a body or a bad head, that was not read to its end.
+    has_unread: Cell<bool>,
+    caller_is_done: Cell<bool>,
+    certificate_expires: Cell<Option<Timestamp>>,
+    command: Cell<Command>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl ConnectionState {
+    pub(super) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.since.set(self.registry.now.get());
+    }
+
+    pub(super) fn limits(&self) -> &HttpLimits {
+        &self.registry.limits
+    }
+
+    /// Hyper wants bytes. Between two requests it does so only when it has read the one before to its end.
+    pub(super) fn reads(&self) {
+        if self.phase.get() == Phase::Idle {
+            self.has_unread.set(false);
+        }
+    }
+
+    /// Bytes came; an idle connection thereby receives a head.
+    pub(super) fn received(&self) {
+        if self.phase.get() == Phase::Idle {
+            self.enter(Phase::Head);
+        }
+    }
+
+    /// The caller will send nothing more.
+    pub(super) fn caller_is_done(&self) {
+        self.caller_is_done.set(true);
+    }
+
+    /// A head was received.
+    pub(super) fn request_begins(&self, has_body: bool) {
+        self.enter(Phase::Busy);
+        self.has_unread.set(has_body);
+        self.response_is_buffered.set(false);
+    }
+
+    pub(super) fn response_is_buffered(&self) {
+        self.response_is_buffered.set(true);
+    }
+
+    /// Whether everything was written is known here: hyper flushes only what is behind its buffers.
+    pub(super) fn flushed(&self) {
+        if self.phase.get() == Phase::Busy && self.response_is_buffered.get() {
+            self.enter(Phase::Idle);
+        }
+    }
+
+    pub(super) fn write_is_stalled(&self, stalled: bool) {
+        if stalled != self.write_stalled_since.get().is_some() {
+            self.write_stalled_since.set(stalled.then(|| self.registry.now.get()));
+        }
+    }
+
+    /// The connection ends with this certificate: a peer is as good as what it presented.
+    pub(super) fn expires(&self, at: Timestamp) {
+        self.certificate_expires.set(Some(at));
+    }
+
+    /// Whether the caller may still be sending what nobody will read: a body, or the rest of a refused head.
+    pub(super) fn may_be_sending(&self) -> bool {
+        self.has_unread.get() && !self.caller_is_done.get()
+    }
+
+    /// Hyper could not make a request of what came.
+    pub(super) fn head_is_refused(&self) {
+        self.has_unread.set(true);
+    }
+
+    /// What this connection is told; its task is woken when that changes.
+    pub(super) fn command(&self, waker: &Waker) -> Command {
+        let mut mine = self.waker.borrow_mut();
+        if !mine.as_ref().is_some_and(|mine| mine.will_wake(waker)) {
+            *mine = Some(waker.clone());
+        }
+        self.command.get()
+    }
+
+    fn tell(&self, command: Command) {
+        if self.command.get() == Command::Close {
+            return;
+        }
+        self.command.set(command);
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn verdict(&self, now: u32, wall: Timestamp, limits: &HttpLimits) -> Command {
+        let overstayed = |since: u32, bound: Duration| u64::from(now.saturating_sub(since)) > bound.as_secs();
+        let stalled =
+            self.write_stalled_since.get().is_some_and(|since| overstayed(since, limits.write_stall));
+        let late = match self.phase.get() {
+            Phase::Head => overstayed(self.since.get(), limits.header_read_timeout),
+            Phase::Idle => overstayed(self.since.get(), limits.idle),
+            Phase::Busy => false,
+        };
+        if stalled || late {
+            Command::Close
+        } else if self.certificate_expires.get().is_some_and(|expires| expires <= wall) {
+            Command::Finish
+        } else {
+            Command::GoOn
+        }
+    }
+}
+
+impl Drop for ConnectionState {
+    fn drop(&mut self) {
+        self.registry.open.set(self.registry.open.get().saturating_sub(1));
+        self.registry.closed.notify_one();
+    }
+}
+
+/// All connections of a core.
+#[derive(Debug)]
+pub(super) struct Registry {
+    limits: HttpLimits,
+    /// Sweeps since the core began: a clock that costs nothing to read.
+    now: Cell<u32>,
+    open: Cell<usize>,
+    finishing: Cell<bool>,
+    closed: Notify,
+    connections: RefCell<Vec<Weak<ConnectionState>>>,
+}
+
+impl Registry {
+    pub(super) fn new(limits: HttpLimits) -> Rc<Self> {
+        Rc::new(Self {
+            limits,
+            now: Cell::new(0),
+            open: Cell::new(0),
+            finishing: Cell::new(false),
+            closed: Notify::new(),
+            connections: RefCell::default(),
+        })
+    }
+
+    /// Resolves when there is room for one more connection; makes room where one is idle.
+    pub(super) async fn room(&self) {
+        while self.open.get() >= self.limits.max_connections {
+            self.close_longest_idle();
+            self.closed.notified().await;
+        }
+    }
+
+    fn close_longest_idle(&self) {
+        let connections = self.connections.borrow();
+        let idle = connections
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter(|state| state.phase.get() == Phase::Idle && state.command.get() != Command::Close);
+        if let Some(longest) = idle.min_by_key(|state| state.since.get()) {
+            longest.tell(Command::Close);
+        }
+    }
+
+    pub(super) fn open(self: &Rc<Self>) -> Rc<ConnectionState> {
+        self.open.set(self.open.get() + 1);
+        let command = if self.finishing.get() { Command::Finish } else { Command::GoOn };
+        let state = Rc::new(ConnectionState {
+            registry: Rc::clone(self),
+            phase: Cell::new(Phase::Head),
+            since: Cell::new(self.now.get()),
+            write_stalled_since: Cell::new(None),
+            response_is_buffered: Cell::new(false),
+            has_unread: Cell::new(false),
+            caller_is_done: Cell::new(false),
+            certificate_expires: Cell::new(None),
+            command: Cell::new(command),
+            waker: RefCell::new(None),
+        });
+        self.connections.borrow_mut().push(Rc::downgrade(&state));
+        state
+    }
+
+    /// Tells every connection, also those to come, to finish.
+    pub(super) fn finish_all(&self) {
+        self.finishing.set(true);
+        for state in self.connections.borrow().iter().filter_map(Weak::upgrade) {
+            state.tell(Command::Finish);
+        }
+    }
+
+    /// Once a second: who overstayed is closed, whose certificate expired finishes, and who is gone is forgotten.
+    pub(super) fn sweep(&self) {
+        let now = self.now.get().saturating_add(1);
+        self.now.set(now);
+        let wall = SystemClock.now();
+        self.connections.borrow_mut().retain(|connection| {
+            let Some(state) = connection.upgrade() else { return false };
+            let verdict = state.verdict(now, wall, &self.limits);
+            if verdict != Command::GoOn && verdict != state.command.get() {
+                state.tell(verdict);
+            }
+            true
+        });
+    }
+}
