@@ -119,6 +119,27 @@ impl Enrollment {
         Ok(self.enrolled(worker.id, peer.clone(), issued))
     }
 
+    /// A certificate for a person or a service that calls the admin API, as the operator of the control plane's own machine gives it out.
+    ///
+    /// # Errors
+    /// The role is neither operator nor service.
+    pub async fn certify_caller(
+        &self,
+        actor: &SpiffeId,
+        caller: &SpiffeId,
+        csr_pem: &str,
+        lifetime: Duration,
+    ) -> Result<IssuedCertificate, EnrollmentError> {
+        if !matches!(caller.role, ProcessRole::Operator | ProcessRole::Service) {
+            return Err(EnrollmentError::InvalidRequest("the role is neither operator nor service".to_owned()));
+        }
+        let now = self.clock.now();
+        let issued = self.authority.issue(csr_pem, caller, now, lifetime).map_err(unusable)?;
+        let audit = self.audit(now, actor, "caller.certify", caller).await?;
+        self.store.begin().await?.commit(audit, &[]).await?;
+        Ok(issued)
+    }
+
     /// The worker or router that holds this verified name. A certificate outlives its worker's removal by up to a day, so every
     /// stream asks this when it opens.
     ///
@@ -141,10 +162,7 @@ impl Enrollment {
     }
 
     fn issue(&self, csr: &str, to: &SpiffeId, now: Timestamp) -> Result<IssuedCertificate, EnrollmentError> {
-        self.authority.issue(csr, to, now, CERTIFICATE_LIFETIME).map_err(|error| match error {
-            VaultError::Certificate(problem) => EnrollmentError::InvalidRequest(problem),
-            other => EnrollmentError::Vault(other),
-        })
+        self.authority.issue(csr, to, now, CERTIFICATE_LIFETIME).map_err(unusable)
     }
 
     async fn audit(
@@ -175,6 +193,13 @@ impl Enrollment {
             root_pem: self.authority.root_pem().to_owned(),
             expires_at: issued.expires_at,
         }
+    }
+}
+
+fn unusable(error: VaultError) -> EnrollmentError {
+    match error {
+        VaultError::Certificate(problem) => EnrollmentError::InvalidRequest(problem),
+        other => EnrollmentError::Vault(other),
     }
 }
 

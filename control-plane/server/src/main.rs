@@ -1,9 +1,137 @@
-//! The control plane of one region.
+//! `bailiwick-control-plane`: accounts and key material of one region.
+//!
+//! Start reading at [`app`], which wires what `serve` runs; [`commands`] are what an operator runs beside it. [`worker`] is the API for workers
+//! and routers, [`configuration`] the log that they follow, [`admin`] the API for people and services.
+
+mod admin;
+mod app;
+mod commands;
 mod configuration;
+mod listeners;
 mod metrics;
 mod own_identity;
 mod region;
 mod settings;
+mod status;
 mod tasks;
 mod worker;
-fn main() {}
+
+use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
+
+use bailiwick_domain::spiffe::ProcessRole;
+use bailiwick_runtime::configuration::load;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use settings::{ENVIRONMENT, Settings};
+
+/// The control plane of one Bailiwick region: it holds the region's accounts and key material, and tells its workers what to serve.
+///
+/// A new region: write a configuration file, then `init`, then `serve`. Workers and routers join with a token from `join-token`; people call the
+/// admin API with a certificate from `operator-certificate`.
+#[derive(Parser)]
+#[command(name = "bailiwick-control-plane", version)]
+struct Arguments {
+    /// The configuration, TOML. Variables such as BAILIWICK_CONTROL_PLANE_STORE__URL override it.
+    #[arg(long, global = true, value_name = "FILE", env = "BAILIWICK_CONTROL_PLANE_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run until SIGTERM or SIGINT; a second one ends at once.
+    Serve,
+    /// Read the configuration, report everything that is wrong with it, and exit.
+    CheckConfig,
+    /// Make the store, the region's certificate authority and its keys. Run again, it changes nothing.
+    Init {
+        /// Write a new master key where `master_key.file` names a file that does not exist. Back it up: without it nothing that is sealed can
+        /// be opened again.
+        #[arg(long)]
+        generate_master_key: bool,
+    },
+    /// Issue a certificate for a person or a service that calls the admin API; writes ca.pem, cert.pem and key.pem.
+    OperatorCertificate {
+        /// Name in the certificate and in audit records: lower-case letters, digits and hyphens.
+        #[arg(long)]
+        name: String,
+        /// Folder to write to; made when missing.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// What the holder may do: an operator everything, a service no changes to the region itself.
+        #[arg(long, value_enum, default_value_t = CallerRole::Operator)]
+        role: CallerRole,
+        /// Days until the certificate ends.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=365))]
+        days: u64,
+    },
+    /// Print a token with which one process joins the region, once.
+    JoinToken {
+        /// What joins.
+        #[arg(long, value_enum)]
+        role: JoinRole,
+        /// Name in its certificate: lower-case letters, digits and hyphens. A process that joins again under its name takes its own place.
+        #[arg(long)]
+        name: String,
+        /// Minutes until the token ends.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=10_080))]
+        minutes: u64,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum CallerRole {
+    Operator,
+    Service,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum JoinRole {
+    Worker,
+    Router,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.into()),
+    };
+    match runtime.block_on(Box::pin(run(arguments))) {
+        Ok(code) => code,
+        Err(error) => failed(&error),
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let settings: Settings = load(arguments.config.as_deref(), ENVIRONMENT)?;
+    match arguments.command {
+        Command::Serve => return app::serve(settings).await,
+        Command::CheckConfig => commands::say("The configuration is good.")?,
+        Command::Init { generate_master_key } => commands::init(&settings, generate_master_key).await?,
+        Command::OperatorCertificate { name, out, role, days } => {
+            let role = match role {
+                CallerRole::Operator => ProcessRole::Operator,
+                CallerRole::Service => ProcessRole::Service,
+            };
+            let lifetime = Duration::from_secs(days * 24 * 3600);
+            commands::operator_certificate(&settings, role, &name, &out, lifetime).await?;
+        }
+        Command::JoinToken { role, name, minutes } => {
+            let role = match role {
+                JoinRole::Worker => ProcessRole::Worker,
+                JoinRole::Router => ProcessRole::Router,
+            };
+            commands::join_token(&settings, role, &name, Duration::from_secs(minutes * 60)).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The one place that prints an error, with the chain of its causes.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    // Where even the standard error is gone, the exit code is all that is left.
+    let _ = writeln!(std::io::stderr().lock(), "bailiwick-control-plane: {error:#}");
+    ExitCode::FAILURE
+}

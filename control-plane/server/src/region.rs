@@ -5,7 +5,11 @@ use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::Path, sync::Ar
 use anyhow::Context as _;
 use bailiwick_core::{
     bootstrap::{self, Established, NewAuthority, RegionSecrets},
+    control_plane::{self, ControlPlane, Parts},
+    enrollment::Enrollment,
+    fleet::Fleet,
     ports::{
+        coordination::Coordination,
         store::Store,
         vault::{CertificateAuthority, Vault},
     },
@@ -39,7 +43,9 @@ pub(crate) struct Region {
 impl Ground {
     /// Reads the master key and opens the store; a new one is made.
     pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Self> {
-        let master = settings.master_key.read().context("the master key cannot be read")?;
+        let master = settings.master_key.read().context(
+            "the master key cannot be read; for a new region, `init --generate-master-key` writes one",
+        )?;
         let master = MasterKey::parse(&master)?;
         let region = settings.region.region().clone();
         let vault = LocalVault::new(&master, region.code)?;
@@ -77,6 +83,53 @@ impl Region {
         let authority = RegionAuthority::open(domain, &secrets.root_pem, &secrets.ca_key_pem)
             .context("the region's certificate authority cannot be opened")?;
         Ok(Self { ground, secrets, authority: Arc::new(authority) })
+    }
+}
+
+impl Region {
+    /// The use cases of this region, with what the operator chose.
+    pub(crate) fn control_plane(
+        &self,
+        settings: &Settings,
+        coordination: Arc<dyn Coordination>,
+        fleet: Arc<Fleet>,
+    ) -> ControlPlane {
+        ControlPlane::new(Parts {
+            store: Arc::clone(&self.ground.store),
+            vault: Arc::clone(&self.ground.vault),
+            coordination,
+            authority: Arc::clone(&self.authority),
+            clock: Arc::clone(&self.ground.clock),
+            fleet,
+            jurisdiction: settings.region.jurisdiction.clone(),
+            regions: settings.region.regions.clone(),
+            trust_domain: settings.region.trust_domain.clone(),
+            pepper: self.secrets.pepper(),
+            settings: choices(settings),
+        })
+    }
+
+    /// Certifies this region's processes.
+    pub(crate) fn enrollment(&self, settings: &Settings) -> Enrollment {
+        Enrollment {
+            store: Arc::clone(&self.ground.store),
+            vault: Arc::clone(&self.ground.vault),
+            authority: Arc::clone(&self.authority),
+            clock: Arc::clone(&self.ground.clock),
+            jurisdiction: settings.region.jurisdiction.clone(),
+            trust_domain: settings.region.trust_domain.clone(),
+            pepper: self.secrets.pepper(),
+        }
+    }
+}
+
+/// What the operator chose, as the use cases know it.
+pub(crate) fn choices(settings: &Settings) -> control_plane::Settings {
+    control_plane::Settings {
+        egress: settings.egress.clone(),
+        prices: settings.prices.clone(),
+        signups_per_minute: if settings.signup.open { settings.signup.per_minute } else { 0 },
+        build: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
 

@@ -182,7 +182,8 @@ async fn a_revision_that_nobody_published_is_found_by_polling_also_after_an_outa
 async fn many_revisions_are_read_in_parts_without_a_gap() {
     let store = Fake::new();
     let mut follower = follower(&store).await;
-    let last = (0..2000).map(|n| store.commit(organization(n), true)).last().expect("some");
+    (0..1999).for_each(|n| assert!(store.commit(organization(n), true) > Revision(0)));
+    let last = store.commit(organization(1999), true);
     follower.advance(last).await.expect("read");
     let log = follower.log();
     assert_eq!(log.revision(), Revision(2000));

@@ -1,0 +1,242 @@
+//! What `serve` runs, wired: opened from the inside out, ended from the outside in.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use bailiwick_coordination::InProcess;
+use bailiwick_core::{
+    configuration::ConfigurationReader,
+    control_plane::ControlPlane,
+    enrollment::Enrollment,
+    expiry::Expiry,
+    fleet::Fleet,
+    ports::coordination::Coordination,
+    pricing,
+    usage_intake::{UsageIntake, refusal::UsageRefusals},
+};
+use bailiwick_runtime::{
+    drain,
+    lifecycle::{self, Tasks},
+    ops::{Condition, Ops},
+    telemetry,
+};
+use tokio::{sync::Semaphore, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    configuration::{Log, encode, follow::Follower, metrics::LogMetrics, subscription::Terms},
+    listeners::{self, Listeners, ProcessServices},
+    metrics::{TaskMetrics, UsageMetrics},
+    own_identity::OwnIdentity,
+    region::{self, Region},
+    settings::Settings,
+    tasks,
+    worker::{
+        configuration::ConfigurationGrpc, discovery::DiscoveryGrpc, enrollment::EnrollmentGrpc,
+        renewal::RenewalGrpc, usage,
+    },
+};
+
+/// How long streams and calls may take to finish after the first signal.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves until a signal or a crash.
+pub(crate) async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
+    let name = settings.region.region().name.clone();
+    let _telemetry = telemetry::init(&settings.telemetry, "bailiwick-control-plane", name.as_str())?;
+    let region = Region::open(&settings).await?;
+    let store = region.ground.sql.clone();
+    let served = Serving::start(settings, region).await?.run().await;
+    // Last, so that what was under way could still be written.
+    store.close().await;
+    served
+}
+
+/// Everything that a serving control plane is made of.
+struct Serving {
+    settings: Settings,
+    region: Region,
+    ops: Ops,
+    own: OwnIdentity,
+    listeners: Listeners,
+    control_plane: Arc<ControlPlane>,
+    enrollment: Arc<Enrollment>,
+    follower: Follower,
+    log: Arc<Log>,
+    log_metrics: LogMetrics,
+    ready: Condition,
+    drain: CancellationToken,
+    streams: TaskTracker,
+}
+
+impl Serving {
+    async fn start(settings: Settings, region: Region) -> anyhow::Result<Self> {
+        let ops = Ops::new();
+        let ready = ops.readiness().register("serving");
+        let actor = region::actor(&settings)?;
+        let authority = Arc::clone(&region.authority);
+        let own = OwnIdentity::establish(&settings.identity, actor, authority, Arc::clone(&region.ground.clock))?;
+        let listeners =
+            Listeners::bind(&own.identity, settings.admin, settings.workers, settings.enrollment).await?;
+
+        let revision = region.ground.store.revision().await?;
+        let coordination: Arc<dyn Coordination> = Arc::new(InProcess::new(revision));
+        let fleet = Arc::new(Fleet::default());
+        let control_plane = Arc::new(region.control_plane(&settings, coordination, fleet));
+        let log_metrics = LogMetrics::default();
+        ops.register(|registry| log_metrics.register(registry));
+        let follower = follower(&settings, &region, log_metrics.clone()).await?;
+        Ok(Self {
+            enrollment: Arc::new(region.enrollment(&settings)),
+            log: follower.log(),
+            drain: CancellationToken::new(),
+            streams: TaskTracker::new(),
+            settings,
+            region,
+            ops,
+            own,
+            listeners,
+            control_plane,
+            follower,
+            log_metrics,
+            ready,
+        })
+    }
+
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let (tasks, signal) = self.spawn().await?;
+        Ok(lifecycle::run_until_signalled(tasks, signal, DRAIN_TIMEOUT).await?)
+    }
+
+    /// Starts everything.
+    async fn spawn(self) -> anyhow::Result<(Tasks, drain::Signal)> {
+        let ops_server = self.ops.bind(self.settings.ops.listen).await.context("ops.listen cannot be opened")?;
+        let (signal, watch) = drain::channel();
+        let mut tasks = Tasks::new();
+        let stopping = tasks.stopping();
+        tasks.spawn("ops", ops_server.run(stopping.clone().cancelled_owned()));
+
+        self.spawn_jobs(&mut tasks);
+        let processes = self.process_services(&mut tasks);
+        let admin = listeners::admin_routes(&self.control_plane).await?;
+        let enrollment = EnrollmentGrpc {
+            enrollment: Arc::clone(&self.enrollment),
+            regions: self.settings.region.regions.clone(),
+        };
+        let revisions = self.control_plane.parts.coordination.revisions();
+        tasks.spawn("configuration log", self.follower.run(revisions, stopping));
+
+        let (drain, held) = (self.drain.clone(), watch.clone());
+        tracing::info!(
+            region = %self.settings.region.region().name,
+            admin = %self.listeners.admin.address()?,
+            workers = %self.listeners.workers.address()?,
+            enrollment = %self.listeners.enrollment.address()?,
+            "serving"
+        );
+        let processes = processes.routes(&self.control_plane).await;
+        tasks.spawn("admin API", self.listeners.admin.serve(admin, drain.clone(), held.clone()));
+        tasks.spawn("worker API", self.listeners.workers.serve(processes, drain.clone(), held.clone()));
+        let enrollment = listeners::enrollment_routes(enrollment);
+        tasks.spawn("enrollment", self.listeners.enrollment.serve(enrollment, drain.clone(), held));
+        self.ready.ready();
+        tasks.spawn("drain", drain_when_told(watch, self.ready, drain, self.streams));
+        Ok((tasks, signal))
+    }
+
+    fn process_services(&self, tasks: &mut Tasks) -> ProcessServices {
+        let parts = &self.control_plane.parts;
+        let usage_metrics = UsageMetrics::default();
+        self.ops.register(|registry| usage_metrics.register(registry));
+        let (intake, writer) = UsageIntake::new(Arc::clone(&parts.store));
+        tasks.spawn("usage intake", writer.run());
+        let (store, vault, clock) = (Arc::clone(&parts.store), Arc::clone(&parts.vault), Arc::clone(&parts.clock));
+        let usage = usage::Parts {
+            enrollment: Arc::clone(&self.enrollment),
+            jurisdiction: parts.jurisdiction.clone(),
+            regions: parts.regions.clone(),
+            intake,
+            refusals: UsageRefusals::new(store, vault, clock),
+            metrics: usage_metrics,
+            drain: self.drain.clone(),
+        };
+        let configuration = &self.settings.configuration;
+        ProcessServices {
+            configuration: ConfigurationGrpc {
+                log: Arc::clone(&self.log),
+                enrollment: Arc::clone(&self.enrollment),
+                jurisdiction: parts.jurisdiction.clone(),
+                regions: parts.regions.clone(),
+                fleet: Arc::clone(&parts.fleet),
+                store: Arc::clone(&parts.store),
+                clock: Arc::clone(&parts.clock),
+                terms: Terms { lease: configuration.lease, bookmark: configuration.bookmark },
+                snapshots: Arc::new(Semaphore::new(configuration.snapshots)),
+                metrics: self.log_metrics.clone(),
+                tasks: self.streams.clone(),
+                drain: self.drain.clone(),
+            },
+            usage: usage.into(),
+            discovery: DiscoveryGrpc {
+                enrollment: Arc::clone(&self.enrollment),
+                jurisdiction: parts.jurisdiction.clone(),
+                regions: parts.regions.clone(),
+                fleet: Arc::clone(&parts.fleet),
+                store: Arc::clone(&parts.store),
+                clock: Arc::clone(&parts.clock),
+                started: Instant::now(),
+                drain: self.drain.clone(),
+            },
+            renewal: RenewalGrpc { enrollment: Arc::clone(&self.enrollment), regions: parts.regions.clone() },
+        }
+    }
+
+    fn spawn_jobs(&self, tasks: &mut Tasks) {
+        let parts = &self.control_plane.parts;
+        let metrics = TaskMetrics::default();
+        self.ops.register(|registry| metrics.register(registry));
+        let runner = tasks::Runner {
+            coordination: Arc::clone(&parts.coordination),
+            clock: Arc::clone(&parts.clock),
+            metrics,
+            stop: tasks.stopping(),
+        };
+        let expiry = Expiry {
+            store: Arc::clone(&parts.store),
+            vault: Arc::clone(&parts.vault),
+            coordination: Arc::clone(&parts.coordination),
+            clock: Arc::clone(&parts.clock),
+            actor: self.own.identity.spiffe_id().to_string(),
+        };
+        let answers = self.ops.readiness().register("store");
+        tasks.spawn("key expiry", tasks::key_expiry::run(runner.clone(), Arc::new(expiry)));
+        tasks.spawn("certificate renewal", tasks::certificate::run(runner.clone(), self.own.clone()));
+        let sql = self.region.ground.sql.clone();
+        tasks.spawn("configuration log trimming", tasks::configuration_log::run(runner.clone(), sql));
+        tasks.spawn("store watch", tasks::store_watch::run(runner, Arc::clone(&parts.store), answers));
+    }
+}
+
+async fn follower(settings: &Settings, region: &Region, metrics: LogMetrics) -> anyhow::Result<Follower> {
+    let code = settings.region.jurisdiction.code();
+    let choices = region::choices(settings);
+    let price_of = Box::new(move |deployment: &_| pricing::price_of(&choices, deployment).map(|(price, _)| price));
+    let (store, vault) = (Arc::clone(&region.ground.store), Arc::clone(&region.ground.vault));
+    let reader = ConfigurationReader::new(store, vault, price_of);
+    let settings = encode::region_settings(code, &region.secrets.pepper_bytes(), &settings.egress);
+    let settings = settings.context("the region's settings cannot be encoded")?;
+    Follower::start(Box::new(reader), code, settings, metrics).await.context("the configuration cannot be read")
+}
+
+/// The first signal: not ready any more, then subscribers are told to come back later, and nothing new is taken. It is over when every stream
+/// is.
+async fn drain_when_told(watch: drain::Watch, ready: Condition, drain: CancellationToken, streams: TaskTracker) {
+    watch.signalled().await;
+    ready.not_ready("draining");
+    drain.cancel();
+    streams.close();
+    streams.wait().await;
+}
+
+#[cfg(test)]
+mod tests;

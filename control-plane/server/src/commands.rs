@@ -1,0 +1,114 @@
+//! What an operator runs on the control plane's own machine: `init`, `operator-certificate`, `join-token`. They work on the store, also while
+//! the server runs, and also when it does not.
+
+use std::{
+    fs::{DirBuilder, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use bailiwick_coordination::InProcess;
+use bailiwick_core::{
+    bootstrap::Established, caller::Caller, fleet::Fleet, idempotency::IdempotencyKey, ports::coordination::Coordination,
+};
+use bailiwick_domain::{
+    spiffe::{ProcessRole, SpiffeId},
+    usage::RequestId,
+};
+use bailiwick_runtime::{
+    configuration::SecretSource,
+    identity::{Identity, Material, new_key_and_csr},
+};
+use bailiwick_vault::MasterKey;
+use secrecy::ExposeSecret as _;
+
+use crate::{
+    region::{self, Ground, Region},
+    settings::Settings,
+};
+
+/// Makes what a region needs, once. Run again it changes nothing.
+pub(crate) async fn init(settings: &Settings, generate_master_key: bool) -> anyhow::Result<()> {
+    if generate_master_key {
+        make_master_key(&settings.master_key)?;
+    }
+    let ground = Ground::open(settings).await?;
+    let established = ground.establish(settings).await?;
+    ground.sql.close().await;
+    let region = Region::open(settings).await?;
+    region.ground.sql.close().await;
+    let done = match established {
+        Established::Now => "is initialized",
+        Established::Before => "was initialized before; nothing was changed",
+    };
+    let (name, fingerprint) = (&settings.region.region().name, region.authority.fingerprint());
+    say(&format!("The region {name} {done}.\nFingerprint of its certificate authority: {fingerprint}"))
+}
+
+/// Issues a certificate with which a person or a service calls the admin API.
+pub(crate) async fn operator_certificate(
+    settings: &Settings,
+    role: ProcessRole,
+    name: &str,
+    out: &Path,
+    lifetime: Duration,
+) -> anyhow::Result<()> {
+    let caller = SpiffeId::new(settings.region.trust_domain.clone(), role, name)?;
+    let region = Region::open(settings).await?;
+    let (key, csr) = new_key_and_csr()?;
+    let enrollment = region.enrollment(settings);
+    let issued = enrollment.certify_caller(&region::actor(settings)?, &caller, &csr.0, lifetime).await?;
+    region.ground.sql.close().await;
+    let root_pem = region.authority.root_pem().to_owned();
+    let material = Material { root_pem, certificate_pem: issued.certificate_pem, key_pem: key.0 };
+    Identity::establish(out, settings.region.trust_domain.clone(), &material)?;
+    say(&format!("{caller}: ca.pem, cert.pem and key.pem are in {}", out.display()))
+}
+
+/// Prints a join token, and nothing else: it can be piped.
+pub(crate) async fn join_token(
+    settings: &Settings,
+    role: ProcessRole,
+    name: &str,
+    lifetime: Duration,
+) -> anyhow::Result<()> {
+    let region = Region::open(settings).await?;
+    let revision = region.ground.store.revision().await?;
+    let coordination: Arc<dyn Coordination> = Arc::new(InProcess::new(revision));
+    let control_plane = region.control_plane(settings, coordination, Arc::new(Fleet::default()));
+    // Whoever can read the master key may do what an operator may.
+    let domain = settings.region.trust_domain.clone();
+    let caller = Caller::new(SpiffeId::new(domain, ProcessRole::Operator, "local-command")?);
+    let once: IdempotencyKey = RequestId::random().to_string().parse()?;
+    let (token, _expires) = control_plane.join_token_create(&caller, once, role, name, lifetime).await?;
+    region.ground.sql.close().await;
+    say(token.context("no token was made")?.expose())
+}
+
+fn make_master_key(source: &SecretSource) -> anyhow::Result<()> {
+    let SecretSource::File(path) = source else {
+        bail!("--generate-master-key writes a file, but master_key names an environment variable");
+    };
+    if path.exists() {
+        return Ok(());
+    }
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).context("the master key's folder")?;
+    }
+    let text = MasterKey::generate_text()?;
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(text.expose_secret().as_bytes())?;
+        file.sync_all()
+    };
+    write().with_context(|| format!("the master key cannot be written to {}", path.display()))
+}
+
+/// The command's own output.
+pub(crate) fn say(text: &str) -> anyhow::Result<()> {
+    Ok(writeln!(io::stdout().lock(), "{text}")?)
+}
