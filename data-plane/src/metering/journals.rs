@@ -57,7 +57,7 @@ pub(crate) struct Journals {
 
 /// Keeps other processes out of a folder, until it is dropped or the process ends.
 #[derive(Debug)]
-pub(crate) struct FolderLock(#[expect(dead_code, reason = "the lock is the open file")] File);
+pub(crate) struct FolderLock(File);
 
 impl Journals {
     /// Opens a folder (made when missing, for nobody else to read), begins a journal for each core, and finds what was left.
