@@ -1,2 +1,61 @@
-//! To be written.
-fn main() {}
+//! The ingress of a region: admits its own callers, and turns the others away from the request's head alone.
+//!
+//! Start at [`gateway`]: a request's path, whole, on one page.
+
+mod admission;
+mod app;
+mod balance;
+mod error;
+mod forward;
+mod gateway;
+mod headers;
+mod metrics;
+mod pool;
+mod settings;
+mod signup;
+mod workers;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// The router of one region.
+///
+/// Settings come from a TOML file; variables override it: BAILIWICK_ROUTER_SERVE__LISTEN sets `listen` in `[serve]`.
+#[derive(Debug, Parser)]
+#[command(name = "bailiwick-router", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT; then finish what is under way.
+    Serve(FileArgument),
+    /// Read the settings, report every problem, and exit.
+    CheckConfig(FileArgument),
+}
+
+#[derive(Debug, clap::Args)]
+struct FileArgument {
+    /// Settings.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Serve(file) => app::serve(&file.config),
+        Command::CheckConfig(file) => app::check(&file.config),
+    };
+    result.unwrap_or_else(|error| {
+        complain(&format!("error: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+#[expect(clippy::print_stderr, reason = "before and after the log exists, this is where an operator looks")]
+fn complain(line: &str) {
+    eprintln!("{line}");
+}

@@ -7,6 +7,7 @@
 //! The environment is read in this module alone: `<PREFIX>SECTION__KEY=value` sets `key` in `[section]`. Secrets are never
 //! values of a configuration: a [`SecretSource`] says in which file or variable one is, and no message repeats a value.
 
+mod joining;
 mod problems;
 mod secret;
 mod sections;
@@ -21,6 +22,9 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 use serde::de::DeserializeOwned;
 
+pub use joining::{
+    ControlPlaneSection, IdentitySection, RawControlPlaneSection, RawIdentitySection, host_and_port,
+};
 pub use problems::{Problem, Problems};
 pub use secret::{SecretError, SecretSource};
 pub use sections::{

@@ -1,0 +1,83 @@
+//! Whether a caller belongs here, told from the request's head alone (R6).
+//!
+//! The region stands in the key's prefix, so no look-up is made, and the answer says nothing about whether a key is valid. A key of this region
+//! is checked for shape and checksum, so a mistyped one costs no worker anything.
+
+use bailiwick_domain::{
+    jurisdiction::Jurisdiction,
+    key::{self, PresentedKey},
+    region::{RegionCode, Regions},
+};
+use bailiwick_runtime::serving::ApiError;
+use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
+
+use crate::error;
+
+/// The rule of one region.
+pub(crate) struct Admission {
+    jurisdiction: Jurisdiction,
+    regions: Regions,
+}
+
+/// Proof that a request's key is of this region and well-formed. Only [`Admission::judge`] makes one.
+pub(crate) struct Admitted(());
+
+impl Admission {
+    pub(crate) fn new(jurisdiction: Jurisdiction, regions: Regions) -> Self {
+        Self { jurisdiction, regions }
+    }
+
+    /// Judges a head. Errors: 401 without a good key, 421 for another region's.
+    pub(crate) fn judge(&self, head: &Parts) -> Result<Admitted, ApiError> {
+        let key = bearer(&head.headers)?;
+        let code = key::region_of_prefix(key).ok_or_else(error::invalid_key)?;
+        self.check_region(code)?;
+        let presented = PresentedKey::parse(key).map_err(|_| error::invalid_key())?;
+        self.check_region(presented.region_code())?;
+        Ok(Admitted(()))
+    }
+
+    /// Errors: 421 for another region, with where to go; 401 for one that does not exist.
+    fn check_region(&self, code: RegionCode) -> Result<(), ApiError> {
+        if code == self.jurisdiction.code() {
+            return Ok(());
+        }
+        let home = self.regions.by_code(code).ok_or_else(error::invalid_key)?;
+        Err(error::wrong_region(self.jurisdiction.region(), home))
+    }
+
+    /// Judges a region that was named, for signing up. Errors: 421 for another, 400 for none that exists.
+    pub(crate) fn check_region_name(&self, name: &str) -> Result<(), ApiError> {
+        let home = self.regions.by_name_str(name).ok_or_else(|| {
+            let known: Vec<&str> = self.regions.iter().map(|region| region.name.as_str()).collect();
+            error::invalid_field("region", format!("region is one of {}", known.join(", ")))
+        })?;
+        if home.code == self.jurisdiction.code() {
+            return Ok(());
+        }
+        Err(error::wrong_region(self.jurisdiction.region(), home))
+    }
+
+    /// This region's name.
+    pub(crate) fn region_name(&self) -> &str {
+        self.jurisdiction.region().name.as_str()
+    }
+}
+
+/// The key in `Authorization: Bearer` (RFC 6750, section 2.1). One header, one key: with two, nobody could say which was meant.
+fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let value = all.next().ok_or_else(error::missing_key)?;
+    if all.next().is_some() {
+        return Err(error::invalid_key());
+    }
+    let text = value.to_str().map_err(|_| error::invalid_key())?;
+    let (scheme, key) = text.split_once(' ').ok_or_else(error::missing_key)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(error::missing_key());
+    }
+    Ok(key.trim_start())
+}
+
+#[cfg(test)]
+mod tests;

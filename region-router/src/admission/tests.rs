@@ -1,0 +1,75 @@
+use bailiwick_domain::key::ApiKey;
+use http::{Request, StatusCode};
+use proptest::prelude::*;
+
+use super::*;
+
+fn admission() -> Admission {
+    let regions = Regions::builtin();
+    let home = "http://127.0.0.1:8101".parse().expect("url");
+    let regions = regions.with_endpoint(&"us-west-1".parse().expect("name"), home);
+    let here = Jurisdiction::of(regions.by_name_str("eu-central-1").expect("built in"));
+    Admission::new(here, regions)
+}
+
+fn head(authorization: Option<&str>) -> Parts {
+    let mut request = Request::builder().uri("/v1/chat/completions");
+    if let Some(value) = authorization {
+        request = request.header(AUTHORIZATION, value);
+    }
+    request.body(()).expect("request").into_parts().0
+}
+
+fn refused(authorization: Option<&str>) -> ApiError {
+    admission().judge(&head(authorization)).err().expect("refused")
+}
+
+#[test]
+fn r1_a_key_of_this_region_is_admitted_without_a_look_up() {
+    let key = ApiKey::generate("euc1".parse().expect("code"));
+    assert!(admission().judge(&head(Some(&format!("Bearer {}", key.expose())))).is_ok());
+    assert!(admission().judge(&head(Some(&format!("bearer  {}", key.expose())))).is_ok());
+}
+
+#[test]
+fn r6_a_foreign_key_is_told_its_home_from_the_head_alone_valid_or_not() {
+    for key in [ApiKey::generate("usw1".parse().expect("code")).expose(), "bw_usw1_nonsense"] {
+        let error = refused(Some(&format!("Bearer {key}")));
+        assert_eq!((error.status, error.code), (StatusCode::MISDIRECTED_REQUEST, "wrong_region"));
+        let home =
+            error.headers.iter().find(|(name, _)| name == error::HOME_ENDPOINT).map(|(_, value)| value);
+        assert_eq!(home.and_then(|value| value.to_str().ok()), Some("http://127.0.0.1:8101/"));
+        assert!(error.message.contains("us-west-1") && !error.message.contains(key), "{}", error.message);
+    }
+}
+
+#[test]
+fn everything_else_is_one_and_the_same_401() {
+    let whole = ApiKey::generate("euc1".parse().expect("code"));
+    let cut = whole.expose().get(..60).expect("long enough");
+    let mut texts = std::collections::BTreeSet::new();
+    for value in ["Bearer sk-abc", "Bearer bw_zzz9_x", "Bearer bw_euc1_x", &format!("Bearer {cut}")] {
+        let error = refused(Some(value));
+        assert_eq!((error.status, error.code), (StatusCode::UNAUTHORIZED, "invalid_api_key"), "{value}");
+        texts.insert(error.message);
+    }
+    assert_eq!(texts.len(), 1);
+    for value in [None, Some("Basic abc"), Some("Bearer")] {
+        assert_eq!(refused(value).code, "missing_api_key", "{value:?}");
+    }
+}
+
+#[test]
+fn two_authorizations_are_none() {
+    let key = ApiKey::generate("euc1".parse().expect("code"));
+    let mut head = head(Some("Bearer bw_usw1_x"));
+    head.headers.append(AUTHORIZATION, format!("Bearer {}", key.expose()).parse().expect("value"));
+    assert_eq!(admission().judge(&head).err().map(|error| error.code), Some("invalid_api_key"));
+}
+
+proptest! {
+    #[test]
+    fn no_header_makes_it_panic(value in "[ -~]{0,100}") {
+        let _ = admission().judge(&head(Some(&value)));
+    }
+}

@@ -1,0 +1,113 @@
+//! Wires the router: settings, identity, discovery, then the cores that serve.
+
+use std::{path::Path, process::ExitCode, rc::Rc, sync::Arc};
+
+use anyhow::Context;
+use bailiwick_domain::{spiffe::ProcessRole, time::SystemClock};
+use bailiwick_runtime::{
+    configuration, drain, enrollment, grpc,
+    identity::{Connector, Identity},
+    lifecycle::{Tasks, run_until_signalled},
+    ops::Ops,
+    serving::{CoreContext, Listen, Serving, serve_per_core},
+    telemetry,
+};
+
+use crate::{
+    admission::Admission,
+    balance::Balance,
+    forward::Forward,
+    gateway::Gateway,
+    metrics::Metrics,
+    pool::Pool,
+    settings::{ENVIRONMENT, Settings},
+    signup::Signup,
+    workers::{self, Workers},
+};
+
+/// Reads the settings and says whether they are good.
+pub(crate) fn check(file: &Path) -> anyhow::Result<ExitCode> {
+    configuration::load::<Settings>(Some(file), ENVIRONMENT)?;
+    crate::complain("the settings are good");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Serves until told to stop. Discovery and signups run here; callers are served on threads of their own.
+pub(crate) fn serve(file: &Path) -> anyhow::Result<ExitCode> {
+    let settings: Settings = configuration::load(Some(file), ENVIRONMENT)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(settings))
+}
+
+async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
+    let region = settings.region.region().name.to_string();
+    let _telemetry =
+        telemetry::init(&settings.telemetry, "bailiwick-router", settings.region.region().name.as_str())?;
+    let (ops, mut tasks) = (Ops::new(), Tasks::new());
+    let discovered = ops.readiness().register("discovery");
+    discovered.not_ready("the control plane has not named any worker yet");
+    let operations = ops
+        .bind(settings.ops.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", settings.ops.listen))?;
+    tasks.spawn("ops", {
+        let stopping = tasks.stopping();
+        async move { operations.run(stopping.cancelled_owned()).await }
+    });
+
+    let identity = enrollment::establish(
+        ProcessRole::Router,
+        &settings.region,
+        &settings.control_plane,
+        &settings.identity,
+        &SystemClock,
+    );
+    let identity = identity.await?;
+    let to_control_plane = Connector::new(identity.clone(), ProcessRole::ControlPlane)?;
+    let channel = grpc::channel(&settings.control_plane.address, &to_control_plane)?;
+    tasks.spawn(
+        "identity",
+        enrollment::keep_fresh(identity.clone(), channel.clone(), Arc::new(SystemClock), tasks.stopping()),
+    );
+    let workers = Workers::default();
+    let following = workers::follow(workers.clone(), channel.clone(), region, discovered, tasks.stopping());
+    tasks.spawn("discovery", following);
+
+    let (signal, watch) = drain::channel();
+    let signup = settings.signup.then(|| Signup::new(channel));
+    let serving = serve_callers(&settings, &identity, workers, signup, &ops, watch)?;
+    tracing::info!(listen = ?serving.addresses(), "serving");
+    tasks.spawn("serving", {
+        let stopping = tasks.stopping();
+        async move { serving.run(stopping.cancelled_owned()).await }
+    });
+    Ok(run_until_signalled(tasks, signal, settings.drain).await?)
+}
+
+fn serve_callers(
+    settings: &Settings,
+    identity: &Identity,
+    workers: Workers,
+    signup: Option<Signup>,
+    ops: &Ops,
+    drain: drain::Watch,
+) -> anyhow::Result<Serving> {
+    let admission =
+        Arc::new(Admission::new(settings.region.jurisdiction.clone(), settings.region.regions.clone()));
+    let metrics = Metrics::register(ops);
+    let to_workers = Connector::new(identity.clone(), ProcessRole::Worker)?;
+    let response_timeout = settings.serve.response_timeout;
+    let make_service = move |_core: CoreContext| Gateway {
+        admission: Arc::clone(&admission),
+        forward: Rc::new(Forward {
+            balance: Balance::new(workers.clone()),
+            pool: Rc::new(Pool::new(&to_workers)),
+            response_timeout,
+            metrics: metrics.clone(),
+        }),
+        signup: signup.clone(),
+        metrics: metrics.clone(),
+    };
+    let listeners = vec![Listen { address: settings.serve.listen, tls: None }];
+    Ok(serve_per_core(listeners, settings.serve.cores, settings.serve.limits, drain, make_service)?)
+}

@@ -1,0 +1,157 @@
+//! Passes an admitted request to a worker, and the answer back, as they come.
+
+use std::{
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use bailiwick_domain::usage::RequestId;
+use bailiwick_runtime::serving::{ApiError, BoxError, REQUEST_ID_HEADERS, ResponseBody};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, Uri, request::Parts};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::{
+    admission::Admitted,
+    balance::{Balance, InFlight},
+    error,
+    headers::strip_hop_by_hop,
+    metrics::Metrics,
+    pool::{Pool, Sender, Sent},
+};
+
+/// Workers that are tried for one call. More would only add waiting: then the region has another problem.
+const ATTEMPTS: usize = 3;
+
+/// One core's way to the workers.
+pub(crate) struct Forward {
+    pub(crate) balance: Balance,
+    pub(crate) pool: Rc<Pool>,
+    pub(crate) response_timeout: Duration,
+    pub(crate) metrics: Metrics,
+}
+
+impl Forward {
+    /// Sends the call to a worker; to another one if nothing of it has reached the first.
+    pub(crate) async fn call(
+        &self,
+        _admitted: Admitted,
+        head: Parts,
+        body: Incoming,
+        request_id: RequestId,
+    ) -> Result<Response<ResponseBody>, ApiError> {
+        let mut request = outgoing(head, body, request_id)?;
+        let mut tried = Vec::new();
+        while tried.len() < ATTEMPTS {
+            let Some(worker) = self.balance.choose(&tried, Instant::now()) else { break };
+            let address = worker.address();
+            let sent = tokio::time::timeout(self.response_timeout, self.pool.send(address, request)).await;
+            match sent.map_err(|_late| error::worker_timeout())? {
+                Sent::Answered(response, sender) => {
+                    worker.succeeded();
+                    return Ok(self.incoming(response, sender, worker));
+                }
+                Sent::Unsent(whole) => {
+                    worker.failed(Instant::now());
+                    self.metrics.ejected();
+                    tried.push(address);
+                    request = whole;
+                }
+                Sent::Lost => {
+                    worker.failed(Instant::now());
+                    self.metrics.ejected();
+                    return Err(error::worker_lost());
+                }
+            }
+        }
+        Err(error::no_worker())
+    }
+
+    fn incoming(
+        &self,
+        response: Response<Incoming>,
+        sender: Sender,
+        worker: InFlight,
+    ) -> Response<ResponseBody> {
+        let (mut head, body) = response.into_parts();
+        strip_hop_by_hop(&mut head.headers);
+        let kept = Kept { pool: Rc::clone(&self.pool), sender, worker };
+        Response::from_parts(head, ResponseBody::stream(Passed { body, kept: Some(kept) }))
+    }
+}
+
+fn outgoing(mut head: Parts, body: Incoming, request_id: RequestId) -> Result<Request<Incoming>, ApiError> {
+    strip_hop_by_hop(&mut head.headers);
+    // The worker believes this header because it comes from a router's certificate; what the caller wrote into it is gone.
+    for name in REQUEST_ID_HEADERS {
+        head.headers.remove(name);
+    }
+    let id =
+        HeaderValue::from_bytes(&request_id.to_ascii()).map_err(|_| ApiError::internal("no request id"))?;
+    let [name, _] = REQUEST_ID_HEADERS;
+    head.headers.insert(name, id);
+    // The worker is asked for the path alone, whatever form the caller's target had.
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    head.uri = path.parse::<Uri>().map_err(|_| error::not_found())?;
+    head.version = http::Version::HTTP_11;
+    Ok(Request::from_parts(head, body))
+}
+
+/// What goes back into its place when the answer was read to its end. Dropped before, the connection is closed with it, and the worker hears that the
+/// caller has left.
+struct Kept {
+    pool: Rc<Pool>,
+    sender: Sender,
+    worker: InFlight,
+}
+
+/// The worker's answer, passed on.
+struct Passed {
+    body: Incoming,
+    kept: Option<Kept>,
+}
+
+impl Passed {
+    fn finish(&mut self) {
+        if let Some(Kept { pool, sender, worker }) = self.kept.take() {
+            pool.keep(worker.address(), sender);
+        }
+    }
+}
+
+impl Body for Passed {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        // Whoever knows the length does not ask again after the last byte.
+        if frame.is_none() || self.body.is_end_stream() {
+            self.finish();
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Passed {
+    fn drop(&mut self) {
+        // An empty answer is never polled.
+        if self.body.is_end_stream() {
+            self.finish();
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! A request's path through the router, whole.
+//!
+//! Admission sees the head and nothing else: the body is not in its hands (R6). What it admits is passed to a worker as it comes, and the
+//! answer back as it comes.
+
+use std::{rc::Rc, sync::Arc};
+
+use bailiwick_domain::usage::RequestId;
+use bailiwick_runtime::serving::{ConnectionInfo, ResponseBody, Service};
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+
+use crate::{
+    admission::Admission,
+    error,
+    forward::Forward,
+    metrics::Metrics,
+    signup::{self, Signup},
+};
+
+/// What one core serves with.
+pub(crate) struct Gateway {
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) forward: Rc<Forward>,
+    /// `None`: `/v1/signup` is not passed on here.
+    pub(crate) signup: Option<Signup>,
+    pub(crate) metrics: Metrics,
+}
+
+impl Service for Gateway {
+    async fn call(&self, request: Request<Incoming>, _connection: &ConnectionInfo) -> Response<ResponseBody> {
+        let request_id = RequestId::random();
+        let (head, body) = request.into_parts();
+        let answer = if head.uri.path() == signup::PATH {
+            match (&self.signup, head.method == Method::POST) {
+                (Some(signup), true) => signup.sign_up(&self.admission, &head, body, request_id).await,
+                (Some(_), false) => Err(error::method_not_allowed("POST")),
+                (None, _) => Err(error::not_found()),
+            }
+        } else {
+            match self.admission.judge(&head) {
+                Ok(admitted) => self.forward.call(admitted, head, body, request_id).await,
+                // The body goes with this scope, unread.
+                Err(refused) => Err(refused),
+            }
+        };
+        let response = answer.unwrap_or_else(|error| {
+            self.metrics.refused(error.code);
+            error.into_response(request_id)
+        });
+        self.metrics.answered(response.status());
+        response
+    }
+}

@@ -1,0 +1,125 @@
+//! What the operator says in the router's configuration file.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bailiwick_runtime::{
+    configuration::{
+        Checked, ControlPlaneSection, IdentitySection, OpsSection, Problems, RawControlPlaneSection,
+        RawIdentitySection, RawOpsSection, RawRegionSection, RawTelemetrySection, RegionSection,
+        TelemetrySection,
+    },
+    serving::HttpLimits,
+};
+use serde::Deserialize;
+
+/// Variables that start with this override the file.
+pub(crate) const ENVIRONMENT: &str = "BAILIWICK_ROUTER_";
+
+/// Everything that a router is told.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) region: RegionSection,
+    pub(crate) control_plane: ControlPlaneSection,
+    pub(crate) identity: IdentitySection,
+    pub(crate) serve: ServeSection,
+    /// Whether `POST /v1/signup` is passed on at all; the control plane decides in the end.
+    pub(crate) signup: bool,
+    pub(crate) drain: Duration,
+    pub(crate) telemetry: TelemetrySection,
+    pub(crate) ops: OpsSection,
+}
+
+/// Where callers come in.
+#[derive(Debug)]
+pub(crate) struct ServeSection {
+    /// Plain HTTP: something in front of it terminates TLS, unless callers are on this machine.
+    pub(crate) listen: SocketAddr,
+    /// Threads that serve; 0: one per processor.
+    pub(crate) cores: usize,
+    pub(crate) limits: HttpLimits,
+    /// From the request's last byte to the first of the worker's answer. Longer than the workers' own bound, which answers better.
+    pub(crate) response_timeout: Duration,
+}
+
+/// The same as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawSettings {
+    region: Option<RawRegionSection>,
+    control_plane: Option<RawControlPlaneSection>,
+    identity: Option<RawIdentitySection>,
+    serve: Option<RawServe>,
+    #[serde(default)]
+    signup: RawSignup,
+    #[serde(default)]
+    drain: RawDrain,
+    telemetry: Option<RawTelemetrySection>,
+    ops: Option<RawOpsSection>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawServe {
+    listen: Option<SocketAddr>,
+    cores: Option<usize>,
+    max_connections_per_core: Option<usize>,
+    response_timeout_ms: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSignup {
+    #[serde(default)]
+    enabled: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDrain {
+    timeout_seconds: Option<u64>,
+}
+
+impl Checked for Settings {
+    type Raw = RawSettings;
+
+    fn check(raw: RawSettings, problems: &mut Problems) -> Option<Self> {
+        let region = problems.section("region", raw.region);
+        let control_plane = problems.section("control_plane", raw.control_plane);
+        let identity = problems.section("identity", raw.identity);
+        let serve = problems.section("serve", raw.serve);
+        let telemetry = problems.section_or_default("telemetry", raw.telemetry);
+        let ops = problems.section("ops", raw.ops);
+        let drain = raw.drain.timeout_seconds.unwrap_or(30);
+        let drain = problems.within("drain.timeout_seconds", drain, 0..=3600);
+        Some(Self {
+            region: region?,
+            control_plane: control_plane?,
+            identity: identity?,
+            serve: serve?,
+            signup: raw.signup.enabled,
+            drain: Duration::from_secs(drain?),
+            telemetry: telemetry?,
+            ops: ops?,
+        })
+    }
+}
+
+impl Checked for ServeSection {
+    type Raw = RawServe;
+
+    fn check(raw: RawServe, problems: &mut Problems) -> Option<Self> {
+        let listen = problems.require("listen", raw.listen);
+        let cores = problems.within("cores", raw.cores.unwrap_or(0), 0..=1024);
+        let limits = HttpLimits::default();
+        let connections = raw.max_connections_per_core.unwrap_or(limits.max_connections);
+        let connections = problems.within("max_connections_per_core", connections, 1..=1_000_000);
+        let timeout =
+            problems.within("response_timeout_ms", raw.response_timeout_ms.unwrap_or(300_000), 1..=3_600_000);
+        Some(Self {
+            listen: listen?,
+            cores: cores?,
+            limits: HttpLimits { max_connections: connections?, ..limits },
+            response_timeout: Duration::from_millis(timeout?),
+        })
+    }
+}
