@@ -7,8 +7,10 @@
 //! Nothing here knows accounts, prompts or providers, and nothing here may: prompts pass through [`serving`] as bytes that are neither
 //! looked at nor logged (invariant R8).
 
+pub mod backoff;
 pub mod configuration;
 pub mod drain;
+pub mod enrollment;
 pub mod grpc;
 pub mod identity;
 pub mod lifecycle;
