@@ -1,0 +1,122 @@
+//! What the two backends do differently: how they are opened, and how their transactions begin.
+
+use std::{str::FromStr, time::Duration};
+
+use bailiwick_core::ports::store::StoreError;
+use sqlx::{
+    Any, AnyPool, ConnectOptions,
+    any::{AnyConnectOptions, AnyPoolOptions, install_default_drivers},
+    sqlite::SqliteConnectOptions,
+};
+
+use crate::error;
+
+/// How long a caller waits for a connection, and on SQLite for another process's lock, before the store counts as unavailable.
+const PATIENCE: Duration = Duration::from_secs(10);
+const SQLITE_READERS: u32 = 4;
+const POSTGRES_CONNECTIONS: u32 = 16;
+
+/// Settings of each SQLite connection. `synchronous = FULL`: what was acknowledged survives a power cut. `secure_delete`: destroyed
+/// data keys are overwritten, not only unlinked.
+const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; \
+     PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -32000";
+
+/// Which database it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    Sqlite,
+    Postgres,
+}
+
+impl Backend {
+    fn of_url(url: &str) -> Result<Self, StoreError> {
+        match url.split_once(':') {
+            Some(("sqlite", _)) => Ok(Self::Sqlite),
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres),
+            _ => Err(error::refused("the store's URL starts with sqlite: or postgres:")),
+        }
+    }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        }
+    }
+
+    /// Begins a mutation. SQLite takes its write lock at once: a lock taken later can fail half-way.
+    pub(crate) fn begin_write(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN",
+        }
+    }
+
+    /// Begins a reading transaction in which every statement sees the same state.
+    pub(crate) fn begin_snapshot(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN",
+            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        }
+    }
+}
+
+/// Where statements run. On SQLite, one connection writes and others read beside it; on PostgreSQL both are one pool.
+#[derive(Clone, Debug)]
+pub(crate) struct Pools {
+    pub(crate) backend: Backend,
+    pub(crate) readers: AnyPool,
+    pub(crate) writer: AnyPool,
+}
+
+impl Pools {
+    /// Connects. A SQLite file is made when it is missing, readable by its owner alone.
+    pub(crate) async fn connect(url: &str) -> Result<Self, StoreError> {
+        install_default_drivers();
+        let backend = Backend::of_url(url)?;
+        // Statements hold no values, but the long ones of usage would drown a log.
+        let options = AnyConnectOptions::from_str(url).map_err(error::of)?.disable_statement_logging();
+        match backend {
+            Backend::Sqlite => {
+                let file = SqliteConnectOptions::from_str(url).map_err(error::of)?;
+                sqlite_file(file.get_filename())?;
+                let writer = sqlite_pool(1, "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 4000");
+                let writer = writer.connect_with(options.clone()).await.map_err(error::of)?;
+                let readers = sqlite_pool(SQLITE_READERS, "PRAGMA query_only = ON");
+                Ok(Self { backend, readers: readers.connect_lazy_with(options), writer })
+            }
+            Backend::Postgres => {
+                let pool = patient(POSTGRES_CONNECTIONS).connect_with(options).await.map_err(error::of)?;
+                Ok(Self { backend, readers: pool.clone(), writer: pool })
+            }
+        }
+    }
+}
+
+fn patient(connections: u32) -> AnyPoolOptions {
+    sqlx::pool::PoolOptions::<Any>::new().max_connections(connections).acquire_timeout(PATIENCE)
+}
+
+fn sqlite_pool(connections: u32, settings: &'static str) -> AnyPoolOptions {
+    // Nothing is gained by closing them: they are open files.
+    patient(connections).idle_timeout(None).max_lifetime(None).after_connect(move |connection, _| {
+        Box::pin(async move {
+            sqlx::raw_sql(SQLITE_SETTINGS).execute(&mut *connection).await?;
+            sqlx::raw_sql(settings).execute(connection).await?;
+            Ok(())
+        })
+    })
+}
+
+/// Makes the file before SQLite does, which would let the umask decide who may read it. Its journal files take its mode.
+fn sqlite_file(path: &std::path::Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+
+    let unavailable = |source| error::of(sqlx::Error::Io(source));
+    if path.to_string_lossy().starts_with("file:sqlx-in-memory") {
+        return Err(error::refused("the store is a file: one in memory would forget"));
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true).mode(0o600).open(path).map_err(unavailable)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(unavailable)
+}

@@ -1,0 +1,61 @@
+//! Brings the schema up to this build.
+
+use bailiwick_core::ports::store::StoreError;
+use bailiwick_domain::region::RegionCode;
+use sqlx::{
+    AnyConnection, AssertSqlSafe, SqlSafeStr,
+    migrate::{Migration, MigrationType, Migrator},
+};
+
+use crate::{backend::Backend, error};
+
+struct Step {
+    version: i64,
+    description: &'static str,
+    /// `None`: on both backends.
+    only: Option<Backend>,
+    sql: &'static str,
+}
+
+/// Steps are never changed once released: their checksums are compared.
+const STEPS: &[Step] = &[
+    Step {
+        version: 1,
+        description: "region",
+        only: None,
+        sql: include_str!("../migrations/0001_region.sql"),
+    },
+    Step {
+        version: 2,
+        description: "room for updates",
+        only: Some(Backend::Postgres),
+        sql: include_str!("../migrations/0002_room_for_updates.postgres.sql"),
+    },
+];
+
+/// Runs the steps that this store has not had. Replicas that start together take turns.
+///
+/// # Errors
+/// The store was made by a newer build, or a step was changed since it ran.
+pub(crate) async fn run(
+    connection: &mut AnyConnection,
+    backend: Backend,
+    region: RegionCode,
+) -> Result<(), StoreError> {
+    let steps = STEPS.iter().filter(|step| step.only.is_none_or(|only| only == backend));
+    let migrations = steps.map(|step| {
+        let sql = AssertSqlSafe(fill_in(step.sql, backend, region)).into_sql_str();
+        Migration::new(step.version, step.description.into(), MigrationType::Simple, sql, false)
+    });
+    Migrator::with_migrations(migrations.collect()).run(connection).await.map_err(error::of_migration)
+}
+
+/// A region's short form is letters and digits by its type, so that it can stand in a statement.
+fn fill_in(sql: &str, backend: Backend, region: RegionCode) -> String {
+    // Identifiers sort by their bytes on both, whatever the server's locale.
+    let (text, blob) = match backend {
+        Backend::Sqlite => ("TEXT", "BLOB"),
+        Backend::Postgres => ("TEXT COLLATE \"C\"", "BYTEA"),
+    };
+    sql.replace("{region}", region.as_str()).replace("{text}", text).replace("{blob}", blob)
+}

@@ -1,0 +1,102 @@
+//! Organizations.
+
+use bailiwick_core::{
+    ports::store::StoreError,
+    records::{OrganizationRecord, Page, PageOf},
+};
+use bailiwick_domain::{
+    id::OrganizationId,
+    jurisdiction::Local,
+    organization::{OnStale, OrganizationStatus},
+};
+use sqlx::query;
+
+use crate::{
+    page,
+    row::Row,
+    session::{Db, found, inserted},
+};
+
+pub(crate) const TABLE: &str = "organizations";
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, name, contact_email, contact_email_hash, status, on_stale, created_at FROM organizations ",
+            $rest
+        )
+    };
+}
+
+pub(crate) async fn fetch(
+    db: &mut Db<'_>,
+    id: Local<OrganizationId>,
+) -> Result<Option<OrganizationRecord>, StoreError> {
+    db.optional(TABLE, query(select!("WHERE id = $1")).bind(id.to_string()), read).await
+}
+
+pub(crate) async fn list(db: &mut Db<'_>, page: &Page) -> Result<PageOf<OrganizationRecord>, StoreError> {
+    let after = page::after_id::<OrganizationId>(db.home, page)?;
+    let statement = query(select!("WHERE id > $1 ORDER BY id LIMIT $2"));
+    let rows = db.all(TABLE, statement.bind(after).bind(page::limit(page)), read).await?;
+    Ok(page::of(rows, page, |last| last.id.to_string()))
+}
+
+pub(crate) async fn count(db: &mut Db<'_>) -> Result<u64, StoreError> {
+    let statement = query("SELECT COUNT(*) AS organizations FROM organizations WHERE status <> 'deleted'");
+    db.one(TABLE, statement, |row| row.number("organizations")).await
+}
+
+/// All that are not deleted.
+pub(crate) async fn living(db: &mut Db<'_>) -> Result<Vec<OrganizationRecord>, StoreError> {
+    db.all(TABLE, query(select!("WHERE status <> 'deleted' ORDER BY id")), read).await
+}
+
+/// Those of [`living`] that changed after one revision, up to another.
+pub(crate) async fn living_changed(
+    db: &mut Db<'_>,
+    after: i64,
+    to: i64,
+) -> Result<Vec<OrganizationRecord>, StoreError> {
+    let statement = query(select!(
+        "WHERE status <> 'deleted' AND id IN (SELECT resource_id FROM configuration_changes \
+         WHERE kind = 'organization' AND revision > $1 AND revision <= $2)"
+    ));
+    db.all(TABLE, statement.bind(after).bind(to), read).await
+}
+
+pub(crate) async fn insert(db: &mut Db<'_>, row: &OrganizationRecord) -> Result<(), StoreError> {
+    let statement = query(
+        "INSERT INTO organizations (id, name, contact_email, contact_email_hash, status, on_stale, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+    )
+    .bind(row.id.to_string())
+    .bind(row.name.0.as_slice())
+    .bind(row.contact_email.as_ref().map(|sealed| sealed.0.as_slice()))
+    .bind(row.contact_email_hash.as_ref().map(|hash| hash.as_slice()))
+    .bind(row.status.as_str())
+    .bind(row.on_stale.as_str())
+    .bind(row.created_at.as_micros());
+    inserted(db.execute(statement).await?, "the organization's identifier")
+}
+
+pub(crate) async fn set_status(
+    db: &mut Db<'_>,
+    id: Local<OrganizationId>,
+    status: OrganizationStatus,
+) -> Result<(), StoreError> {
+    let statement = query("UPDATE organizations SET status = $1 WHERE id = $2 AND status <> 'deleted'");
+    found(db.execute(statement.bind(status.as_str()).bind(id.to_string())).await?)
+}
+
+fn read(row: Row<'_>) -> Result<OrganizationRecord, StoreError> {
+    Ok(OrganizationRecord {
+        id: row.id("id")?,
+        name: row.sealed("name")?,
+        contact_email: row.optional_sealed("contact_email")?,
+        contact_email_hash: row.optional_hash("contact_email_hash")?,
+        status: row.word("status", OrganizationStatus::parse)?,
+        on_stale: row.word("on_stale", OnStale::parse)?,
+        created_at: row.time("created_at")?,
+    })
+}

@@ -1,0 +1,280 @@
+//! The store: one line per function, which says where its statements are and whether it reads, reads a snapshot, or writes.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bailiwick_core::{
+    ports::{
+        store::{Store, StoreError, Transaction},
+        vault::{KeyScope, Sealed, WrappedDataKey},
+    },
+    records::{
+        ApiKeyRecord, AuditRecord, Chain, ClusterIdentity, ConfigurationDelta, ConfigurationRows,
+        CredentialRecord, DeploymentRecord, JoinTokenRecord, ModelRecord, OrganizationRecord, Page, PageOf,
+        Revision, UsageInserted, UsageQuery, UsageRow, WorkerRecord,
+    },
+};
+use bailiwick_domain::{
+    id::{CredentialId, DeploymentId, ModelId, OrganizationId, WorkerId},
+    jurisdiction::{Jurisdiction, Local},
+    key::{JoinTokenId, KeyId},
+    names::ModelName,
+    spiffe::ProcessRole,
+    time::Timestamp,
+    usage::UsageEvent,
+};
+use sqlx::{Any, AnyPool, pool::PoolConnection};
+
+use crate::{
+    audit, backend::Pools, configuration, credential, data_key, deployment, error, idempotency, identity,
+    identity::ExpectedIdentity, join_token, key, migrate, model, organization, session::Session,
+    transaction::SqlTransaction, usage, worker,
+};
+
+type Reading = Session<PoolConnection<Any>>;
+type InTransaction = Session<sqlx::Transaction<'static, Any>>;
+
+/// The store of one region. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SqlStore {
+    pools: Pools,
+    home: Arc<Jurisdiction>,
+}
+
+impl SqlStore {
+    /// Opens the store, makes it when it is new, and brings its schema up to date. `url`: `sqlite:///path/region.db` or
+    /// `postgres://user@host/database`.
+    ///
+    /// # Errors
+    /// [`StoreError::ForeignStore`] when it is another region's or installation's: nothing is written then.
+    /// [`StoreError::Unavailable`] when it cannot be reached. [`StoreError::Database`] for a bad URL, or a schema that a newer build made.
+    pub async fn open(url: &str, expected: &ExpectedIdentity) -> Result<Self, StoreError> {
+        let pools = Pools::connect(url).await?;
+        let store = Self { pools, home: Arc::new(Jurisdiction::of(&expected.region)) };
+        let mut session = store.connection(&store.pools.writer).await?;
+        identity::refuse_foreign(&mut session.db(), expected).await?;
+        migrate::run(&mut session.connection, store.pools.backend, expected.region.code).await?;
+        identity::establish(&mut session.db(), expected).await?;
+        Ok(store)
+    }
+
+    /// Forgets all but the newest `keep` revisions of the configuration log: whoever is further behind takes a snapshot.
+    pub async fn trim_configuration_log(&self, keep: u64) -> Result<(), StoreError> {
+        let mut transaction = self.write().await?;
+        configuration::trim(&mut transaction.db(), keep).await?;
+        transaction.connection.commit().await.map_err(error::of)
+    }
+
+    /// Waits for running statements, then closes every connection.
+    pub async fn close(&self) {
+        self.pools.readers.close().await;
+        self.pools.writer.close().await;
+    }
+
+    /// For single statements.
+    async fn read(&self) -> Result<Reading, StoreError> {
+        self.connection(&self.pools.readers).await
+    }
+
+    /// For several statements that must see one state.
+    async fn snapshot(&self) -> Result<InTransaction, StoreError> {
+        self.transaction(&self.pools.readers, self.pools.backend.begin_snapshot()).await
+    }
+
+    async fn write(&self) -> Result<InTransaction, StoreError> {
+        self.transaction(&self.pools.writer, self.pools.backend.begin_write()).await
+    }
+
+    async fn connection(&self, pool: &AnyPool) -> Result<Reading, StoreError> {
+        let connection = pool.acquire().await.map_err(error::of)?;
+        Ok(Session { connection, home: Arc::clone(&self.home), backend: self.pools.backend })
+    }
+
+    async fn transaction(&self, pool: &AnyPool, begin: &'static str) -> Result<InTransaction, StoreError> {
+        let connection = pool.begin_with(begin).await.map_err(error::of)?;
+        Ok(Session { connection, home: Arc::clone(&self.home), backend: self.pools.backend })
+    }
+}
+
+#[async_trait]
+impl Store for SqlStore {
+    fn backend(&self) -> &'static str {
+        self.pools.backend.as_str()
+    }
+
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
+        Ok(Box::new(SqlTransaction(self.write().await?)))
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let mut session = self.read().await?;
+        session.db().execute(sqlx::query("SELECT 1")).await.map(|_| ())
+    }
+
+    async fn cluster_identity(&self) -> Result<ClusterIdentity, StoreError> {
+        identity::fetch(&mut self.read().await?.db()).await
+    }
+
+    async fn region_secret_fetch(&self, name: &'static str) -> Result<Option<Sealed>, StoreError> {
+        data_key::secret_fetch(&mut self.read().await?.db(), name).await
+    }
+
+    async fn data_keys_fetch(&self, scope: KeyScope) -> Result<Vec<WrappedDataKey>, StoreError> {
+        data_key::fetch_all(&mut self.read().await?.db(), scope).await
+    }
+
+    async fn idempotency_fetch(&self, method: &'static str, key: &str) -> Result<Option<String>, StoreError> {
+        idempotency::fetch(&mut self.read().await?.db(), method, key).await
+    }
+
+    async fn organization_fetch(
+        &self,
+        id: Local<OrganizationId>,
+    ) -> Result<Option<OrganizationRecord>, StoreError> {
+        organization::fetch(&mut self.read().await?.db(), id).await
+    }
+
+    async fn organization_list(&self, page: &Page) -> Result<PageOf<OrganizationRecord>, StoreError> {
+        organization::list(&mut self.read().await?.db(), page).await
+    }
+
+    async fn organization_count(&self) -> Result<u64, StoreError> {
+        organization::count(&mut self.read().await?.db()).await
+    }
+
+    async fn key_fetch(&self, id: Local<KeyId>) -> Result<Option<ApiKeyRecord>, StoreError> {
+        key::fetch(&mut self.read().await?.db(), id).await
+    }
+
+    async fn key_list(
+        &self,
+        organization: Local<OrganizationId>,
+        page: &Page,
+    ) -> Result<PageOf<ApiKeyRecord>, StoreError> {
+        key::list(&mut self.read().await?.db(), organization, page).await
+    }
+
+    async fn key_expired_list(&self, now: Timestamp, limit: u32) -> Result<Vec<ApiKeyRecord>, StoreError> {
+        key::list_expired(&mut self.read().await?.db(), now, limit).await
+    }
+
+    async fn credential_fetch(
+        &self,
+        id: Local<CredentialId>,
+    ) -> Result<Option<CredentialRecord>, StoreError> {
+        credential::fetch(&mut self.read().await?.db(), id).await
+    }
+
+    async fn credential_list(
+        &self,
+        organization: Local<OrganizationId>,
+        page: &Page,
+    ) -> Result<PageOf<CredentialRecord>, StoreError> {
+        credential::list(&mut self.read().await?.db(), organization, page).await
+    }
+
+    async fn credential_users(
+        &self,
+        id: Local<CredentialId>,
+    ) -> Result<Vec<Local<DeploymentId>>, StoreError> {
+        credential::users(&mut self.read().await?.db(), id).await
+    }
+
+    async fn deployment_fetch(
+        &self,
+        id: Local<DeploymentId>,
+    ) -> Result<Option<DeploymentRecord>, StoreError> {
+        deployment::fetch(&mut self.read().await?.db(), id).await
+    }
+
+    async fn deployment_list(
+        &self,
+        organization: Local<OrganizationId>,
+        page: &Page,
+    ) -> Result<PageOf<DeploymentRecord>, StoreError> {
+        deployment::list(&mut self.read().await?.db(), organization, page).await
+    }
+
+    async fn deployment_users(&self, id: Local<DeploymentId>) -> Result<Vec<Local<ModelId>>, StoreError> {
+        deployment::users(&mut self.read().await?.db(), id).await
+    }
+
+    async fn model_fetch(&self, id: Local<ModelId>) -> Result<Option<ModelRecord>, StoreError> {
+        model::fetch(&mut self.read().await?.db(), id).await
+    }
+
+    async fn model_fetch_by_name(
+        &self,
+        organization: Local<OrganizationId>,
+        name: &ModelName,
+    ) -> Result<Option<ModelRecord>, StoreError> {
+        model::fetch_by_name(&mut self.read().await?.db(), organization, name).await
+    }
+
+    async fn model_list(
+        &self,
+        organization: Local<OrganizationId>,
+        page: &Page,
+    ) -> Result<PageOf<ModelRecord>, StoreError> {
+        model::list(&mut self.read().await?.db(), organization, page).await
+    }
+
+    async fn join_token_fetch(&self, id: JoinTokenId) -> Result<Option<JoinTokenRecord>, StoreError> {
+        join_token::fetch(&mut self.read().await?.db(), id).await
+    }
+
+    async fn worker_fetch_by_name(
+        &self,
+        role: ProcessRole,
+        name: &str,
+    ) -> Result<Option<WorkerRecord>, StoreError> {
+        worker::fetch_by_name(&mut self.read().await?.db(), role, name).await
+    }
+
+    async fn worker_list(&self, page: &Page) -> Result<PageOf<WorkerRecord>, StoreError> {
+        worker::list(&mut self.read().await?.db(), page).await
+    }
+
+    async fn worker_seen(&self, id: Local<WorkerId>, at: Timestamp) -> Result<(), StoreError> {
+        worker::seen(&mut self.connection(&self.pools.writer).await?.db(), id, at).await
+    }
+
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        configuration::revision(&mut self.read().await?.db()).await
+    }
+
+    async fn configuration_rows(&self) -> Result<ConfigurationRows, StoreError> {
+        configuration::rows(&mut self.snapshot().await?.db()).await
+    }
+
+    async fn configuration_delta(
+        &self,
+        since: Revision,
+        limit: u32,
+    ) -> Result<ConfigurationDelta, StoreError> {
+        configuration::delta(&mut self.snapshot().await?.db(), since, limit).await
+    }
+
+    async fn usage_insert(&self, events: &[Local<UsageEvent>]) -> Result<UsageInserted, StoreError> {
+        let mut transaction = self.write().await?;
+        let inserted = usage::insert(&mut transaction.db(), events).await?;
+        transaction.connection.commit().await.map_err(error::of)?;
+        Ok(inserted)
+    }
+
+    async fn usage_query(&self, query: &UsageQuery) -> Result<PageOf<UsageRow>, StoreError> {
+        usage::query(&mut self.read().await?.db(), query).await
+    }
+
+    async fn usage_event_list(
+        &self,
+        organization: Local<OrganizationId>,
+        page: &Page,
+    ) -> Result<PageOf<Local<UsageEvent>>, StoreError> {
+        usage::event_list(&mut self.read().await?.db(), organization, page).await
+    }
+
+    async fn audit_list(&self, chain: Chain, page: &Page) -> Result<PageOf<AuditRecord>, StoreError> {
+        audit::list(&mut self.read().await?.db(), chain, page).await
+    }
+}

@@ -1,0 +1,170 @@
+//! One mutation. It ends in [`Transaction::commit`], or it never happened (R11).
+
+use async_trait::async_trait;
+use bailiwick_core::{
+    ports::{
+        store::{StoreError, Transaction},
+        vault::{Sealed, WrappedDataKey},
+    },
+    records::{
+        ApiKeyRecord, AuditDraft, ChangedResource, CredentialRecord, DeploymentRecord, JoinTokenRecord,
+        ModelRecord, OrganizationRecord, Revision, WorkerRecord,
+    },
+};
+use bailiwick_domain::{
+    id::{CredentialId, DeploymentId, ModelId, OrganizationId, WorkerId},
+    jurisdiction::Local,
+    key::{JoinTokenId, KeyDigest, KeyId},
+    organization::OrganizationStatus,
+    time::Timestamp,
+};
+use sqlx::Any;
+
+use crate::{
+    audit, configuration, credential, data_key, deployment, error, idempotency, join_token, key, model,
+    organization, session::Session, worker,
+};
+
+/// An open transaction. sqlx rolls it back when it is dropped.
+pub(crate) struct SqlTransaction(pub(crate) Session<sqlx::Transaction<'static, Any>>);
+
+#[async_trait]
+impl Transaction for SqlTransaction {
+    async fn idempotency_insert(
+        &mut self,
+        method: &'static str,
+        key: &str,
+        subject: &str,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        idempotency::insert(&mut self.0.db(), method, key, subject, at).await
+    }
+
+    async fn data_key_insert(&mut self, key: &WrappedDataKey) -> Result<(), StoreError> {
+        data_key::insert(&mut self.0.db(), key).await
+    }
+
+    async fn data_keys_destroy(&mut self, organization: Local<OrganizationId>) -> Result<(), StoreError> {
+        data_key::destroy(&mut self.0.db(), organization).await
+    }
+
+    async fn region_secret_insert(&mut self, name: &'static str, sealed: &Sealed) -> Result<(), StoreError> {
+        data_key::secret_insert(&mut self.0.db(), name, sealed).await
+    }
+
+    async fn organization_insert(&mut self, row: &OrganizationRecord) -> Result<(), StoreError> {
+        organization::insert(&mut self.0.db(), row).await
+    }
+
+    async fn organization_set_status(
+        &mut self,
+        id: Local<OrganizationId>,
+        status: OrganizationStatus,
+    ) -> Result<(), StoreError> {
+        organization::set_status(&mut self.0.db(), id, status).await
+    }
+
+    async fn key_insert(&mut self, row: &ApiKeyRecord) -> Result<(), StoreError> {
+        key::insert(&mut self.0.db(), row).await
+    }
+
+    async fn key_revoke(&mut self, id: Local<KeyId>, at: Timestamp) -> Result<(), StoreError> {
+        key::revoke(&mut self.0.db(), id, at).await
+    }
+
+    async fn key_set_expiry(&mut self, id: Local<KeyId>, at: Timestamp) -> Result<(), StoreError> {
+        key::set_expiry(&mut self.0.db(), id, at).await
+    }
+
+    async fn credential_insert(&mut self, row: &CredentialRecord) -> Result<(), StoreError> {
+        credential::insert(&mut self.0.db(), row).await
+    }
+
+    async fn credential_replace(
+        &mut self,
+        id: Local<CredentialId>,
+        secret: &Sealed,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        credential::replace(&mut self.0.db(), id, secret, at).await
+    }
+
+    async fn credential_delete(&mut self, id: Local<CredentialId>) -> Result<(), StoreError> {
+        credential::delete(&mut self.0.db(), id).await
+    }
+
+    async fn deployment_insert(&mut self, row: &DeploymentRecord) -> Result<(), StoreError> {
+        deployment::insert(&mut self.0.db(), row).await
+    }
+
+    async fn deployment_delete(&mut self, id: Local<DeploymentId>) -> Result<(), StoreError> {
+        deployment::delete(&mut self.0.db(), id).await
+    }
+
+    async fn model_insert(&mut self, row: &ModelRecord) -> Result<(), StoreError> {
+        model::insert(&mut self.0.db(), row).await
+    }
+
+    async fn model_set_deployments(
+        &mut self,
+        id: Local<ModelId>,
+        deployments: &[Local<DeploymentId>],
+    ) -> Result<(), StoreError> {
+        model::set_deployments(&mut self.0.db(), id, deployments).await
+    }
+
+    async fn model_delete(&mut self, id: Local<ModelId>) -> Result<(), StoreError> {
+        model::delete(&mut self.0.db(), id).await
+    }
+
+    async fn join_token_insert(&mut self, row: &JoinTokenRecord) -> Result<(), StoreError> {
+        join_token::insert(&mut self.0.db(), row).await
+    }
+
+    async fn join_token_consume(
+        &mut self,
+        id: JoinTokenId,
+        digest: &KeyDigest,
+        now: Timestamp,
+    ) -> Result<JoinTokenRecord, StoreError> {
+        join_token::consume(&mut self.0.db(), id, digest, now).await
+    }
+
+    async fn worker_upsert(&mut self, row: &WorkerRecord) -> Result<Local<WorkerId>, StoreError> {
+        worker::upsert(&mut self.0.db(), row).await
+    }
+
+    async fn worker_set_certificate(
+        &mut self,
+        id: Local<WorkerId>,
+        expires_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        worker::set_certificate(&mut self.0.db(), id, expires_at).await
+    }
+
+    async fn worker_remove(&mut self, id: Local<WorkerId>, at: Timestamp) -> Result<(), StoreError> {
+        worker::remove(&mut self.0.db(), id, at).await
+    }
+
+    /// Everybody locks in one order, the chain's head and then the revision, so that no two mutations wait for each other. The
+    /// revision is everybody's: it is locked as late as can be, because the audit record, which names it, must follow.
+    async fn commit(
+        mut self: Box<Self>,
+        audit: AuditDraft,
+        changes: &[ChangedResource],
+    ) -> Result<Revision, StoreError> {
+        let mut db = self.0.db();
+        let place = audit::take_place(&mut db, audit.chain).await?;
+        let advanced = match changes {
+            [] => None,
+            changes => Some(configuration::advance(&mut db, changes).await?),
+        };
+        audit::append(&mut db, place, &audit, advanced).await?;
+        let revision = match advanced {
+            Some(revision) => revision,
+            None => configuration::revision(&mut db).await?,
+        };
+        self.0.connection.commit().await.map_err(error::of)?;
+        Ok(revision)
+    }
+}

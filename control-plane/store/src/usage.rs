@@ -1,0 +1,71 @@
+//! R10: usage. An event is stored once, whoever sends it how often; roll-ups count exactly the events that were really stored, in the
+//! same transaction.
+
+mod event;
+mod query;
+mod rollup;
+
+use std::collections::{BTreeSet, HashSet};
+
+use bailiwick_core::{ports::store::StoreError, records::UsageInserted};
+use bailiwick_domain::{
+    id::OrganizationId,
+    jurisdiction::Local,
+    usage::{EventId, UsageEvent},
+};
+
+use crate::{bulk, session::Db};
+
+pub(crate) use event::list as event_list;
+pub(crate) use query::query;
+
+/// Stores the events that are new, and adds them to the roll-ups.
+///
+/// Events and roll-ups are written in one order, by identifier and by key: transactions that share some of them wait for each
+/// other, and never in a circle.
+pub(crate) async fn insert(
+    db: &mut Db<'_>,
+    events: &[Local<UsageEvent>],
+) -> Result<UsageInserted, StoreError> {
+    let known = known_organizations(db, events).await?;
+    let is_known = |event: &UsageEvent| known.contains(&event.organization);
+    let unknown = events.iter().enumerate().filter(|(_, event)| !is_known(event)).map(|(index, _)| index);
+    let unknown_organization = unknown.collect();
+
+    let mut ours: Vec<&UsageEvent> = events.iter().map(Local::get).filter(|event| is_known(event)).collect();
+    ours.sort_by_key(|event| event.event_id);
+    ours.dedup_by_key(|event| event.event_id);
+    let mut rollups = rollup::Rollups::default();
+    let mut inserted = 0;
+    for chunk in bulk::chunks(&ours) {
+        let new = event::insert(db, chunk).await?;
+        let all = new.len() == chunk.len();
+        let new: HashSet<EventId> = new.into_iter().collect();
+        for event in chunk.iter().filter(|event| all || new.contains(&event.event_id)) {
+            rollups.add(event);
+            inserted += 1;
+        }
+    }
+    rollups.store(db).await?;
+    Ok(UsageInserted { inserted, unknown_organization })
+}
+
+/// Deleted organizations are known: what their last calls cost still counts.
+async fn known_organizations(
+    db: &mut Db<'_>,
+    events: &[Local<UsageEvent>],
+) -> Result<HashSet<OrganizationId>, StoreError> {
+    let named: BTreeSet<OrganizationId> = events.iter().map(|event| event.organization).collect();
+    let named: Vec<OrganizationId> = named.into_iter().collect();
+    let mut known = HashSet::new();
+    for chunk in bulk::chunks(&named) {
+        let before = "SELECT id FROM organizations WHERE id IN (";
+        let mut statement = sqlx::query(bulk::statement(db.backend, before, chunk.len(), 1, ")"));
+        for id in chunk {
+            statement = statement.bind(id.to_string());
+        }
+        let found: Vec<OrganizationId> = db.all("organizations", statement, |row| row.bare_id("id")).await?;
+        known.extend(found);
+    }
+    Ok(known)
+}

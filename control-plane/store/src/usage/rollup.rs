@@ -1,0 +1,112 @@
+//! Hourly roll-ups.
+//!
+//! An event belongs to the hour in which its call started, which its identifier holds: a batch that is sent again after midnight
+//! counts where it counted before.
+
+use std::collections::BTreeMap;
+
+use bailiwick_core::ports::store::StoreError;
+use bailiwick_domain::{
+    id::{ModelId, OrganizationId},
+    key::KeyId,
+    time::Timestamp,
+    usage::{CallEnd, UsageEvent},
+};
+use sqlx::query;
+
+use super::event::tokens;
+use crate::{bulk, session::Db};
+
+const COLUMNS: usize = 12;
+
+/// What to add, by the roll-ups' key.
+#[derive(Default)]
+pub(super) struct Rollups(BTreeMap<(OrganizationId, Timestamp, KeyId, ModelId), Sums>);
+
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    calls: i64,
+    failed_calls: i64,
+    unpriced_calls: i64,
+    prompt_tokens: i64,
+    completion_tokens: i64,
+    cached_prompt_tokens: i64,
+    reasoning_tokens: i64,
+    cost_nanos_usd: i64,
+}
+
+impl Rollups {
+    pub(super) fn add(&mut self, event: &UsageEvent) {
+        let hour = event.event_id.time().hour();
+        let sums = self.0.entry((event.organization, hour, event.key, event.model)).or_default();
+        let failed = event.end != CallEnd::Completed || event.status >= 400;
+        sums.calls += 1;
+        sums.failed_calls += i64::from(failed);
+        sums.unpriced_calls += i64::from(!event.priced);
+        for (sum, count) in [
+            (&mut sums.prompt_tokens, event.tokens.prompt),
+            (&mut sums.completion_tokens, event.tokens.completion),
+            (&mut sums.cached_prompt_tokens, event.tokens.cached_prompt),
+            (&mut sums.reasoning_tokens, event.tokens.reasoning),
+        ] {
+            *sum = sum.saturating_add(tokens(count));
+        }
+        // Not negative by the wire's rule; were it, the bound below would not hold.
+        sums.cost_nanos_usd = sums.cost_nanos_usd.saturating_add(event.cost.as_nanos().max(0));
+    }
+
+    pub(super) async fn store(self, db: &mut Db<'_>) -> Result<(), StoreError> {
+        let rows: Vec<_> = self.0.into_iter().collect();
+        for chunk in bulk::chunks(&rows) {
+            let mut statement = query(bulk::statement(db.backend, BEFORE, chunk.len(), COLUMNS, AFTER));
+            for ((organization, hour, key, model), sums) in chunk {
+                statement = statement
+                    .bind(organization.to_string())
+                    .bind(hour.as_micros())
+                    .bind(key.to_string())
+                    .bind(model.to_string())
+                    .bind(sums.calls)
+                    .bind(sums.failed_calls)
+                    .bind(sums.unpriced_calls)
+                    .bind(sums.prompt_tokens)
+                    .bind(sums.completion_tokens)
+                    .bind(sums.cached_prompt_tokens)
+                    .bind(sums.reasoning_tokens)
+                    .bind(sums.cost_nanos_usd);
+            }
+            db.execute(statement).await?;
+        }
+        Ok(())
+    }
+}
+
+const BEFORE: &str = "INSERT INTO usage_hourly (organization_id, hour, key_id, model_id, calls, failed_calls, \
+     unpriced_calls, prompt_tokens, completion_tokens, cached_prompt_tokens, reasoning_tokens, cost_nanos_usd) VALUES ";
+
+/// A sum that would not fit stays at the largest number: a provider that reports absurd counts must not be able to stop its tenant's usage.
+/// (PostgreSQL would refuse the sum, SQLite make it a floating-point number.)
+macro_rules! bounded_sums {
+    ($first:literal $(, $rest:literal)*) => {
+        concat!(
+            " ON CONFLICT (organization_id, hour, key_id, model_id) DO UPDATE SET \
+             calls = usage_hourly.calls + excluded.calls, \
+             failed_calls = usage_hourly.failed_calls + excluded.failed_calls, \
+             unpriced_calls = usage_hourly.unpriced_calls + excluded.unpriced_calls, ",
+            bounded_sums!(@ $first) $(, ", ", bounded_sums!(@ $rest))*
+        )
+    };
+    (@ $column:literal) => {
+        concat!(
+            $column, " = CASE WHEN usage_hourly.", $column, " > 9223372036854775807 - excluded.", $column,
+            " THEN 9223372036854775807 ELSE usage_hourly.", $column, " + excluded.", $column, " END"
+        )
+    };
+}
+
+const AFTER: &str = bounded_sums!(
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_prompt_tokens",
+    "reasoning_tokens",
+    "cost_nanos_usd"
+);

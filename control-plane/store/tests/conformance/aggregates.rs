@@ -1,0 +1,247 @@
+//! Each aggregate comes back as it went in, and its rules hold.
+
+use bailiwick_core::ports::{
+    store::{Store, StoreError},
+    vault::KeyScope,
+};
+use bailiwick_domain::{organization::OrganizationStatus, spiffe::ProcessRole};
+
+use crate::{
+    fixture::{Fixture, NOW},
+    samples::{
+        Tenant, credential, data_key, deployment, key, later, model, mutate, organization, page, sealed,
+        worker,
+    },
+};
+
+pub(crate) async fn organizations_come_back_as_they_went_in(fixture: &Fixture) {
+    let full = organization(fixture);
+    let mut bare = organization(fixture);
+    (bare.contact_email, bare.contact_email_hash) = (None, None);
+    for row in [&full, &bare] {
+        mutate(fixture, &[], async |t| t.organization_insert(row).await).await.expect("stored");
+        assert_eq!(fixture.store.organization_fetch(row.id).await.expect("reads").as_ref(), Some(row));
+    }
+    assert_eq!(fixture.store.organization_count().await.expect("counts"), 2);
+    let set =
+        async |status| mutate(fixture, &[], async |t| t.organization_set_status(full.id, status).await).await;
+    set(OrganizationStatus::Suspended).await.expect("suspended");
+    set(OrganizationStatus::Deleted).await.expect("deleted");
+    assert_eq!(fixture.store.organization_count().await.expect("counts"), 1);
+    let deleted = fixture.store.organization_fetch(full.id).await.expect("reads").expect("still there");
+    assert_eq!(deleted.status, OrganizationStatus::Deleted);
+    assert!(
+        matches!(set(OrganizationStatus::Active).await, Err(StoreError::NotFound)),
+        "there is no way back"
+    );
+    let unknown = fixture.home.mint_random(NOW);
+    assert_eq!(fixture.store.organization_fetch(unknown).await.expect("reads"), None);
+}
+
+pub(crate) async fn keys_come_back_as_they_went_in(fixture: &Fixture) {
+    let tenant = Tenant::stored(fixture).await;
+    let mut open = key(fixture, tenant.organization.id);
+    (open.allowed_models, open.expires_at) = (Vec::new(), Some(later(60)));
+    mutate(fixture, &[], async |t| t.key_insert(&open).await).await.expect("stored");
+    for row in [&tenant.key, &open] {
+        assert_eq!(fixture.store.key_fetch(row.id).await.expect("reads").as_ref(), Some(row));
+    }
+    let twice = mutate(fixture, &[], async |t| t.key_insert(&open).await).await;
+    assert!(matches!(twice, Err(StoreError::Conflict(_))), "{twice:?}");
+    let orphan = key(fixture, fixture.home.mint_random(NOW));
+    let orphaned = mutate(fixture, &[], async |t| t.key_insert(&orphan).await).await;
+    assert!(matches!(orphaned, Err(StoreError::Conflict(_))), "{orphaned:?}");
+    for at in [NOW, later(5)] {
+        mutate(fixture, &[], async |t| t.key_revoke(open.id, at).await).await.expect("revoked");
+    }
+    let revoked = fixture.store.key_fetch(open.id).await.expect("reads").expect("there");
+    assert_eq!(revoked.revoked_at, Some(NOW), "the first time stays");
+    let unknown = mutate(fixture, &[], async |t| t.key_revoke(orphan.id, NOW).await).await;
+    assert!(matches!(unknown, Err(StoreError::NotFound)), "{unknown:?}");
+}
+
+pub(crate) async fn credentials_are_replaced_and_kept_while_used(fixture: &Fixture) {
+    let tenant = Tenant::stored(fixture).await;
+    let id = tenant.credential.id;
+    assert_eq!(fixture.store.credential_fetch(id).await.expect("reads"), Some(tenant.credential.clone()));
+    let new = sealed("another secret");
+    mutate(fixture, &[], async |t| t.credential_replace(id, &new, later(1)).await).await.expect("replaced");
+    let replaced = fixture.store.credential_fetch(id).await.expect("reads").expect("there");
+    assert_eq!((replaced.version, replaced.replaced_at, replaced.secret), (2, Some(later(1)), new));
+    assert_eq!(fixture.store.credential_users(id).await.expect("reads"), vec![tenant.deployment.id]);
+    let kept = mutate(fixture, &[], async |t| t.credential_delete(id).await).await;
+    assert!(matches!(kept, Err(StoreError::Conflict(_))), "{kept:?}");
+    mutate(fixture, &[], async |t| {
+        t.model_delete(tenant.model.id).await?;
+        t.deployment_delete(tenant.deployment.id).await?;
+        t.credential_delete(id).await
+    })
+    .await
+    .expect("deleted in order");
+    assert_eq!(fixture.store.credential_fetch(id).await.expect("reads"), None);
+    let gone = mutate(fixture, &[], async |t| t.credential_delete(id).await).await;
+    assert!(matches!(gone, Err(StoreError::NotFound)), "{gone:?}");
+}
+
+pub(crate) async fn deployments_and_models_refer_only_within_their_organization(fixture: &Fixture) {
+    let (ours, theirs) = (Tenant::stored(fixture).await, Tenant::stored(fixture).await);
+    let id = ours.organization.id;
+    assert_eq!(
+        fixture.store.deployment_fetch(ours.deployment.id).await.expect("reads"),
+        Some(ours.deployment.clone())
+    );
+    assert_eq!(fixture.store.deployment_users(ours.deployment.id).await.expect("reads"), vec![ours.model.id]);
+
+    let thief = deployment(fixture, id, theirs.credential.id);
+    let refused = mutate(fixture, &[], async |t| t.deployment_insert(&thief).await).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    let thief = model(fixture, id, "stolen", &[ours.deployment.id, theirs.deployment.id]);
+    let refused = mutate(fixture, &[], async |t| t.model_insert(&thief).await).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    let kept = mutate(fixture, &[], async |t| t.deployment_delete(ours.deployment.id).await).await;
+    assert!(matches!(kept, Err(StoreError::Conflict(_))), "{kept:?}");
+
+    let mut second = deployment(fixture, id, ours.credential.id);
+    second.price = None;
+    let order = [second.id, ours.deployment.id];
+    mutate(fixture, &[], async |t| {
+        t.deployment_insert(&second).await?;
+        t.model_set_deployments(ours.model.id, &order).await
+    })
+    .await
+    .expect("changed");
+    let changed = fixture.store.model_fetch(ours.model.id).await.expect("reads").expect("there");
+    assert_eq!(changed.deployments, order, "in order of preference");
+    assert_eq!(fixture.store.deployment_fetch(second.id).await.expect("reads"), Some(second));
+}
+
+pub(crate) async fn a_taken_model_name_is_a_conflict(fixture: &Fixture) {
+    let (ours, theirs) = (Tenant::stored(fixture).await, Tenant::stored(fixture).await);
+    assert_eq!(ours.model.name, theirs.model.name, "names are an organization's own");
+    let again = model(fixture, ours.organization.id, "gpt-4o", &[ours.deployment.id]);
+    let taken = mutate(fixture, &[], async |t| t.model_insert(&again).await).await;
+    assert!(matches!(taken, Err(StoreError::Conflict(_))), "{taken:?}");
+    let by_name =
+        fixture.store.model_fetch_by_name(ours.organization.id, &ours.model.name).await.expect("reads");
+    assert_eq!(by_name, Some(ours.model));
+}
+
+pub(crate) async fn data_keys_and_region_secrets_are_written_once(fixture: &Fixture) {
+    let first = data_key(KeyScope::Region, 1);
+    mutate(fixture, &[], async |t| {
+        t.data_key_insert(&first).await?;
+        t.region_secret_insert("pepper", &sealed("pepper")).await
+    })
+    .await
+    .expect("stored");
+    assert_eq!(fixture.store.data_keys_fetch(KeyScope::Region).await.expect("reads"), vec![first.clone()]);
+    assert_eq!(fixture.store.region_secret_fetch("pepper").await.expect("reads"), Some(sealed("pepper")));
+    assert_eq!(fixture.store.region_secret_fetch("ca_key").await.expect("reads"), None);
+    let twice = mutate(fixture, &[], async |t| t.data_key_insert(&first).await).await;
+    assert!(matches!(twice, Err(StoreError::Conflict(_))), "{twice:?}");
+    let twice =
+        mutate(fixture, &[], async |t| t.region_secret_insert("pepper", &sealed("other")).await).await;
+    assert!(matches!(twice, Err(StoreError::Conflict(_))), "{twice:?}");
+}
+
+pub(crate) async fn destroyed_data_keys_are_gone(fixture: &Fixture) {
+    let (ours, theirs) = (organization(fixture).id, organization(fixture).id);
+    let scopes = [KeyScope::Organization(ours), KeyScope::Organization(theirs), KeyScope::Region];
+    mutate(fixture, &[], async |t| {
+        for scope in scopes {
+            t.data_key_insert(&data_key(scope, 1)).await?;
+            t.data_key_insert(&data_key(scope, 2)).await?;
+        }
+        t.data_keys_destroy(ours).await
+    })
+    .await
+    .expect("stored");
+    let mut left = Vec::new();
+    for scope in scopes {
+        left.push(fixture.store.data_keys_fetch(scope).await.expect("reads").len());
+    }
+    assert_eq!(left, [0, 2, 2]);
+}
+
+pub(crate) async fn workers_are_renewed_by_name_and_removed_for_good(fixture: &Fixture) {
+    let first = worker(fixture, "worker-1");
+    let mut again = worker(fixture, "worker-1");
+    again.certificate_expires_at = later(9000);
+    let mut router = worker(fixture, "worker-1");
+    router.role = ProcessRole::Router;
+    for (row, expected) in [(&first, first.id), (&again, first.id), (&router, router.id)] {
+        mutate(fixture, &[], async |t| {
+            assert_eq!(t.worker_upsert(row).await?, expected, "the first id is kept, per role");
+            Ok(())
+        })
+        .await
+        .expect("stored");
+    }
+    for (at, seen) in [(later(10), later(10)), (later(5), later(10))] {
+        fixture.store.worker_seen(first.id, at).await.expect("noted");
+        let row =
+            fixture.store.worker_fetch_by_name(first.role, "worker-1").await.expect("reads").expect("there");
+        assert_eq!(
+            (row.last_seen_at, row.certificate_expires_at),
+            (Some(seen), later(9000)),
+            "it never goes back"
+        );
+    }
+    mutate(fixture, &[], async |t| {
+        t.worker_set_certificate(first.id, later(9999)).await?;
+        t.worker_remove(first.id, NOW).await
+    })
+    .await
+    .expect("removed");
+    assert_eq!(fixture.store.worker_fetch_by_name(first.role, "worker-1").await.expect("reads"), None);
+    let left = fixture.store.worker_list(&page(10, None)).await.expect("lists").rows;
+    assert_eq!(left, vec![router]);
+    let twice = mutate(fixture, &[], async |t| t.worker_remove(first.id, NOW).await).await;
+    assert!(matches!(twice, Err(StoreError::NotFound)), "{twice:?}");
+    let newcomer = worker(fixture, "worker-1");
+    mutate(fixture, &[], async |t| {
+        assert_eq!(t.worker_upsert(&newcomer).await?, newcomer.id, "a removed one's name is free");
+        Ok(())
+    })
+    .await
+    .expect("stored");
+}
+
+pub(crate) async fn expired_keys_are_listed_until_they_are_revoked(fixture: &Fixture) {
+    let tenant = Tenant::stored(fixture).await;
+    let listed = async |now| {
+        let keys = fixture.store.key_expired_list(now, 10).await.expect("lists");
+        keys.into_iter().map(|key| key.id).collect::<Vec<_>>()
+    };
+    let id = tenant.key.id;
+    assert_eq!(listed(later(9999)).await, [], "it has no expiry");
+    mutate(fixture, &[], async |t| t.key_set_expiry(id, later(60)).await).await.expect("set");
+    assert_eq!(listed(later(59)).await, []);
+    assert_eq!(listed(later(60)).await, [id]);
+    mutate(fixture, &[], async |t| t.key_revoke(id, later(61)).await).await.expect("revoked");
+    assert_eq!(listed(later(9999)).await, []);
+}
+
+pub(crate) async fn a_row_that_was_changed_from_outside_is_corrupt(fixture: &Fixture) {
+    let tenant = Tenant::stored(fixture).await;
+    fixture.tamper("UPDATE organizations SET status = 'happy'").await;
+    let broken = fixture.store.organization_fetch(tenant.organization.id).await;
+    assert!(matches!(broken, Err(StoreError::Corrupt { table: "organizations", .. })), "{broken:?}");
+    fixture.tamper("UPDATE api_keys SET allowed_models = 'what is \"this'").await;
+    let broken = fixture.store.key_fetch(tenant.key.id).await;
+    assert!(matches!(broken, Err(StoreError::Corrupt { table: "api_keys", .. })), "{broken:?}");
+    let Err(StoreError::Corrupt { problem, .. }) = broken else { panic!("corrupt") };
+    assert!(!problem.contains("this"), "the value is not told: {problem}");
+    assert!(fixture.store.configuration_rows().await.is_err(), "a snapshot with a hole is no snapshot");
+}
+
+pub(crate) async fn r2_a_row_that_names_another_region_is_corrupt(fixture: &Fixture) {
+    let tenant = Tenant::stored(fixture).await;
+    fixture.store.usage_insert(&[tenant.call(fixture, NOW)]).await.expect("stored");
+    fixture.tamper("UPDATE usage_events SET deployment_id = REPLACE(deployment_id, 'euc1', 'usw1')").await;
+    let events = fixture.store.usage_event_list(tenant.organization.id, &page(10, None)).await;
+    assert!(matches!(events, Err(StoreError::Corrupt { table: "usage_events", .. })), "{events:?}");
+    let mut foreign = credential(fixture, tenant.organization.id);
+    foreign.version = 7;
+    mutate(fixture, &[], async |t| t.credential_insert(&foreign).await).await.expect("a good one is stored");
+}

@@ -1,0 +1,118 @@
+//! What every backend of the store must do. Each test is written once and runs against SQLite in a temporary folder and, where
+//! `BAILIWICK_TEST_POSTGRES_URL` names a server (`tests/scripts/postgres.sh start DIR` prints one), against a PostgreSQL
+//! database of its own.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "this crate is all test: what fails here fails the test that it is in"
+)]
+
+mod fixture;
+mod samples;
+
+mod aggregates;
+mod audit;
+mod configuration;
+mod identity;
+mod laws;
+mod mutations;
+mod pages;
+mod throughput;
+mod usage;
+
+macro_rules! conformance {
+    ($($module:ident: $($(#[$attribute:meta])* $test:ident),+ $(,)?;)+) => {
+        mod sqlite {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                $(#[$attribute])*
+                async fn $test() {
+                    let fixture = crate::fixture::Fixture::sqlite().await;
+                    crate::$module::$test(&fixture).await;
+                    fixture.finish().await;
+                }
+            )+)+
+        }
+
+        mod postgres {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                $(#[$attribute])*
+                async fn $test() {
+                    let Some(fixture) = crate::fixture::Fixture::postgres().await else { return };
+                    crate::$module::$test(&fixture).await;
+                    fixture.finish().await;
+                }
+            )+)+
+        }
+    };
+}
+
+conformance! {
+    identity:
+        r2_a_store_of_another_region_is_refused_untouched,
+        r5_a_store_of_another_installation_is_refused,
+        r2_a_row_of_another_region_cannot_be_written,
+        r2_every_table_names_the_region,
+        an_epoch_is_made_once_and_kept,
+        two_processes_open_a_new_store_at_once;
+    aggregates:
+        organizations_come_back_as_they_went_in,
+        keys_come_back_as_they_went_in,
+        credentials_are_replaced_and_kept_while_used,
+        deployments_and_models_refer_only_within_their_organization,
+        a_taken_model_name_is_a_conflict,
+        data_keys_and_region_secrets_are_written_once,
+        destroyed_data_keys_are_gone,
+        workers_are_renewed_by_name_and_removed_for_good,
+        expired_keys_are_listed_until_they_are_revoked,
+        a_row_that_was_changed_from_outside_is_corrupt,
+        r2_a_row_that_names_another_region_is_corrupt;
+    mutations:
+        an_idempotency_key_is_used_once,
+        concurrent_commits_give_gap_free_revisions,
+        concurrent_commits_to_many_chains_do_not_wait_in_a_circle,
+        a_join_token_is_consumed_by_exactly_one_of_many,
+        a_join_token_wants_its_digest_and_its_time;
+    audit:
+        r11_a_dropped_transaction_leaves_nothing,
+        r11_every_commit_leaves_exactly_one_record,
+        r11_a_tampered_record_is_found;
+    configuration:
+        a_delta_says_what_changed_and_what_is_gone,
+        a_deleted_organization_takes_everything_along,
+        a_suspended_organization_keeps_its_resources,
+        a_log_that_does_not_reach_back_is_truncated,
+        long_deltas_come_in_pages;
+    laws:
+        a_delta_is_the_difference_of_two_snapshots;
+    pages:
+        every_list_pages_without_gaps_or_repeats,
+        a_foreign_or_malformed_page_token_is_refused;
+    usage:
+        r10_an_event_is_counted_once_however_often_it_is_sent,
+        r10_concurrent_duplicate_batches_count_once,
+        r10_late_usage_counts_in_the_hour_of_its_start,
+        r10_absurd_counts_stop_nobodys_usage,
+        events_of_unknown_organizations_are_reported_and_those_of_deleted_ones_kept,
+        roll_ups_are_summed_as_asked,
+        events_come_back_as_they_went_in_newest_first;
+    throughput:
+        #[ignore = "measures; run it alone: cargo test -p bailiwick-store --test conformance throughput -- --ignored --nocapture"]
+        usage_insert_throughput;
+}
+
+/// Conformance on one backend alone is none: where PostgreSQL is required, its absence fails.
+#[test]
+fn postgres_is_tested_where_it_is_required() {
+    let required = fixture::setting("CI").as_deref() == Some("true")
+        || fixture::setting("BAILIWICK_REQUIRE_POSTGRES").as_deref() == Some("1");
+    assert!(
+        !required || fixture::setting(fixture::POSTGRES_URL).is_some(),
+        "{} is not set: start a server with tests/scripts/postgres.sh",
+        fixture::POSTGRES_URL
+    );
+}

@@ -1,0 +1,266 @@
+//! Records to work with. Sealed fields hold any bytes: the store never looks into them.
+
+use bailiwick_core::{
+    ports::{
+        store::{Store, StoreError, Transaction},
+        vault::{KeyScope, Sealed, WrappedDataKey},
+    },
+    records::{
+        ApiKeyRecord, AuditDraft, Chain, ChangedResource, CredentialRecord, DeploymentRecord,
+        JoinTokenRecord, ModelRecord, OrganizationRecord, Page, Revision, WorkerRecord,
+    },
+};
+use bailiwick_domain::{
+    id::{CredentialId, DeploymentId, OrganizationId},
+    jurisdiction::Local,
+    key::{ApiKey, CaFingerprint, JoinToken, KeyDigest, KeyId},
+    money::NanoUsd,
+    organization::{OnStale, OrganizationStatus},
+    price::{PerMillion, Price, TokenCounts},
+    spiffe::ProcessRole,
+    time::Timestamp,
+    usage::{CallEnd, CallType, EventId, RequestId, UsageEvent, UsageSource},
+};
+
+use crate::fixture::{Fixture, NOW};
+
+pub(crate) fn sealed(text: &str) -> Sealed {
+    Sealed(format!("sealed {text}").into_bytes())
+}
+
+pub(crate) fn organization(fixture: &Fixture) -> OrganizationRecord {
+    OrganizationRecord {
+        id: fixture.home.mint_random(NOW),
+        name: sealed("name"),
+        contact_email: Some(sealed("address")),
+        contact_email_hash: Some([7; 32]),
+        status: OrganizationStatus::Active,
+        on_stale: OnStale::Serve,
+        created_at: NOW,
+    }
+}
+
+pub(crate) fn key(fixture: &Fixture, organization: Local<OrganizationId>) -> ApiKeyRecord {
+    let id: KeyId = ApiKey::generate(fixture.home.code()).key_id();
+    ApiKeyRecord {
+        id: fixture.home.admit(id).expect("of this region"),
+        organization,
+        name: sealed("key"),
+        digest: KeyDigest([9; 32]),
+        allowed_models: vec!["gpt-4o".parse().expect("good"), "a/b:c@d+e".parse().expect("good")],
+        created_at: NOW,
+        expires_at: None,
+        revoked_at: None,
+    }
+}
+
+pub(crate) fn credential(fixture: &Fixture, organization: Local<OrganizationId>) -> CredentialRecord {
+    CredentialRecord {
+        id: fixture.home.mint_random(NOW),
+        organization,
+        name: sealed("credential"),
+        secret: sealed("secret"),
+        version: 1,
+        created_at: NOW,
+        replaced_at: None,
+    }
+}
+
+pub(crate) fn deployment(
+    fixture: &Fixture,
+    organization: Local<OrganizationId>,
+    credential: Local<CredentialId>,
+) -> DeploymentRecord {
+    let price = |nanos| PerMillion::from_nanos(nanos).expect("in bounds");
+    DeploymentRecord {
+        id: fixture.home.mint_random(NOW),
+        organization,
+        provider: "openai_compatible".parse().expect("good"),
+        endpoint: "https://api.example.com/v1".parse().expect("good"),
+        upstream_model: "gpt-4o-2024".parse().expect("good"),
+        credential,
+        price: Some(Price {
+            input: price(2_500_000_000),
+            output: price(10_000_000_000),
+            cached_input: None,
+            cache_write: Some(price(0)),
+        }),
+        created_at: NOW,
+    }
+}
+
+pub(crate) fn model(
+    fixture: &Fixture,
+    organization: Local<OrganizationId>,
+    name: &str,
+    deployments: &[Local<DeploymentId>],
+) -> ModelRecord {
+    ModelRecord {
+        id: fixture.home.mint_random(NOW),
+        organization,
+        name: name.parse().expect("good"),
+        deployments: deployments.to_vec(),
+        created_at: NOW,
+    }
+}
+
+pub(crate) fn draft(chain: Chain, action: &'static str) -> AuditDraft {
+    AuditDraft { chain, at: NOW, actor: sealed("actor"), action, subject: "subject".to_owned() }
+}
+
+pub(crate) fn page(size: u32, token: Option<String>) -> Page {
+    Page { size, token }
+}
+
+/// One mutation from its begin to its commit, recorded in the region's chain.
+pub(crate) async fn mutate<F>(
+    fixture: &Fixture,
+    changes: &[ChangedResource],
+    change: F,
+) -> Result<Revision, StoreError>
+where
+    F: AsyncFnOnce(&mut dyn Transaction) -> Result<(), StoreError>,
+{
+    let mut transaction = fixture.store.begin().await?;
+    change(transaction.as_mut()).await?;
+    transaction.commit(draft(Chain::Region, "test"), changes).await
+}
+
+/// An organization that is stored.
+pub(crate) async fn stored_organization(fixture: &Fixture) -> OrganizationRecord {
+    let row = organization(fixture);
+    let changes = [ChangedResource::Organization(row.id)];
+    mutate(fixture, &changes, async |t| t.organization_insert(&row).await).await.expect("stored");
+    row
+}
+
+/// One of everything that an organization can have.
+pub(crate) struct Tenant {
+    pub(crate) organization: OrganizationRecord,
+    pub(crate) key: ApiKeyRecord,
+    pub(crate) credential: CredentialRecord,
+    pub(crate) deployment: DeploymentRecord,
+    pub(crate) model: ModelRecord,
+}
+
+impl Tenant {
+    pub(crate) async fn stored(fixture: &Fixture) -> Self {
+        let organization = organization(fixture);
+        let id = organization.id;
+        let (key, credential) = (key(fixture, id), credential(fixture, id));
+        let deployment = deployment(fixture, id, credential.id);
+        let model = model(fixture, id, "gpt-4o", &[deployment.id]);
+        let tenant = Self { organization, key, credential, deployment, model };
+        mutate(fixture, &tenant.resources(), async |t| {
+            t.organization_insert(&tenant.organization).await?;
+            t.key_insert(&tenant.key).await?;
+            t.credential_insert(&tenant.credential).await?;
+            t.deployment_insert(&tenant.deployment).await?;
+            t.model_insert(&tenant.model).await
+        })
+        .await
+        .expect("stored");
+        tenant
+    }
+
+    pub(crate) fn resources(&self) -> [ChangedResource; 5] {
+        [
+            ChangedResource::Organization(self.organization.id),
+            ChangedResource::ApiKey(self.key.id),
+            ChangedResource::Credential(self.credential.id),
+            ChangedResource::Deployment(self.deployment.id),
+            ChangedResource::Model(self.model.id),
+        ]
+    }
+
+    /// A completed call with this tenant's key that started at `started`.
+    pub(crate) fn call(&self, fixture: &Fixture, started: Timestamp) -> Local<UsageEvent> {
+        let event = UsageEvent {
+            event_id: EventId::new(started),
+            request_id: RequestId::random(),
+            organization: self.organization.id.into_inner(),
+            key: self.key.id.into_inner(),
+            model: self.model.id.into_inner(),
+            deployment: self.deployment.id.into_inner(),
+            call_type: CallType::ChatCompletion,
+            stream: true,
+            status: 200,
+            end: CallEnd::Completed,
+            source: UsageSource::ProviderFinal,
+            tokens: TokenCounts { prompt: 100, completion: 20, cached_prompt: 10, reasoning: 5 },
+            cost: NanoUsd::from_nanos(1_000_000_007),
+            priced: true,
+            started,
+            first_byte: Some(started),
+            finished: started,
+            attempts: 1,
+        };
+        fixture.home.admit(event).expect("of this region")
+    }
+}
+
+pub(crate) fn worker(fixture: &Fixture, name: &str) -> WorkerRecord {
+    WorkerRecord {
+        id: fixture.home.mint_random(NOW),
+        role: ProcessRole::Worker,
+        name: name.to_owned(),
+        enrolled_at: NOW,
+        certificate_expires_at: later(3600),
+        last_seen_at: None,
+    }
+}
+
+pub(crate) fn join_token(fixture: &Fixture) -> JoinTokenRecord {
+    JoinTokenRecord {
+        id: JoinToken::generate(fixture.home.code(), CaFingerprint([1; 32])).id(),
+        digest: KeyDigest([3; 32]),
+        role: ProcessRole::Worker,
+        name: "worker-1".to_owned(),
+        expires_at: later(600),
+        used_at: None,
+    }
+}
+
+pub(crate) fn data_key(scope: KeyScope, version: u32) -> WrappedDataKey {
+    WrappedDataKey { scope, version, wrapped: vec![42; 60] }
+}
+
+pub(crate) fn later(seconds: u64) -> Timestamp {
+    NOW.saturating_add(std::time::Duration::from_secs(seconds))
+}
+
+pub(crate) const TABLES: [&str; 18] = [
+    "cluster_identity",
+    "region_revision",
+    "configuration_changes",
+    "region_secrets",
+    "data_keys",
+    "idempotency_keys",
+    "organizations",
+    "api_keys",
+    "credentials",
+    "deployments",
+    "models",
+    "model_deployments",
+    "join_tokens",
+    "workers",
+    "audit_chains",
+    "audit_records",
+    "usage_events",
+    "usage_hourly",
+];
+
+pub(crate) async fn one_row_in_every_table(fixture: &Fixture) -> Tenant {
+    let tenant = Tenant::stored(fixture).await;
+    mutate(fixture, &[], async |t| {
+        t.region_secret_insert("ca_key", &sealed("key")).await?;
+        t.data_key_insert(&data_key(KeyScope::Region, 1)).await?;
+        t.idempotency_insert("method", "key", "subject", NOW).await?;
+        t.join_token_insert(&join_token(fixture)).await?;
+        t.worker_upsert(&worker(fixture, "worker-1")).await.map(|_| ())
+    })
+    .await
+    .expect("stored");
+    fixture.store.usage_insert(&[tenant.call(fixture, NOW)]).await.expect("stored");
+    tenant
+}

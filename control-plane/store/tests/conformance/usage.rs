@@ -1,0 +1,214 @@
+//! R10: usage is counted once.
+
+use std::time::Duration;
+
+use bailiwick_core::{
+    ports::store::Store,
+    records::{UsageQuery, UsageRow},
+};
+use bailiwick_domain::{
+    jurisdiction::Local,
+    key::ApiKey,
+    organization::OrganizationStatus,
+    time::Timestamp,
+    usage::{CallEnd, EventId, UsageEvent},
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    fixture::{Fixture, NOW},
+    samples::{Tenant, mutate, organization, page},
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A question over all time that there is.
+fn all(tenant: &Tenant) -> UsageQuery {
+    UsageQuery {
+        organization: tenant.organization.id,
+        from: Timestamp::from_micros(0),
+        to: Timestamp::from_micros(i64::MAX),
+        by_key: false,
+        by_model: false,
+        by_hour: false,
+        page: page(1000, None),
+    }
+}
+
+async fn rows(fixture: &Fixture, query: &UsageQuery) -> Vec<UsageRow> {
+    fixture.store.usage_query(query).await.expect("answers").rows
+}
+
+fn changed(
+    fixture: &Fixture,
+    event: &Local<UsageEvent>,
+    change: impl FnOnce(&mut UsageEvent),
+) -> Local<UsageEvent> {
+    let mut event = *event.get();
+    change(&mut event);
+    fixture.home.admit(event).expect("of this region")
+}
+
+pub(crate) async fn r10_an_event_is_counted_once_however_often_it_is_sent(fixture: &Fixture) {
+    let tenant = Tenant::stored(fixture).await;
+    let mut events: Vec<_> = (0..1000).map(|_| tenant.call(fixture, NOW)).collect();
+    let first = fixture.store.usage_insert(&events).await.expect("stored");
+    assert_eq!((first.inserted, first.unknown_organization), (1000, vec![]));
+    events.push(tenant.call(fixture, NOW));
+    let doubled: Vec<_> = events.iter().chain(&events).copied().collect();
+    assert_eq!(fixture.store.usage_insert(&doubled).await.expect("stored").inserted, 1, "only one is new");
+    assert_eq!(fixture.store.usage_insert(&[]).await.expect("stored").inserted, 0);
+    let expected = UsageRow {
+        calls: 1001,
+        prompt_tokens: 100_100,
+        completion_tokens: 20_020,
+        cached_prompt_tokens: 10_010,
+        reasoning_tokens: 5_005,
+        cost_nanos_usd: 1001 * 1_000_000_007,
+        ..UsageRow::default()
+    };
+    assert_eq!(rows(fixture, &all(&tenant)).await, vec![expected]);
+    assert_eq!(fixture.number("SELECT COUNT(*) FROM usage_events").await, 1001);
+}
+
+pub(crate) async fn r10_concurrent_duplicate_batches_count_once(fixture: &Fixture) {
+    let (one, two) = (Tenant::stored(fixture).await, Tenant::stored(fixture).await);
+    let events: Vec<_> = (0..400).map(|n| if n % 2 == 0 { &one } else { &two }.call(fixture, NOW)).collect();
+    let mut senders = JoinSet::new();
+    for sender in 0..8_usize {
+        let store = fixture.store.clone();
+        // Each sends overlapping parts, in an order of its own.
+        let mut part: Vec<_> = events.iter().copied().skip(sender * 20).take(300).collect();
+        part.extend(events.iter().take(sender * 20));
+        if sender % 2 == 1 {
+            part.reverse();
+        }
+        senders.spawn(async move {
+            store.usage_insert(&part).await.expect("nobody is made to give way").inserted
+        });
+    }
+    let inserted: u32 = senders.join_all().await.into_iter().sum();
+    assert_eq!(inserted, 400);
+    for tenant in [&one, &two] {
+        assert_eq!(rows(fixture, &all(tenant)).await[0].calls, 200);
+    }
+}
+
+pub(crate) async fn r10_late_usage_counts_in_the_hour_of_its_start(fixture: &Fixture) {
+    let tenant = Tenant::stored(fixture).await;
+    let hour = NOW.hour();
+    let last_moment = hour.saturating_add(HOUR).saturating_sub(Duration::from_millis(1));
+    let across = changed(fixture, &tenant.call(fixture, last_moment), |event| {
+        event.finished = last_moment.saturating_add(HOUR);
+    });
+    for _ in 0..2 {
+        fixture.store.usage_insert(&[across]).await.expect("stored");
+    }
+    let answer = rows(fixture, &UsageQuery { by_hour: true, ..all(&tenant) }).await;
+    assert_eq!(answer.iter().map(|row| (row.hour, row.calls)).collect::<Vec<_>>(), [(Some(hour), 1)]);
+    let mid_hour = hour.saturating_add(Duration::from_secs(1800));
+    let from = rows(fixture, &UsageQuery { from: mid_hour, ..all(&tenant) }).await;
+    assert_eq!(from.len(), 1, "from the start of that hour");
+    assert_eq!(rows(fixture, &UsageQuery { to: hour, ..all(&tenant) }).await, [], "before that hour");
+}
+
+pub(crate) async fn r10_absurd_counts_stop_nobodys_usage(fixture: &Fixture) {
+    let tenant = Tenant::stored(fixture).await;
+    for at in [NOW, NOW, NOW, NOW.saturating_add(HOUR)] {
+        let absurd = changed(fixture, &tenant.call(fixture, at), |event| {
+            event.tokens.prompt = i64::MAX.unsigned_abs();
+            event.cost = bailiwick_domain::money::NanoUsd::from_nanos(i64::MAX);
+        });
+        let inserted = fixture.store.usage_insert(&[absurd, tenant.call(fixture, at)]).await.expect("stored");
+        assert_eq!(inserted.inserted, 2);
+    }
+    let sums = &rows(fixture, &all(&tenant)).await[0];
+    assert_eq!((sums.calls, sums.completion_tokens), (8, 160), "what is not absurd is exact");
+    assert_eq!((sums.prompt_tokens, sums.cost_nanos_usd), (i64::MAX.unsigned_abs(), i64::MAX));
+}
+
+pub(crate) async fn events_of_unknown_organizations_are_reported_and_those_of_deleted_ones_kept(
+    fixture: &Fixture,
+) {
+    let tenant = Tenant::stored(fixture).await;
+    let id = tenant.organization.id;
+    mutate(fixture, &[], async |t| t.organization_set_status(id, OrganizationStatus::Deleted).await)
+        .await
+        .expect("deleted");
+    let stranger = organization(fixture).id.into_inner();
+    let known = tenant.call(fixture, NOW);
+    let unknown = changed(fixture, &tenant.call(fixture, NOW), |event| event.organization = stranger);
+    let answer = fixture.store.usage_insert(&[unknown, known, unknown]).await.expect("stored");
+    assert_eq!((answer.inserted, answer.unknown_organization), (1, vec![0, 2]));
+    assert_eq!(fixture.number("SELECT COUNT(*) FROM usage_events").await, 1);
+}
+
+pub(crate) async fn roll_ups_are_summed_as_asked(fixture: &Fixture) {
+    let (tenant, other) = (Tenant::stored(fixture).await, Tenant::stored(fixture).await);
+    let second_key = ApiKey::generate(fixture.home.code()).key_id();
+    let mut events = vec![other.call(fixture, NOW)];
+    for hours in 0..3_u32 {
+        let at = NOW.saturating_add(HOUR * hours);
+        events.push(tenant.call(fixture, at));
+        events.push(changed(fixture, &tenant.call(fixture, at), |event| event.key = second_key));
+        events.push(changed(fixture, &tenant.call(fixture, at), |event| {
+            (event.status, event.priced, event.key) = (500, false, second_key);
+        }));
+        events.push(changed(fixture, &tenant.call(fixture, at), |event| event.end = CallEnd::CallerLeft));
+    }
+    fixture.store.usage_insert(&events).await.expect("stored");
+    for (by_key, by_model, by_hour, count) in [
+        (false, false, false, 1),
+        (true, false, false, 2),
+        (false, true, false, 1),
+        (false, false, true, 3),
+        (true, true, true, 6),
+    ] {
+        let query = UsageQuery { by_key, by_model, by_hour, ..all(&tenant) };
+        let whole = rows(fixture, &query).await;
+        assert_eq!(whole.len(), count, "{query:?}");
+        assert_eq!(whole.iter().map(|row| row.calls).sum::<u64>(), 12);
+        assert_eq!(whole.iter().map(|row| row.failed_calls).sum::<u64>(), 6);
+        assert_eq!(whole.iter().map(|row| row.unpriced_calls).sum::<u64>(), 3);
+        assert_eq!(whole.iter().map(|row| row.cost_nanos_usd).sum::<i64>(), 12 * 1_000_000_007);
+        assert!(whole.iter().all(|row| row.key.is_some() == by_key && row.model.is_some() == by_model));
+
+        let (mut paged, mut next) = (Vec::new(), page(1, None));
+        loop {
+            let answer = fixture
+                .store
+                .usage_query(&UsageQuery { page: next, ..query.clone() })
+                .await
+                .expect("answers");
+            paged.extend(answer.rows);
+            match answer.next {
+                Some(token) => next = page(1, Some(token)),
+                None => break,
+            }
+        }
+        assert_eq!(paged, whole, "in pages as at once");
+    }
+}
+
+pub(crate) async fn events_come_back_as_they_went_in_newest_first(fixture: &Fixture) {
+    let tenant = Tenant::stored(fixture).await;
+    let mut events: Vec<_> =
+        (0..5).map(|n| tenant.call(fixture, NOW.saturating_add(Duration::from_secs(n)))).collect();
+    events[1] = changed(fixture, &events[1], |event| {
+        (event.first_byte, event.stream, event.priced, event.attempts) = (None, false, false, 3);
+    });
+    fixture.store.usage_insert(&events).await.expect("stored");
+    let (mut seen, mut next) = (Vec::new(), page(2, None));
+    loop {
+        let answer = fixture.store.usage_event_list(tenant.organization.id, &next).await.expect("lists");
+        seen.extend(answer.rows);
+        match answer.next {
+            Some(token) => next = page(2, Some(token)),
+            None => break,
+        }
+    }
+    events.reverse();
+    assert_eq!(seen, events);
+    let ids: Vec<EventId> = seen.iter().map(|event| event.event_id).collect();
+    assert!(ids.is_sorted_by(|one, two| one > two));
+}
