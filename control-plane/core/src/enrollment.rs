@@ -131,7 +131,9 @@ impl Enrollment {
         lifetime: Duration,
     ) -> Result<IssuedCertificate, EnrollmentError> {
         if !matches!(caller.role, ProcessRole::Operator | ProcessRole::Service) {
-            return Err(EnrollmentError::InvalidRequest("the role is neither operator nor service".to_owned()));
+            return Err(EnrollmentError::InvalidRequest(
+                "the role is neither operator nor service".to_owned(),
+            ));
         }
         let now = self.clock.now();
         let issued = self.authority.issue(csr_pem, caller, now, lifetime).map_err(unusable)?;

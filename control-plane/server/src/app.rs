@@ -75,7 +75,8 @@ impl Serving {
         let ready = ops.readiness().register("serving");
         let actor = region::actor(&settings)?;
         let authority = Arc::clone(&region.authority);
-        let own = OwnIdentity::establish(&settings.identity, actor, authority, Arc::clone(&region.ground.clock))?;
+        let own =
+            OwnIdentity::establish(&settings.identity, actor, authority, Arc::clone(&region.ground.clock))?;
         let listeners =
             Listeners::bind(&own.identity, settings.admin, settings.workers, settings.enrollment).await?;
 
@@ -110,7 +111,8 @@ impl Serving {
 
     /// Starts everything.
     async fn spawn(self) -> anyhow::Result<(Tasks, drain::Signal)> {
-        let ops_server = self.ops.bind(self.settings.ops.listen).await.context("ops.listen cannot be opened")?;
+        let ops_server =
+            self.ops.bind(self.settings.ops.listen).await.context("ops.listen cannot be opened")?;
         let (signal, watch) = drain::channel();
         let mut tasks = Tasks::new();
         let stopping = tasks.stopping();
@@ -150,7 +152,8 @@ impl Serving {
         self.ops.register(|registry| usage_metrics.register(registry));
         let (intake, writer) = UsageIntake::new(Arc::clone(&parts.store));
         tasks.spawn("usage intake", writer.run());
-        let (store, vault, clock) = (Arc::clone(&parts.store), Arc::clone(&parts.vault), Arc::clone(&parts.clock));
+        let (store, vault, clock) =
+            (Arc::clone(&parts.store), Arc::clone(&parts.vault), Arc::clone(&parts.clock));
         let usage = usage::Parts {
             enrollment: Arc::clone(&self.enrollment),
             jurisdiction: parts.jurisdiction.clone(),
@@ -220,17 +223,25 @@ impl Serving {
 async fn follower(settings: &Settings, region: &Region, metrics: LogMetrics) -> anyhow::Result<Follower> {
     let code = settings.region.jurisdiction.code();
     let choices = region::choices(settings);
-    let price_of = Box::new(move |deployment: &_| pricing::price_of(&choices, deployment).map(|(price, _)| price));
+    let price_of =
+        Box::new(move |deployment: &_| pricing::price_of(&choices, deployment).map(|(price, _)| price));
     let (store, vault) = (Arc::clone(&region.ground.store), Arc::clone(&region.ground.vault));
     let reader = ConfigurationReader::new(store, vault, price_of);
     let settings = encode::region_settings(code, &region.secrets.pepper_bytes(), &settings.egress);
     let settings = settings.context("the region's settings cannot be encoded")?;
-    Follower::start(Box::new(reader), code, settings, metrics).await.context("the configuration cannot be read")
+    Follower::start(Box::new(reader), code, settings, metrics)
+        .await
+        .context("the configuration cannot be read")
 }
 
 /// The first signal: not ready any more, then subscribers are told to come back later, and nothing new is taken. It is over when every stream
 /// is.
-async fn drain_when_told(watch: drain::Watch, ready: Condition, drain: CancellationToken, streams: TaskTracker) {
+async fn drain_when_told(
+    watch: drain::Watch,
+    ready: Condition,
+    drain: CancellationToken,
+    streams: TaskTracker,
+) {
     watch.signalled().await;
     ready.not_ready("draining");
     drain.cancel();

@@ -1,9 +1,9 @@
 //! What an operator runs on the control plane's own machine: `init`, `operator-certificate`, `join-token`. They work on the store, also while
-//! the server runs, and also when it does not.
+//! the server runs, and also when it does not. What they give is for `main` to print.
 
 use std::{
     fs::{DirBuilder, OpenOptions},
-    io::{self, Write as _},
+    io::Write as _,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::Path,
     sync::Arc,
@@ -13,9 +13,11 @@ use std::{
 use anyhow::{Context as _, bail};
 use bailiwick_coordination::InProcess;
 use bailiwick_core::{
-    bootstrap::Established, caller::Caller, fleet::Fleet, idempotency::IdempotencyKey, ports::coordination::Coordination,
+    bootstrap::Established, caller::Caller, fleet::Fleet, idempotency::IdempotencyKey,
+    ports::coordination::Coordination,
 };
 use bailiwick_domain::{
+    key::JoinToken,
     spiffe::{ProcessRole, SpiffeId},
     usage::RequestId,
 };
@@ -32,7 +34,7 @@ use crate::{
 };
 
 /// Makes what a region needs, once. Run again it changes nothing.
-pub(crate) async fn init(settings: &Settings, generate_master_key: bool) -> anyhow::Result<()> {
+pub(crate) async fn init(settings: &Settings, generate_master_key: bool) -> anyhow::Result<String> {
     if generate_master_key {
         make_master_key(&settings.master_key)?;
     }
@@ -46,7 +48,7 @@ pub(crate) async fn init(settings: &Settings, generate_master_key: bool) -> anyh
         Established::Before => "was initialized before; nothing was changed",
     };
     let (name, fingerprint) = (&settings.region.region().name, region.authority.fingerprint());
-    say(&format!("The region {name} {done}.\nFingerprint of its certificate authority: {fingerprint}"))
+    Ok(format!("The region {name} {done}.\nFingerprint of its certificate authority: {fingerprint}"))
 }
 
 /// Issues a certificate with which a person or a service calls the admin API.
@@ -56,7 +58,7 @@ pub(crate) async fn operator_certificate(
     name: &str,
     out: &Path,
     lifetime: Duration,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<String> {
     let caller = SpiffeId::new(settings.region.trust_domain.clone(), role, name)?;
     let region = Region::open(settings).await?;
     let (key, csr) = new_key_and_csr()?;
@@ -66,16 +68,16 @@ pub(crate) async fn operator_certificate(
     let root_pem = region.authority.root_pem().to_owned();
     let material = Material { root_pem, certificate_pem: issued.certificate_pem, key_pem: key.0 };
     Identity::establish(out, settings.region.trust_domain.clone(), &material)?;
-    say(&format!("{caller}: ca.pem, cert.pem and key.pem are in {}", out.display()))
+    Ok(format!("{caller}: ca.pem, cert.pem and key.pem are in {}", out.display()))
 }
 
-/// Prints a join token, and nothing else: it can be piped.
+/// A join token, which is shown this once.
 pub(crate) async fn join_token(
     settings: &Settings,
     role: ProcessRole,
     name: &str,
     lifetime: Duration,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<JoinToken> {
     let region = Region::open(settings).await?;
     let revision = region.ground.store.revision().await?;
     let coordination: Arc<dyn Coordination> = Arc::new(InProcess::new(revision));
@@ -86,7 +88,7 @@ pub(crate) async fn join_token(
     let once: IdempotencyKey = RequestId::random().to_string().parse()?;
     let (token, _expires) = control_plane.join_token_create(&caller, once, role, name, lifetime).await?;
     region.ground.sql.close().await;
-    say(token.context("no token was made")?.expose())
+    token.context("no token was made")
 }
 
 fn make_master_key(source: &SecretSource) -> anyhow::Result<()> {
@@ -106,9 +108,4 @@ fn make_master_key(source: &SecretSource) -> anyhow::Result<()> {
         file.sync_all()
     };
     write().with_context(|| format!("the master key cannot be written to {}", path.display()))
-}
-
-/// The command's own output.
-pub(crate) fn say(text: &str) -> anyhow::Result<()> {
-    Ok(writeln!(io::stdout().lock(), "{text}")?)
 }

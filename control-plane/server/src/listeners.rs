@@ -59,7 +59,10 @@ impl ProcessServices {
         Routes::default()
             .add_service(ConfigurationServiceServer::with_interceptor(self.configuration, configuration))
             .add_service(UsageServiceServer::with_interceptor(self.usage, authorize(P::UsageReport)))
-            .add_service(DiscoveryServiceServer::with_interceptor(self.discovery, authorize(P::DiscoveryWatch)))
+            .add_service(DiscoveryServiceServer::with_interceptor(
+                self.discovery,
+                authorize(P::DiscoveryWatch),
+            ))
             .add_service(SignupServiceServer::with_interceptor(signup, authorize(P::SignUp)))
             .add_service(RenewalServiceServer::with_interceptor(self.renewal, authorize(P::CertificateRenew)))
             .add_service(health().await)
@@ -83,7 +86,8 @@ pub(crate) async fn admin_routes(control_plane: &Arc<ControlPlane>) -> anyhow::R
     Ok(routes.routes().add_service(reflection).add_service(health().await))
 }
 
-async fn health() -> tonic_health::pb::health_server::HealthServer<impl tonic_health::pb::health_server::Health> {
+async fn health()
+-> tonic_health::pb::health_server::HealthServer<impl tonic_health::pb::health_server::Health> {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
     health
@@ -111,8 +115,10 @@ impl Listeners {
     ) -> anyhow::Result<Self> {
         Ok(Self {
             admin: Listener::bind("admin", admin, Acceptor::new(identity.clone(), &ADMIN_ROLES)?).await?,
-            workers: Listener::bind("workers", workers, Acceptor::new(identity.clone(), &PROCESS_ROLES)?).await?,
-            enrollment: Listener::bind("enrollment", enrollment, ServerOnlyAcceptor::new(identity.clone())?).await?,
+            workers: Listener::bind("workers", workers, Acceptor::new(identity.clone(), &PROCESS_ROLES)?)
+                .await?,
+            enrollment: Listener::bind("enrollment", enrollment, ServerOnlyAcceptor::new(identity.clone())?)
+                .await?,
         })
     }
 }
@@ -147,4 +153,3 @@ impl<H: Handshake<Info: Unpin>> Listener<H> {
         served
     }
 }
-

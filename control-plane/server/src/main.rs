@@ -108,25 +108,33 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let settings: Settings = load(arguments.config.as_deref(), ENVIRONMENT)?;
     match arguments.command {
         Command::Serve => return app::serve(settings).await,
-        Command::CheckConfig => commands::say("The configuration is good.")?,
-        Command::Init { generate_master_key } => commands::init(&settings, generate_master_key).await?,
+        Command::CheckConfig => say("The configuration is good.")?,
+        Command::Init { generate_master_key } => say(&commands::init(&settings, generate_master_key).await?)?,
         Command::OperatorCertificate { name, out, role, days } => {
             let role = match role {
                 CallerRole::Operator => ProcessRole::Operator,
                 CallerRole::Service => ProcessRole::Service,
             };
             let lifetime = Duration::from_secs(days * 24 * 3600);
-            commands::operator_certificate(&settings, role, &name, &out, lifetime).await?;
+            say(&commands::operator_certificate(&settings, role, &name, &out, lifetime).await?)?;
         }
         Command::JoinToken { role, name, minutes } => {
             let role = match role {
                 JoinRole::Worker => ProcessRole::Worker,
                 JoinRole::Router => ProcessRole::Router,
             };
-            commands::join_token(&settings, role, &name, Duration::from_secs(minutes * 60)).await?;
+            let token =
+                commands::join_token(&settings, role, &name, Duration::from_secs(minutes * 60)).await?;
+            // Nothing but the token, so that it can be piped.
+            say(token.expose())?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A command's own output.
+fn say(text: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout().lock(), "{text}")?)
 }
 
 /// The one place that prints an error, with the chain of its causes.

@@ -21,8 +21,16 @@ impl UsageMetrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("usage");
         registry.register("events_inserted", "Usage events stored", self.inserted.clone());
-        registry.register("events_duplicate", "Usage events that were stored before", self.duplicates.clone());
-        registry.register("events_refused", "Usage events of organizations that are not here", self.refused.clone());
+        registry.register(
+            "events_duplicate",
+            "Usage events that were stored before",
+            self.duplicates.clone(),
+        );
+        registry.register(
+            "events_refused",
+            "Usage events of organizations that are not here",
+            self.refused.clone(),
+        );
         registry.register("batches", "Batches acknowledged", self.batches.clone());
         registry.register("store_errors", "Batches that the store did not take", self.store_errors.clone());
     }

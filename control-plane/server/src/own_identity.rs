@@ -31,7 +31,9 @@ impl OwnIdentity {
     ) -> anyhow::Result<Self> {
         let kept = Identity::exists(&section.dir)
             .then(|| Identity::load_dir(&section.dir, spiffe.trust_domain.clone()))
-            .and_then(|loaded| loaded.inspect_err(|error| tracing::warn!(%error, "the certificate is replaced")).ok())
+            .and_then(|loaded| {
+                loaded.inspect_err(|error| tracing::warn!(%error, "the certificate is replaced")).ok()
+            })
             .filter(|identity| serves(identity, &spiffe, authority.as_ref(), clock.now()));
         let identity = match kept {
             Some(identity) => identity,
@@ -63,11 +65,20 @@ pub(crate) fn issue(
 ) -> anyhow::Result<Material> {
     let (key, csr) = new_key_and_csr()?;
     let issued = authority.issue(&csr.0, to, now, lifetime).context("a certificate cannot be issued")?;
-    Ok(Material { root_pem: authority.root_pem().to_owned(), certificate_pem: issued.certificate_pem, key_pem: key.0 })
+    Ok(Material {
+        root_pem: authority.root_pem().to_owned(),
+        certificate_pem: issued.certificate_pem,
+        key_pem: key.0,
+    })
 }
 
 /// Of this authority, of this name, and in the first half of its life.
-fn serves(identity: &Identity, spiffe: &SpiffeId, authority: &dyn CertificateAuthority, now: Timestamp) -> bool {
+fn serves(
+    identity: &Identity,
+    spiffe: &SpiffeId,
+    authority: &dyn CertificateAuthority,
+    now: Timestamp,
+) -> bool {
     let half = identity.expires().saturating_since(identity.issued()) / 2;
     identity.root_fingerprint() == authority.fingerprint()
         && identity.spiffe_id() == *spiffe

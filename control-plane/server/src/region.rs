@@ -55,7 +55,8 @@ impl Ground {
         let expected = ExpectedIdentity { region, installation, now: clock.now() };
         let url = store_url(&settings.store)?;
         make_folder(url.expose_secret()).context("the store's folder cannot be made")?;
-        let sql = SqlStore::open(url.expose_secret(), &expected).await.context("the store cannot be opened")?;
+        let sql =
+            SqlStore::open(url.expose_secret(), &expected).await.context("the store cannot be opened")?;
         let store: Arc<dyn Store> = Arc::new(sql.clone());
         Ok(Self { sql, store, vault: Arc::new(vault), clock: Arc::new(clock) })
     }
@@ -150,7 +151,9 @@ fn store_url(source: &StoreUrl) -> anyhow::Result<SecretString> {
 fn make_folder(url: &str) -> std::io::Result<()> {
     let path = url.strip_prefix("sqlite://").and_then(|path| path.split('?').next());
     match path.and_then(|path| Path::new(path).parent()) {
-        Some(folder) if !folder.as_os_str().is_empty() => DirBuilder::new().recursive(true).mode(0o700).create(folder),
+        Some(folder) if !folder.as_os_str().is_empty() => {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)
+        }
         _ => Ok(()),
     }
 }

@@ -222,7 +222,10 @@ impl Checked for ConfigurationSection {
         let snapshots = problems.within("snapshots", raw.snapshots.unwrap_or(4), 1..=64);
         let (lease, bookmark) = (lease?, bookmark?);
         if lease <= bookmark {
-            problems.report("lease_seconds", "must be longer than bookmark_seconds, or leases end between bookmarks");
+            problems.report(
+                "lease_seconds",
+                "must be longer than bookmark_seconds, or leases end between bookmarks",
+            );
             return None;
         }
         let (lease, bookmark) = (Duration::from_secs(lease), Duration::from_secs(bookmark));
@@ -266,7 +269,8 @@ fn prices(
 
 impl RawPrice {
     fn check(&self, problems: &mut Problems) -> Option<Price> {
-        let mut of = |key: &str, usd: f64| per_million(usd).map_err(|problem| problems.report(key, problem)).ok();
+        let mut of =
+            |key: &str, usd: f64| per_million(usd).map_err(|problem| problems.report(key, problem)).ok();
         let (input, output) = (of("input", self.input), of("output", self.output));
         let cached_input = self.cached_input.map(|usd| of("cached_input", usd));
         let cache_write = self.cache_write.map(|usd| of("cache_write", usd));

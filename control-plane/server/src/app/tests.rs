@@ -1,0 +1,7 @@
+//! A whole control plane in one process, and its callers over real connections.
+
+mod enrollment;
+mod permission;
+mod streams;
+mod usage;
+mod world;

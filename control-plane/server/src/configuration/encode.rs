@@ -26,11 +26,13 @@ pub(crate) fn region_settings(code: RegionCode, pepper: &[u8; 32], egress: &Egre
 /// Any other resource.
 pub(crate) fn entry(resource: &OpenedResource) -> Option<Entry> {
     encoded(match resource {
-        OpenedResource::Organization { id, suspended, on_stale } => Kind::Organization(config::Organization {
-            id: id.to_string(),
-            suspended: *suspended,
-            on_stale: convert::on_stale_to_wire(*on_stale).into(),
-        }),
+        OpenedResource::Organization { id, suspended, on_stale } => {
+            Kind::Organization(config::Organization {
+                id: id.to_string(),
+                suspended: *suspended,
+                on_stale: convert::on_stale_to_wire(*on_stale).into(),
+            })
+        }
         OpenedResource::ApiKey(key) => Kind::ApiKey(api_key(key)),
         OpenedResource::Credential { id, organization, secret } => Kind::Credential(config::Credential {
             id: id.to_string(),

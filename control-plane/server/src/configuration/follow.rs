@@ -194,7 +194,10 @@ impl Follower {
         match outcome {
             Ok(()) if self.failing => {
                 self.failing = false;
-                tracing::info!(revision = self.log.revision().0, "the configuration log follows the store again");
+                tracing::info!(
+                    revision = self.log.revision().0,
+                    "the configuration log follows the store again"
+                );
             }
             Ok(()) => {}
             Err(error) => {

@@ -27,10 +27,11 @@ pub(crate) enum Operation {
 impl Operation {
     fn size(&self) -> usize {
         const FRAMING: usize = 16;
-        FRAMING + match self {
-            Self::Put(entry) => entry.encoding.len(),
-            Self::Gone(name) => name.id.len(),
-        }
+        FRAMING
+            + match self {
+                Self::Put(entry) => entry.encoding.len(),
+                Self::Gone(name) => name.id.len(),
+            }
     }
 
     fn to_wire(&self) -> wire::Operation {

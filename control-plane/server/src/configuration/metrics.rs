@@ -38,10 +38,18 @@ impl LogMetrics {
         registry.register("resources", "Resources in the log", self.resources.clone());
         registry.register("withdrawn_resources", "Resources that do not open", self.withdrawn.clone());
         registry.register("subscribers", "Open subscriptions", self.subscribers.clone());
-        registry.register("slow_subscribers", "Subscriptions that fell behind", self.slow_subscribers.clone());
+        registry.register(
+            "slow_subscribers",
+            "Subscriptions that fell behind",
+            self.slow_subscribers.clone(),
+        );
         registry.register("refusals", "Resources that workers refused", self.refusals.clone());
         registry.register("snapshots", "Snapshots sent", self.snapshots.clone());
-        registry.register("snapshots_limited", "Snapshots refused for want of a slot", self.snapshots_limited.clone());
+        registry.register(
+            "snapshots_limited",
+            "Snapshots refused for want of a slot",
+            self.snapshots_limited.clone(),
+        );
         registry.register("shard_repairs", "Shards that drifted and were repaired", self.repairs.clone());
         registry.register("store_errors", "Failed readings of the store", self.store_errors.clone());
     }

@@ -5,11 +5,7 @@ use bailiwick_proto::worker::v1::SnapshotChunk;
 use prost::encoding::{WireType, encode_key, encode_varint};
 use zeroize::Zeroize as _;
 
-use super::{
-    entry::Entry,
-    resources::Resources,
-    state::State,
-};
+use super::{entry::Entry, resources::Resources, state::State};
 
 /// A chunk is closed when it holds this much. Unpacked, it is under this and one resource: below the contract's 16 MiB, and packed below its
 /// 4 MiB even where nothing can be compressed.

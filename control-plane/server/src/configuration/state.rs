@@ -105,7 +105,8 @@ impl State {
         if differing.len() > MAX_REPAIRS {
             return Resume::TakeSnapshot;
         }
-        let shards = differing.into_iter().filter_map(|shard| Some((shard, Arc::clone(self.resources.shard(shard)?))));
+        let shards =
+            differing.into_iter().filter_map(|shard| Some((shard, Arc::clone(self.resources.shard(shard)?))));
         let repairs: Vec<_> = shards.collect();
         if repairs.iter().any(|(_, shard)| encoded_size(shard) > MAX_STEP_BYTES) {
             return Resume::TakeSnapshot;

@@ -113,12 +113,18 @@ impl<A: Attendance> Subscription<A> {
         }
     }
 
-    async fn serve<I>(&mut self, held: Option<Held>, incoming: &mut I, drain: &CancellationToken) -> Result<(), End>
+    async fn serve<I>(
+        &mut self,
+        held: Option<Held>,
+        incoming: &mut I,
+        drain: &CancellationToken,
+    ) -> Result<(), End>
     where
         I: Stream<Item = Result<wire::SubscribeRequest, Status>> + Send + Unpin,
     {
         self.welcome(held).await?;
-        let mut bookmarks = tokio::time::interval_at(Instant::now() + self.terms.bookmark, self.terms.bookmark);
+        let mut bookmarks =
+            tokio::time::interval_at(Instant::now() + self.terms.bookmark, self.terms.bookmark);
         loop {
             tokio::select! {
                 () = drain.cancelled() => return self.send(drain_message()).await,
@@ -242,13 +248,21 @@ impl<A: Attendance> Subscription<A> {
 
     fn fell_behind(&self) -> End {
         self.metrics.slow_subscribers.inc();
-        End::Because(Refusal::new(Code::ResourceExhausted, "subscriber_behind", "fell behind: subscribe again"))
+        End::Because(Refusal::new(
+            Code::ResourceExhausted,
+            "subscriber_behind",
+            "fell behind: subscribe again",
+        ))
     }
 }
 
 /// The worker was removed from the region.
 pub(crate) fn removed() -> Refusal {
-    Refusal::new(Code::PermissionDenied, "worker_removed", "this worker was removed from the region: enroll it anew")
+    Refusal::new(
+        Code::PermissionDenied,
+        "worker_removed",
+        "this worker was removed from the region: enroll it anew",
+    )
 }
 
 fn drain_message() -> Message {

@@ -56,7 +56,13 @@ fn every_problem_is_told_at_once() {
         .replace("listen = \"127.0.0.1:7203\"", "")
         + "[configuration]\nlease_seconds = 2\nbookmark_seconds = 2\n[signup]\nmode = \"ajar\"\n";
     let problems = read(&text).expect_err("refused");
-    for key in ["store.url_from: ", "prices.gpt-4.1: ", "workers.listen: is missing", "configuration.lease_seconds: ", "signup.mode: "] {
+    for key in [
+        "store.url_from: ",
+        "prices.gpt-4.1: ",
+        "workers.listen: is missing",
+        "configuration.lease_seconds: ",
+        "signup.mode: ",
+    ] {
         assert!(problems.iter().any(|problem| problem.starts_with(key)), "{key} in {problems:#?}");
     }
 }

@@ -8,13 +8,13 @@ use bailiwick_core::{
     records::Revision,
 };
 use bailiwick_domain::{spiffe::SpiffeId, time::Clock};
-use futures_util::{StreamExt as _, stream, stream::BoxStream};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream, stream::BoxStream};
 use tonic::Status;
 
 use crate::configuration::subscription::{self, Attendance};
 
 /// How often an open stream asks the store whether its process is still a member: also a removal that another replica did ends it.
-const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Whether a connected process is still a member of the region. Cheap to clone.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ pub(crate) struct Standing {
 
 impl Standing {
     /// Resolves once the region does not know the process any more. A store that is away says nothing about it.
-    pub(crate) async fn lost(&self) {
+    async fn lost(self) {
         loop {
             tokio::time::sleep(CHECK_INTERVAL).await;
             if let Err(EnrollmentError::Removed) = self.enrollment.member(&self.spiffe).await {
@@ -39,7 +39,7 @@ impl Standing {
         self,
         answers: BoxStream<'static, Result<T, Status>>,
     ) -> BoxStream<'static, Result<T, Status>> {
-        let lost = Box::pin(async move { self.lost().await });
+        let lost = Box::pin(self.lost());
         let next = |guarded: Option<(BoxStream<'static, Result<T, Status>>, _)>| async move {
             let (mut answers, mut lost) = guarded?;
             tokio::select! {
@@ -53,9 +53,16 @@ impl Standing {
 
 /// A worker's configuration stream, as the fleet sees it.
 pub(crate) struct WorkerAttendance {
-    pub(crate) membership: Membership,
-    pub(crate) standing: Standing,
-    pub(crate) clock: Arc<dyn Clock>,
+    membership: Membership,
+    /// Lives as long as the stream: a question that began anew with every message would never be asked.
+    lost: BoxFuture<'static, ()>,
+    clock: Arc<dyn Clock>,
+}
+
+impl WorkerAttendance {
+    pub(crate) fn new(membership: Membership, standing: Standing, clock: Arc<dyn Clock>) -> Self {
+        Self { membership, lost: standing.lost().boxed(), clock }
+    }
 }
 
 impl Attendance for WorkerAttendance {
@@ -77,7 +84,7 @@ impl Attendance for WorkerAttendance {
     async fn removed(&mut self) {
         tokio::select! {
             () = self.membership.removed() => {}
-            () = self.standing.lost() => {}
+            () = &mut self.lost => {}
         }
     }
 }

@@ -103,7 +103,10 @@ impl ConfigurationService for ConfigurationGrpc {
         Ok(Response::new(ReceiverStream::new(answers)))
     }
 
-    async fn snapshot(&self, request: Request<SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
+    async fn snapshot(
+        &self,
+        request: Request<SnapshotRequest>,
+    ) -> Result<Response<Self::SnapshotStream>, Status> {
         let peer = membership::peer(&request)?;
         let member = self.enrollment.member(&peer.spiffe).await;
         member.map_err(|error| membership::refusal(error, &self.regions))?;
@@ -136,7 +139,7 @@ impl ConfigurationGrpc {
             boot_id: hello.boot_id.clone(),
         };
         let membership = self.fleet.arrive(arrival, self.clock.now());
-        WorkerAttendance { membership, standing: self.standing(spiffe), clock: Arc::clone(&self.clock) }
+        WorkerAttendance::new(membership, self.standing(spiffe), Arc::clone(&self.clock))
     }
 
     async fn await_revision(&self, held: &Held) {
@@ -148,7 +151,11 @@ impl ConfigurationGrpc {
 }
 
 /// Packs on a blocking thread; the slot is free when the last chunk is out, or the connection has stalled.
-fn pack(snapshot: &Snapshot, outgoing: &mpsc::Sender<Result<SnapshotChunk, Status>>, slot: OwnedSemaphorePermit) {
+fn pack(
+    snapshot: &Snapshot,
+    outgoing: &mpsc::Sender<Result<SnapshotChunk, Status>>,
+    slot: OwnedSemaphorePermit,
+) {
     let runtime = Handle::current();
     let send = |chunk| {
         let sent = async { tokio::time::timeout(SNAPSHOT_STALL, outgoing.send(chunk)).await };
@@ -162,7 +169,8 @@ fn pack(snapshot: &Snapshot, outgoing: &mpsc::Sender<Result<SnapshotChunk, Statu
 
 async fn first_hello(incoming: &mut Streaming<SubscribeRequest>) -> Result<Hello, Status> {
     let late = || Refusal::invalid("hello", "did not come within 10 seconds of the stream's start");
-    let first = tokio::time::timeout(HELLO_TIMEOUT, incoming.message()).await.map_err(|_| Status::from(late()))??;
+    let first =
+        tokio::time::timeout(HELLO_TIMEOUT, incoming.message()).await.map_err(|_| Status::from(late()))??;
     match first.and_then(|first| first.message) {
         Some(Message::Hello(hello)) => Ok(hello),
         _ => Err(Refusal::invalid("hello", "must be the first message of the stream").into()),

@@ -64,7 +64,9 @@ impl DiscoveryService for DiscoveryGrpc {
         let fleet = Arc::clone(&self.fleet);
         let sets = stream::once(settled).flat_map(move |()| sets(Arc::clone(&fleet)));
         // The router is here for as long as its stream is.
-        let sets = sets.inspect(move |_| { let _ = &presence; });
+        let sets = sets.inspect(move |_| {
+            let _ = &presence;
+        });
         let sets = sets.take_until(self.drain.clone().cancelled_owned()).boxed();
         let standing = Standing { enrollment: Arc::clone(&self.enrollment), spiffe: peer.spiffe.clone() };
         Ok(Response::new(standing.guard(sets)))
@@ -92,7 +94,8 @@ async fn settle(fleet: Arc<Fleet>, store: Arc<dyn Store>, until: Instant) {
         let mut changes = fleet.changes();
         loop {
             let enrolled = store.worker_list(&Page { size: MAX_PAGE, token: None }).await;
-            let workers = |rows: Vec<WorkerRecord>| rows.iter().filter(|row| row.role == ProcessRole::Worker).count();
+            let workers =
+                |rows: Vec<WorkerRecord>| rows.iter().filter(|row| row.role == ProcessRole::Worker).count();
             let expected = enrolled.map_or(usize::MAX, |page| workers(page.rows));
             if fleet.ready_workers().len() >= expected || changes.changed().await.is_err() {
                 return;

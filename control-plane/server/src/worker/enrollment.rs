@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bailiwick_core::enrollment::Enrollment;
 use bailiwick_domain::region::Regions;
-use bailiwick_proto::worker::v1::{EnrollRequest, EnrollResponse, enrollment_service_server::EnrollmentService};
+use bailiwick_proto::worker::v1::{
+    EnrollRequest, EnrollResponse, enrollment_service_server::EnrollmentService,
+};
 use tonic::{Request, Response, Status};
 
 use super::membership;

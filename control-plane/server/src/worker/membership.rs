@@ -1,6 +1,8 @@
 //! Who calls, and whether the region still knows it. What every service of this API begins with.
 
-use bailiwick_core::{enrollment::EnrollmentError, ports::store::StoreError, process_audit::ProcessAuditError};
+use bailiwick_core::{
+    enrollment::EnrollmentError, ports::store::StoreError, process_audit::ProcessAuditError,
+};
 use bailiwick_domain::{
     jurisdiction::{ForeignRegion, Jurisdiction},
     region::Regions,
@@ -17,11 +19,17 @@ const STORE_RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 /// The verified other end. It is missing only where a service stands on a listener of the wrong kind.
 pub(crate) fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
     let peer = request.extensions().get::<Peer>().cloned();
-    peer.ok_or_else(|| Refusal::new(Code::Unauthenticated, "no_certificate", "a client certificate is needed here").into())
+    peer.ok_or_else(|| {
+        Refusal::new(Code::Unauthenticated, "no_certificate", "a client certificate is needed here").into()
+    })
 }
 
 /// R5: a message that names another region is refused, and told where it belongs.
-pub(crate) fn admit_region(jurisdiction: &Jurisdiction, regions: &Regions, name: &str) -> Result<(), Refusal> {
+pub(crate) fn admit_region(
+    jurisdiction: &Jurisdiction,
+    regions: &Regions,
+    name: &str,
+) -> Result<(), Refusal> {
     if name == jurisdiction.region().name.as_str() {
         return Ok(());
     }
@@ -53,7 +61,8 @@ pub(crate) fn refusal(error: EnrollmentError, regions: &Regions) -> Refusal {
 pub(crate) fn store(error: &StoreError) -> Refusal {
     match error {
         StoreError::Unavailable(_) => {
-            Refusal::new(Code::Unavailable, "store_unavailable", "the store is away: try again").retry_after(STORE_RETRY)
+            Refusal::new(Code::Unavailable, "store_unavailable", "the store is away: try again")
+                .retry_after(STORE_RETRY)
         }
         other => internal(other),
     }

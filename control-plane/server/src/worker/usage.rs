@@ -101,7 +101,12 @@ impl UsageGrpc {
         }
         let refused = u32::try_from(foreign.len()).unwrap_or(u32::MAX);
         self.0.metrics.count(stored.inserted.into(), duplicates as u64, refused.into());
-        Ok(ReportResponse { journal_id: batch.journal_id, acknowledged_sequence, inserted: stored.inserted, refused })
+        Ok(ReportResponse {
+            journal_id: batch.journal_id,
+            acknowledged_sequence,
+            inserted: stored.inserted,
+            refused,
+        })
     }
 
     /// The events of this region, and the organizations of those that are not.

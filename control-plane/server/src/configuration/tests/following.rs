@@ -99,13 +99,21 @@ impl Source for Fake {
             let inside = inside.checked()?;
             let from = usize::try_from(since.0).expect("small");
             if from < inside.trimmed {
-                return Ok(ConfigurationStep { from: since, to: since, truncated: true, ..Default::default() });
+                return Ok(ConfigurationStep {
+                    from: since,
+                    to: since,
+                    truncated: true,
+                    ..Default::default()
+                });
             }
             let part: Vec<_> = inside.log.iter().skip(from).take(limit as usize).collect();
             Ok(ConfigurationStep {
                 from: since,
                 to: Revision(since.0 + part.len() as u64),
-                changes: part.iter().map(|(id, put)| (ChangedResource::Organization(*id), put.then(|| opened(*id)))).collect(),
+                changes: part
+                    .iter()
+                    .map(|(id, put)| (ChangedResource::Organization(*id), put.then(|| opened(*id))))
+                    .collect(),
                 unopened: Vec::new(),
                 truncated: false,
             })
@@ -122,8 +130,10 @@ fn organization(n: u128) -> Local<OrganizationId> {
 }
 
 async fn follower(store: &Fake) -> Follower {
-    let settings = encode::region_settings(here().code(), &[1; 32], &EgressPolicy::default()).expect("content");
-    let started = Follower::start(Box::new(store.clone()), here().code(), settings, LogMetrics::default()).await;
+    let settings =
+        encode::region_settings(here().code(), &[1; 32], &EgressPolicy::default()).expect("content");
+    let started =
+        Follower::start(Box::new(store.clone()), here().code(), settings, LogMetrics::default()).await;
     started.expect("the store is there")
 }
 

@@ -130,7 +130,12 @@ fn a_snapshot_holds_everything_at_one_revision_while_the_log_goes_on() {
     state.apply(change(10, 11, vec![gone(ResourceKind::ApiKey, "key_5")]));
 
     let mut chunks = Vec::new();
-    snapshot.pack(|chunk| { chunks.push(chunk); true }).expect("packed");
+    snapshot
+        .pack(|chunk| {
+            chunks.push(chunk);
+            true
+        })
+        .expect("packed");
     assert!(chunks.len() > 1);
     let mut worker = Worker { revision: 10, epoch: EPOCH.into(), ..Worker::default() };
     for (index, chunk) in chunks.iter().enumerate() {
@@ -139,7 +144,8 @@ fn a_snapshot_holds_everything_at_one_revision_while_the_log_goes_on() {
         assert_eq!(crc32fast::hash(&chunk.payload), chunk.crc32);
         assert!(chunk.payload.len() <= 4 << 20);
         let raw = zstd::bulk::decompress(&chunk.payload, 16 << 20).expect("within the bound");
-        let payload: bailiwick_proto::worker::v1::SnapshotPayload = prost::Message::decode(&*raw).expect("decodes");
+        let payload: bailiwick_proto::worker::v1::SnapshotPayload =
+            prost::Message::decode(&*raw).expect("decodes");
         payload.resources.into_iter().for_each(|resource| worker.put(resource));
     }
     assert!(worker.holds(ResourceKind::ApiKey, "key_5"));
@@ -151,14 +157,20 @@ fn a_snapshot_holds_everything_at_one_revision_while_the_log_goes_on() {
 fn packing_ends_when_nobody_listens() {
     let snapshot = Snapshot::of(&state(100_000));
     let mut sent = 0;
-    snapshot.pack(|_| { sent += 1; false }).expect("packed");
+    snapshot
+        .pack(|_| {
+            sent += 1;
+            false
+        })
+        .expect("packed");
     assert_eq!(sent, 1);
 }
 
 #[test]
 fn a_secret_is_in_no_debug_output() {
     use bailiwick_proto::config::v1::{Credential, Resource, resource::Kind};
-    let credential = Credential { id: "cred_a".into(), organization_id: "org_a".into(), secret: "sk-canary".into() };
+    let credential =
+        Credential { id: "cred_a".into(), organization_id: "org_a".into(), secret: "sk-canary".into() };
     let mut state = state(1);
     state.apply(change(10, 11, vec![put(Resource { kind: Some(Kind::Credential(credential)) })]));
     let printed = format!("{state:?}");
