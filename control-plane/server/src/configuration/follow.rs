@@ -127,11 +127,12 @@ impl Follower {
                 self.catch_up_whole().await?;
             } else if step.to > since {
                 self.take(step);
-            } else {
-                // Heard of a revision that the store does not show: a replica that reads behind. The next poll sees it.
-                break;
             }
             self.show();
+            if self.log.revision() == since {
+                // Heard of a revision that the store does not show: it reads behind, or was restored. The next poll sees which.
+                break;
+            }
         }
         Ok(())
     }

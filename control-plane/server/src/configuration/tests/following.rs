@@ -252,3 +252,19 @@ async fn a_resource_that_does_not_open_is_left_out_and_the_log_goes_on() {
     follower.advance(newest).await.expect("read");
     assert!(holds(&follower.log(), organization(2)));
 }
+
+#[tokio::test]
+async fn a_revision_that_the_store_does_not_show_is_not_waited_for() {
+    let store = Fake::new();
+    store.commit(organization(1), true);
+    let mut follower = follower(&store).await;
+    follower.advance(Revision(9)).await.expect("read");
+    assert_eq!(follower.log().revision(), Revision(1));
+    // The store went back, and its log no longer reaches where we stand.
+    store.with(|inside| {
+        inside.log.clear();
+        inside.trimmed = 5;
+    });
+    follower.advance(Revision(9)).await.expect("read");
+    assert_eq!(follower.log().revision(), Revision(1));
+}
