@@ -25,7 +25,7 @@ mod writer;
 
 pub(crate) use self::{
     account::Account,
-    journals::{JournalError, Journals, Syncer},
+    journals::{FolderLock, Journals},
     meter::{Meter, OpenCall, Outcome, StartedCall},
     report::Reporter,
     writer::{JournalFull, Writer},

@@ -8,6 +8,9 @@ use bailiwick_runtime::configuration::{
 };
 use serde::Deserialize;
 
+/// Variables that start with this override the file: `BAILIWICK_WORKER_SERVE__LISTEN`.
+pub(crate) const ENVIRONMENT: &str = "BAILIWICK_WORKER_";
+
 const MIB: u64 = 1024 * 1024;
 
 /// A worker's configuration.

@@ -133,6 +133,16 @@ impl Snapshot {
         self.revision
     }
 
+    /// How many API keys there are.
+    pub(crate) fn keys_held(&self) -> u64 {
+        self.keys.len() as u64
+    }
+
+    /// How many resources there are whose last version could not be applied.
+    pub(crate) fn refused_held(&self) -> u64 {
+        self.refused.len() as u64
+    }
+
     /// The lease, which outlives this snapshot.
     pub(crate) fn lease(&self) -> &Arc<Lease> {
         &self.lease

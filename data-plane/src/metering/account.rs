@@ -52,6 +52,11 @@ impl Account {
         self.recorded.load(Ordering::Relaxed).saturating_sub(self.acknowledged())
     }
 
+    /// Calls that have started and have no event.
+    pub(crate) fn open_calls(&self) -> u64 {
+        self.reserved.load(Ordering::Relaxed) / EVENT_RESERVE_BYTES
+    }
+
     /// Makes room for a call that starts with a record of `size`.
     pub(super) fn admit(&self, size: u64) -> Result<(), JournalFull> {
         let reserved = self.reserved.fetch_add(EVENT_RESERVE_BYTES, Ordering::Relaxed) + EVENT_RESERVE_BYTES;

@@ -34,6 +34,9 @@ pub(crate) enum ReportError {
     /// It breaks the contract.
     #[error("the control plane broke the protocol: {0}")]
     Protocol(&'static str),
+    /// It stops, or was told to.
+    #[error("the control plane ended the stream")]
+    Ended,
     /// No acknowledgement in time.
     #[error("the control plane fell silent")]
     Silence,
@@ -114,9 +117,23 @@ impl Reporter {
         Self { client: UsageServiceClient::new(channel), queue }
     }
 
-    /// Sends until `finish` is asked for and everything is acknowledged. Everything is only when the writers are gone and no call is open;
-    /// whoever stops waiting earlier leaves the rest to the next start.
-    pub(crate) async fn run(mut self, finish: CancellationToken) {
+    /// Sends until `finish` is asked for, and then what is left: everything, when the writers are gone and no call is open. What cannot be
+    /// sent within `flush` waits on disk for the next start.
+    pub(crate) async fn run(self, finish: CancellationToken, flush: Duration) {
+        let flushed = {
+            let finish = finish.clone();
+            async move {
+                finish.cancelled().await;
+                tokio::time::sleep(flush).await;
+            }
+        };
+        tokio::select! {
+            () = self.send_all(finish) => tracing::info!("all usage is sent"),
+            () = flushed => tracing::warn!("usage is left in the journal; the next start sends it"),
+        }
+    }
+
+    async fn send_all(mut self, finish: CancellationToken) {
         let mut backoff = Backoff::default();
         let mut said = String::new();
         while !(finish.is_cancelled() && self.queue.is_done()) {
@@ -217,7 +234,7 @@ fn send(up: &mpsc::Sender<ReportRequest>, batches: Vec<Batch>) -> Result<(), Rep
 }
 
 async fn answer(down: &mut Streaming<ReportResponse>) -> Result<ReportResponse, ReportError> {
-    down.message().await?.ok_or(ReportError::Protocol("the stream ended without a word"))
+    down.message().await?.ok_or(ReportError::Ended)
 }
 
 #[cfg(test)]

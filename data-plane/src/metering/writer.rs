@@ -30,6 +30,9 @@ pub(crate) enum JournalFull {
         /// The bound.
         max_bytes: u64,
     },
+    /// This core has no journal.
+    #[error("there is no usage journal")]
+    Missing,
     /// The disk is full, or broken.
     #[error("the usage journal cannot be written")]
     Disk(#[source] io::Error),

@@ -24,7 +24,7 @@ use super::{
     entries::{
         CredentialEntry, DeploymentEntry, ModelEntry, OrganizationEntry, PreparedEndpoint, RegionSettings,
     },
-    keys::KeyRow,
+    keys::{KeyRow, Restrictions},
 };
 
 const MAX_ALLOWED_MODELS: usize = 100;
@@ -80,6 +80,10 @@ pub(super) fn key(
     if key.expires_at_micros < 0 {
         return Err(invalid("expires_at_micros", "is negative"));
     }
+    let restrictions = Restrictions {
+        expires_at: Some(key.expires_at_micros).filter(|at| *at != 0).map(Timestamp::from_micros),
+        allowed_models: allowed_models(&key.allowed_models)?,
+    };
     Ok(KeyRow {
         id: admit::<KeyId>(jurisdiction, "id", &key.id)?.into_inner(),
         shard,
@@ -89,8 +93,9 @@ pub(super) fn key(
             key.digest.as_slice().try_into().map_err(|_| invalid("digest", "has not 32 bytes"))?,
         ),
         received,
-        expires_at_micros: key.expires_at_micros,
-        allowed_models: allowed_models(&key.allowed_models)?,
+        restrictions: Some(restrictions)
+            .filter(|narrowed| *narrowed != Restrictions::default())
+            .map(Arc::new),
     })
 }
 

@@ -14,7 +14,6 @@ use bailiwick_proto::{
     worker::v1::{SnapshotRequest, configuration_service_client::ConfigurationServiceClient},
 };
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use tonic::{Status, transport::Channel};
 
 use self::session::{End, Session};
@@ -30,6 +29,8 @@ const MAX_CHUNK_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 const MAX_STREAM_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
 /// Between two chunks.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Of a snapshot's refusals, as many are logged and told one by one.
+const MAX_UNTOLD: usize = 256;
 /// After so many sessions that ended in drift, repairing is given up: the next hello asks for everything.
 const MAX_DRIFTS: u32 = 3;
 
@@ -75,6 +76,9 @@ pub(crate) enum SubscriptionError {
         /// What is applied.
         applied: u64,
     },
+    /// It stops, or begins a new epoch.
+    #[error("the control plane ended the stream")]
+    Ended,
     /// No bookmark in time.
     #[error("the control plane fell silent")]
     Silence,
@@ -104,6 +108,8 @@ pub(crate) struct Subscriber {
     backoff: Backoff,
     drifts: u32,
     transfers_since_bookmark: u32,
+    /// What the last snapshot held that could not be applied: told to the control plane with the next session.
+    untold: Vec<Refused>,
 }
 
 impl Subscriber {
@@ -129,6 +135,7 @@ impl Subscriber {
             backoff: Backoff::default(),
             drifts: 0,
             transfers_since_bookmark: 0,
+            untold: Vec::new(),
         }
     }
 
@@ -137,19 +144,12 @@ impl Subscriber {
         self.ready.subscribe()
     }
 
-    /// Subscribes, again and again, until stopped.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
+    /// Subscribes, again and again. To be dropped when it shall end.
+    pub(crate) async fn run(mut self) {
         let mut said = String::new();
         loop {
-            let pause = tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                outcome = self.attend() => self.pause_after(outcome, &mut said),
-            };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
+            let outcome = self.attend().await;
+            tokio::time::sleep(self.pause_after(outcome, &mut said)).await;
         }
     }
 
@@ -209,8 +209,10 @@ impl Subscriber {
             refused = refused.len(),
             "took a snapshot of the configuration"
         );
-        refused.iter().for_each(log_refused);
+        refused.iter().take(MAX_UNTOLD).for_each(log_refused);
         self.handle.store(snapshot);
+        self.untold = refused;
+        self.untold.truncate(MAX_UNTOLD);
         self.drifts = 0;
         Ok(())
     }

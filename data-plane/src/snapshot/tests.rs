@@ -156,6 +156,22 @@ fn a_request_finds_everything_that_it_needs() {
 }
 
 #[test]
+fn a_key_says_what_narrows_it() {
+    let (tenant, key) = (Tenant::new(&here()), ApiKey::generate(here().code()));
+    let mut narrowed = tenant.key(&key);
+    if let Some(Kind::ApiKey(key)) = &mut narrowed.kind {
+        (key.expires_at_micros, key.allowed_models) = (9, vec!["gpt-4o".into()]);
+    }
+    let entry = |snapshot: &Snapshot| snapshot.key(&key.key_id()).unwrap();
+    let (wide, _) = applied(&Snapshot::default(), vec![put(&tenant.key(&key))]);
+    assert_eq!(entry(&wide).expires_at, None);
+    assert!(entry(&wide).allows("gpt-4o") && entry(&wide).allows("gpt-4"));
+    let (narrow, _) = applied(&wide, vec![put(&narrowed)]);
+    assert_eq!(entry(&narrow).expires_at.map(|at| at.as_micros()), Some(9));
+    assert!(entry(&narrow).allows("gpt-4o") && !entry(&narrow).allows("gpt-4"));
+}
+
+#[test]
 fn a_request_sees_one_revision_whatever_arrives() {
     let handle = SnapshotHandle::default();
     let (tenant, key) = (Tenant::new(&here()), ApiKey::generate(here().code()));

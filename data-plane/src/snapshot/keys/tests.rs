@@ -23,8 +23,7 @@ fn row(number: u8, content: u8) -> KeyRow {
         organization: region().mint(Timestamp::from_micros(0), content.into()).into_inner(),
         digest: KeyDigest([content; 32]),
         received: [content; 16],
-        expires_at_micros: content.into(),
-        allowed_models: None,
+        restrictions: None,
     }
 }
 
@@ -82,15 +81,5 @@ proptest! {
 
 #[test]
 fn a_row_stays_small() {
-    assert!(size_of::<KeyRow>() <= 128, "{}", size_of::<KeyRow>());
-}
-
-#[test]
-fn a_key_that_never_expires_has_no_time() {
-    let mut table = KeyTable::default();
-    table.insert(row(1, 0));
-    table.insert(row(2, 9));
-    let code = region().code();
-    assert_eq!(table.find(&key_id(code, 1)).unwrap().expires_at, None);
-    assert_eq!(table.find(&key_id(code, 2)).unwrap().expires_at, Some(Timestamp::from_micros(9)));
+    assert!(size_of::<KeyRow>() <= 112, "{}", size_of::<KeyRow>());
 }

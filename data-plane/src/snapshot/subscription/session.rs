@@ -55,6 +55,8 @@ impl<'a> Session<'a> {
         if self.welcomed(&welcome, ask_for_everything)? {
             return Ok(End::TakeSnapshot);
         }
+        let untold = std::mem::take(&mut self.subscriber.untold);
+        self.tell_refused(&up, &untold);
         loop {
             match next(&mut down).await? {
                 Message::Batch(batch) => self.batch(&up, batch)?,
@@ -173,12 +175,17 @@ impl<'a> Session<'a> {
     fn applied(&self, up: &mpsc::Sender<SubscribeRequest>, next: Snapshot, refused: &[Refused]) {
         let revision = next.revision;
         self.subscriber.handle.store(next);
+        refused.iter().for_each(log_refused);
+        self.tell_refused(up, refused);
+        acknowledge(up, revision);
+    }
+
+    fn tell_refused(&self, up: &mpsc::Sender<SubscribeRequest>, refused: &[Refused]) {
+        let revision = self.subscriber.handle.load().revision;
         for refused in refused {
-            log_refused(refused);
             let (resource, reason) = (Some(refused.resource.clone()), refused.reason.clone());
             say(up, subscribe_request::Message::Refusal(wire::Refusal { revision, resource, reason }));
         }
-        acknowledge(up, revision);
     }
 }
 
@@ -196,7 +203,7 @@ async fn next(down: &mut Streaming<SubscribeResponse>) -> Result<Message, Subscr
     loop {
         let message = tokio::time::timeout(SILENCE, down.message()).await;
         let message = message.map_err(|_late| SubscriptionError::Silence)??;
-        match message.ok_or(SubscriptionError::Protocol("the stream ended without a word"))?.message {
+        match message.ok_or(SubscriptionError::Ended)?.message {
             Some(message) => return Ok(message),
             // A message of a later version.
             None => {}

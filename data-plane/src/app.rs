@@ -1,0 +1,209 @@
+//! What `serve` runs, wired: started from the inside out, ended from the outside in.
+//!
+//! A small runtime of its own carries the configuration, the usage and the certificate; the cores carry calls and nothing else. So neither
+//! waits for the other.
+
+use std::{
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use bailiwick_domain::{
+    spiffe::ProcessRole,
+    time::{Clock, SystemClock},
+};
+use bailiwick_runtime::{
+    drain::{self, Watch},
+    grpc::channel,
+    identity::{Acceptor, Connector, Identity},
+    lifecycle::{self, Tasks},
+    ops::{Condition, Ops},
+    serving::{ApiError, ConnectionInfo, HttpLimits, Listen, ResponseBody, Service, Serving, serve_per_core},
+    telemetry,
+};
+use tokio::sync::watch;
+use ulid::Ulid;
+
+use crate::{
+    enrollment,
+    metering::{FolderLock, Journals, Meter, Reporter, Writer},
+    metrics::{Counted, WorkerMetrics},
+    settings::Settings,
+    snapshot::{
+        SnapshotHandle,
+        subscription::{About, Subscriber},
+    },
+};
+
+/// How long usage may take to be sent at the end; what is left waits for the next start.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Who may call a worker directly: routers for tenants, operators to see for themselves.
+const CALLERS: [ProcessRole; 2] = [ProcessRole::Router, ProcessRole::Operator];
+
+/// Serves until a signal or a crash.
+pub(crate) async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
+    let region = settings.region.region().name.clone();
+    let _telemetry = telemetry::init(&settings.telemetry, "bailiwick-worker", region.as_str())?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+
+    // First, so that `/readyz` says what a worker that cannot enroll is waiting for.
+    let ops = Ops::new();
+    let conditions = Conditions::register(&ops);
+    let ops_server = ops.bind(settings.ops.listen).await.context("ops.listen cannot be opened")?;
+    let mut tasks = Tasks::new();
+    tasks.spawn("ops", ops_server.run(tasks.stopping().cancelled_owned()));
+
+    conditions.identity.not_ready("waiting for a certificate");
+    let identity =
+        enrollment::establish(&settings.region, &settings.control_plane, &settings.identity, &*clock).await?;
+    conditions.identity.ready();
+
+    let worker = Worker { settings, clock, ops, conditions, identity };
+    let drain_timeout = worker.settings.drain.timeout;
+    let (signal, _lock) = worker.start(&mut tasks)?;
+    Ok(lifecycle::run_until_signalled(tasks, signal, drain_timeout).await?)
+}
+
+/// What `/readyz` lists.
+struct Conditions {
+    identity: Condition,
+    configuration: Condition,
+    serving: Condition,
+}
+
+impl Conditions {
+    fn register(ops: &Ops) -> Self {
+        let register = |name| ops.readiness().register(name);
+        let (identity, configuration) = (register("identity"), register("configuration"));
+        configuration.not_ready("no configuration has come from the control plane yet");
+        Self { identity, configuration, serving: register("serving") }
+    }
+}
+
+/// A worker that has its certificate.
+struct Worker {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    ops: Ops,
+    conditions: Conditions,
+    identity: Identity,
+}
+
+impl Worker {
+    /// Starts everything. The folder is locked as long as the lock is held.
+    fn start(self, tasks: &mut Tasks) -> anyhow::Result<(drain::Signal, FolderLock)> {
+        let (signal, watch) = drain::channel();
+        let snapshot = SnapshotHandle::default();
+        let journal = &self.settings.journal;
+        let cores = self.settings.serve.cores.get();
+        let Journals { writers, queue, syncer, account, lock } =
+            Journals::open(&journal.directory, cores, journal.max_bytes, self.clock.now())?;
+        let metrics = WorkerMetrics::new(cores, snapshot.clone(), account);
+        self.ops.register(|registry| metrics.register(registry));
+
+        let control_plane = Connector::new(self.identity.clone(), ProcessRole::ControlPlane)?;
+        // A channel is a connection: none of these waits behind another.
+        let connection = || channel(&self.settings.control_plane.address, &control_plane);
+        let subscriber = Subscriber::new(
+            self.settings.region.jurisdiction.clone(),
+            self.about(),
+            connection()?,
+            connection()?,
+            snapshot.clone(),
+        );
+        let reporter = Reporter::new(connection()?, queue);
+
+        // Opened last of what can fail: whoever reaches the listener is answered.
+        let serving = self.serve(writers, &snapshot, &metrics, watch.clone())?;
+        let stopping = tasks.stopping();
+        tasks.spawn("configuration", subscribe(subscriber, self.conditions.configuration, watch.clone()));
+        tasks.spawn("usage", reporter.run(stopping.clone(), FLUSH_TIMEOUT));
+        tasks.spawn("journal", syncer.run(journal.fsync_interval, stopping.clone()));
+        let renewal =
+            enrollment::keep_fresh(self.identity.clone(), connection()?, self.clock, stopping.clone());
+        tasks.spawn("renewal", renewal);
+        let identity = self.identity;
+        let stop = stopping.clone();
+        tasks.spawn("identity files", async move { identity.watch_files(stop.cancelled_owned()).await });
+        tasks.spawn("serving", serving.run(stopping.cancelled_owned()));
+        self.conditions.serving.ready();
+        tasks.spawn("drain", say_draining(watch, self.conditions.serving));
+        Ok((signal, lock))
+    }
+
+    fn serve(
+        &self,
+        writers: Vec<Writer>,
+        snapshot: &SnapshotHandle,
+        metrics: &WorkerMetrics,
+        drain: Watch,
+    ) -> anyhow::Result<Serving> {
+        let serve = &self.settings.serve;
+        let tls = Some(Acceptor::new(self.identity.clone(), &CALLERS)?);
+        let plain = serve.plain_listen.map(|address| Listen { address, tls: None });
+        let listeners = std::iter::once(Listen { address: serve.listen, tls }).chain(plain).collect();
+        let limits = HttpLimits { max_connections: serve.max_connections_per_core, ..HttpLimits::default() };
+
+        let (clock, snapshot, metrics) = (Arc::clone(&self.clock), snapshot.clone(), metrics.clone());
+        let writers = Mutex::new(writers);
+        let serving = serve_per_core(listeners, serve.cores.get(), limits, drain, move |core| {
+            let writer = writers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let meter = Meter::new(writer, Arc::clone(&clock));
+            let metrics = metrics.core(core.index);
+            Counted::new(Unwired { snapshot: snapshot.clone(), meter }, metrics)
+        })?;
+        for address in serving.addresses() {
+            tracing::info!(%address, cores = serve.cores, identity = %self.identity.spiffe_id(), "serving");
+        }
+        Ok(serving)
+    }
+
+    fn about(&self) -> About {
+        About {
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+            advertise_address: self.settings.serve.advertise.clone(),
+            boot_id: Ulid::from_parts(self.clock.now().as_millis(), rand::random()).to_string(),
+        }
+    }
+}
+
+/// Subscribes until the drain: routers then see that this worker is gone.
+async fn subscribe(subscriber: Subscriber, configuration: Condition, drain: Watch) {
+    let ready = subscriber.ready();
+    tokio::select! {
+        () = subscriber.run() => {}
+        () = say_configured(ready, configuration) => {}
+        () = drain.signalled() => {}
+    }
+}
+
+async fn say_configured(mut ready: watch::Receiver<bool>, configuration: Condition) {
+    if ready.wait_for(|ready| *ready).await.is_ok() {
+        configuration.ready();
+    }
+    std::future::pending().await
+}
+
+async fn say_draining(drain: Watch, serving: Condition) {
+    drain.signalled().await;
+    serving.not_ready("draining");
+}
+
+/// Stands where the gateway belongs.
+struct Unwired {
+    snapshot: SnapshotHandle,
+    meter: Meter,
+}
+
+impl Service for Unwired {
+    async fn call(
+        &self,
+        _request: http::Request<hyper::body::Incoming>,
+        _connection: &ConnectionInfo,
+    ) -> http::Response<ResponseBody> {
+        let _ = (&self.snapshot, &self.meter);
+        ApiError::internal("not built yet").into_response(bailiwick_domain::usage::RequestId::random())
+    }
+}

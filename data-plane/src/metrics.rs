@@ -1,0 +1,250 @@
+//! What a worker shows of itself. Labels never carry what a tenant wrote: statuses and classes only.
+//!
+//! Each core counts in memory of its own, and the sum is made when somebody asks: nothing is shared, nor locked, on a request's path.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use bailiwick_runtime::serving::{ConnectionInfo, ResponseBody, Service};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    registry::Registry,
+};
+
+use crate::{metering::Account, snapshot::SnapshotHandle};
+
+const FIRST_STATUS: u16 = 100;
+const STATUSES: usize = 500;
+
+/// Why a call to a provider failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UpstreamFailure {
+    /// The region's egress policy does not admit where it leads.
+    Egress,
+    /// No connection.
+    Unreachable,
+    /// A phase took too long.
+    TimedOut,
+    /// What came was no answer, or was cut off.
+    InvalidResponse,
+    /// It answered with a status of 500 or above.
+    ServerError,
+    /// It answered with 429.
+    RateLimited,
+}
+
+impl UpstreamFailure {
+    const ALL: [Self; 6] = [
+        Self::Egress,
+        Self::Unreachable,
+        Self::TimedOut,
+        Self::InvalidResponse,
+        Self::ServerError,
+        Self::RateLimited,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Egress => "egress_refused",
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed_out",
+            Self::InvalidResponse => "invalid_response",
+            Self::ServerError => "server_error",
+            Self::RateLimited => "rate_limited",
+        }
+    }
+
+    fn index(self) -> usize {
+        Self::ALL.iter().position(|class| *class == self).unwrap_or_default()
+    }
+}
+
+/// One core's counters.
+#[derive(Debug)]
+pub(crate) struct CoreMetrics {
+    answers: Box<[AtomicU64]>,
+    upstream_failures: [AtomicU64; UpstreamFailure::ALL.len()],
+}
+
+impl Default for CoreMetrics {
+    fn default() -> Self {
+        Self {
+            answers: (0..STATUSES).map(|_| AtomicU64::new(0)).collect(),
+            upstream_failures: Default::default(),
+        }
+    }
+}
+
+impl CoreMetrics {
+    /// A caller is answered.
+    fn answered(&self, status: StatusCode) {
+        let index = usize::from(status.as_u16().saturating_sub(FIRST_STATUS));
+        count(self.answers.get(index));
+    }
+
+    /// A call to a provider failed.
+    pub(crate) fn upstream_failed(&self, class: UpstreamFailure) {
+        count(self.upstream_failures.get(class.index()));
+    }
+}
+
+fn count(counter: Option<&AtomicU64>) {
+    if let Some(counter) = counter {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A service whose answers are counted.
+pub(crate) struct Counted<S> {
+    inner: S,
+    metrics: Arc<CoreMetrics>,
+}
+
+impl<S> Counted<S> {
+    pub(crate) fn new(inner: S, metrics: Arc<CoreMetrics>) -> Self {
+        Self { inner, metrics }
+    }
+}
+
+impl<S: Service> Service for Counted<S> {
+    async fn call(&self, request: Request<Incoming>, connection: &ConnectionInfo) -> Response<ResponseBody> {
+        let response = self.inner.call(request, connection).await;
+        self.metrics.answered(response.status());
+        response
+    }
+}
+
+/// All figures of a worker, read when they are asked for.
+#[derive(Clone)]
+pub(crate) struct WorkerMetrics {
+    cores: Arc<[Arc<CoreMetrics>]>,
+    snapshot: SnapshotHandle,
+    account: Arc<Account>,
+}
+
+impl WorkerMetrics {
+    pub(crate) fn new(cores: usize, snapshot: SnapshotHandle, account: Arc<Account>) -> Self {
+        Self { cores: (0..cores).map(|_| Arc::default()).collect(), snapshot, account }
+    }
+
+    /// One core's counters. A core that does not exist counts for nobody.
+    pub(crate) fn core(&self, index: usize) -> Arc<CoreMetrics> {
+        self.cores.get(index).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(self.clone()));
+    }
+
+    fn sum<'a>(&'a self, counter: impl Fn(&'a CoreMetrics) -> Option<&'a AtomicU64>) -> u64 {
+        let each = self.cores.iter().filter_map(|core| counter(core));
+        each.map(|counter| counter.load(Ordering::Relaxed)).sum()
+    }
+}
+
+impl fmt::Debug for WorkerMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WorkerMetrics")
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StatusLabel {
+    status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ClassLabel {
+    class: &'static str,
+}
+
+impl Collector for WorkerMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        self.encode_answers(&mut encoder)?;
+        self.encode_upstream(&mut encoder)?;
+        let snapshot = self.snapshot.load();
+        let lease = snapshot.lease().left(Instant::now()).as_secs_f64();
+        gauge(&mut encoder, "configuration_revision", "Revision that is applied", snapshot.revision())?;
+        gauge(&mut encoder, "configuration_keys", "API keys that are held", snapshot.keys_held())?;
+        gauge(
+            &mut encoder,
+            "configuration_refused_resources",
+            "Resources whose last version is not applied",
+            snapshot.refused_held(),
+        )?;
+        gauge(&mut encoder, "configuration_lease_seconds", "Time until the lease runs out", lease)?;
+        gauge(
+            &mut encoder,
+            "calls_open",
+            "Calls that are metered and not settled",
+            self.account.open_calls(),
+        )?;
+        gauge(&mut encoder, "journal_bytes", "Bytes of usage on disk", self.account.bytes())?;
+        gauge(
+            &mut encoder,
+            "journal_max_bytes",
+            "Bytes at which calls are refused",
+            self.account.max_bytes(),
+        )?;
+        gauge(
+            &mut encoder,
+            "usage_unsent_events",
+            "Events that are not acknowledged",
+            self.account.unsent(),
+        )?;
+        let acknowledged = ConstCounter::new(self.account.acknowledged());
+        let help = "Events that the control plane has stored";
+        let metric =
+            encoder.encode_descriptor("usage_acknowledged_events", help, None, acknowledged.metric_type())?;
+        acknowledged.encode(metric)
+    }
+}
+
+impl WorkerMetrics {
+    fn encode_answers(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let mut family =
+            encoder.encode_descriptor("answers", "Answers to callers by HTTP status", None, kind)?;
+        for (index, status) in (FIRST_STATUS..).take(STATUSES).enumerate() {
+            let answers = self.sum(|core| core.answers.get(index));
+            if answers > 0 {
+                ConstCounter::new(answers).encode(family.encode_family(&StatusLabel { status })?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_upstream(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let help = "Calls to providers that failed";
+        let mut family = encoder.encode_descriptor("upstream_failures", help, None, kind)?;
+        for class in UpstreamFailure::ALL {
+            let failures = self.sum(|core| core.upstream_failures.get(class.index()));
+            let label = ClassLabel { class: class.as_str() };
+            ConstCounter::new(failures).encode(family.encode_family(&label)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn gauge<N>(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: N) -> Result<(), fmt::Error>
+where
+    ConstGauge<N>: EncodeMetric,
+{
+    let gauge = ConstGauge::new(value);
+    let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+    gauge.encode(metric)
+}
+
+#[cfg(test)]
+mod tests;
