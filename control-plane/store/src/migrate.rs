@@ -3,7 +3,7 @@
 use bailiwick_core::ports::store::StoreError;
 use bailiwick_domain::region::RegionCode;
 use sqlx::{
-    AnyConnection, AssertSqlSafe, SqlSafeStr,
+    AnyConnection, AssertSqlSafe, Connection, SqlSafeStr,
     migrate::{Migration, MigrationType, Migrator},
 };
 
@@ -47,7 +47,16 @@ pub(crate) async fn run(
         let sql = AssertSqlSafe(fill_in(step.sql, backend, region)).into_sql_str();
         Migration::new(step.version, step.description.into(), MigrationType::Simple, sql, false)
     });
-    Migrator::with_migrations(migrations.collect()).run(connection).await.map_err(error::of_migration)
+    let migrator = Migrator::with_migrations(migrations.collect());
+    match backend {
+        // Here the migrator has no lock of its own.
+        Backend::Sqlite => {
+            let mut all = connection.begin_with(backend.begin_write()).await.map_err(error::of)?;
+            migrator.run(&mut *all).await.map_err(error::of_migration)?;
+            all.commit().await.map_err(error::of)
+        }
+        Backend::Postgres => migrator.run(connection).await.map_err(error::of_migration),
+    }
 }
 
 /// A region's short form is letters and digits by its type, so that it can stand in a statement.

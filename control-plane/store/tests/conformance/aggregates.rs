@@ -8,10 +8,7 @@ use bailiwick_domain::{organization::OrganizationStatus, spiffe::ProcessRole};
 
 use crate::{
     fixture::{Fixture, NOW},
-    samples::{
-        Tenant, credential, data_key, deployment, key, later, model, mutate, organization, page, sealed,
-        worker,
-    },
+    samples::{Tenant, data_key, deployment, key, later, model, mutate, organization, page, sealed, worker},
 };
 
 pub(crate) async fn organizations_come_back_as_they_went_in(fixture: &Fixture) {
@@ -241,7 +238,4 @@ pub(crate) async fn r2_a_row_that_names_another_region_is_corrupt(fixture: &Fixt
     fixture.tamper("UPDATE usage_events SET deployment_id = REPLACE(deployment_id, 'euc1', 'usw1')").await;
     let events = fixture.store.usage_event_list(tenant.organization.id, &page(10, None)).await;
     assert!(matches!(events, Err(StoreError::Corrupt { table: "usage_events", .. })), "{events:?}");
-    let mut foreign = credential(fixture, tenant.organization.id);
-    foreign.version = 7;
-    mutate(fixture, &[], async |t| t.credential_insert(&foreign).await).await.expect("a good one is stored");
 }

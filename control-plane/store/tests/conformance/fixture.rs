@@ -56,6 +56,18 @@ impl Fixture {
         }
     }
 
+    /// A store that nobody has opened yet. On PostgreSQL this is the test's own one, emptied.
+    pub(crate) async fn empty_store(&self) -> String {
+        match &self.place {
+            Place::Folder(folder) => format!("sqlite://{}/empty.db", folder.path().display()),
+            Place::Database { .. } => {
+                self.tamper("DROP SCHEMA public CASCADE").await;
+                self.tamper("CREATE SCHEMA public").await;
+                self.url.clone()
+            }
+        }
+    }
+
     /// Runs a statement past the store.
     pub(crate) async fn tamper(&self, sql: &str) -> u64 {
         execute(&self.url, sql).await

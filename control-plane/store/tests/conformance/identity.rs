@@ -65,12 +65,9 @@ pub(crate) async fn an_epoch_is_made_once_and_kept(fixture: &Fixture) {
 }
 
 pub(crate) async fn two_processes_open_a_new_store_at_once(fixture: &Fixture) {
-    for table in ["region_revision", "cluster_identity"] {
-        fixture.tamper(&format!("DELETE FROM {table}")).await;
-    }
+    let url = fixture.empty_store().await;
     let identity = expected("eu-central-1");
-    let (one, two) =
-        tokio::join!(SqlStore::open(&fixture.url, &identity), SqlStore::open(&fixture.url, &identity));
+    let (one, two) = tokio::join!(SqlStore::open(&url, &identity), SqlStore::open(&url, &identity));
     let (one, two) = (one.expect("opens"), two.expect("opens"));
     assert_eq!(one.cluster_identity().await.expect("reads"), two.cluster_identity().await.expect("reads"));
     one.close().await;

@@ -20,6 +20,7 @@ mod identity;
 mod laws;
 mod mutations;
 mod pages;
+mod places;
 mod throughput;
 mod usage;
 

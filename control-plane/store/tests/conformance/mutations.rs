@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     fixture::{Fixture, NOW},
-    samples::{Tenant, draft, join_token, later, mutate, stored_organization},
+    samples::{draft, join_token, later, mutate, stored_organization},
 };
 
 pub(crate) async fn an_idempotency_key_is_used_once(fixture: &Fixture) {
@@ -100,5 +100,4 @@ pub(crate) async fn a_join_token_wants_its_digest_and_its_time(fixture: &Fixture
     dropped.join_token_consume(token.id, &token.digest, NOW).await.expect("consumes");
     drop(dropped);
     consume(token.digest, later(1)).await.expect("in time, with its secret");
-    let _ = Tenant::stored(fixture).await;
 }

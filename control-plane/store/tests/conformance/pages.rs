@@ -87,7 +87,6 @@ pub(crate) async fn every_list_pages_without_gaps_or_repeats(fixture: &Fixture) 
         let chain = async |page: &Page| store.audit_list(Chain::Region, page).await;
         is_whole(&walk(size, chain, |row| format!("{:05}", row.sequence)).await, 3 * ROWS - 1);
     }
-    let _ = NOW;
 }
 
 pub(crate) async fn a_foreign_or_malformed_page_token_is_refused(fixture: &Fixture) {

@@ -1,6 +1,6 @@
 //! How fast usage is taken in. A measurement, not a test: it asserts nothing about time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bailiwick_core::ports::store::Store;
 use tokio::task::JoinSet;
@@ -11,7 +11,9 @@ use crate::{
 };
 
 const BATCH: usize = 1000;
-const BATCHES_PER_SENDER: usize = 25;
+const BATCHES_PER_SENDER: usize = 50;
+/// Calls start one after another, as they do: their identifiers hold the time.
+const BETWEEN_CALLS: Duration = Duration::from_micros(20);
 
 pub(crate) async fn usage_insert_throughput(fixture: &Fixture) {
     let mut tenants = Vec::new();
@@ -20,8 +22,12 @@ pub(crate) async fn usage_insert_throughput(fixture: &Fixture) {
     }
     for senders in [1_usize, 4] {
         let mut work = Vec::new();
+        let mut started = NOW;
         for _ in 0..senders * BATCHES_PER_SENDER {
-            let events = tenants.iter().cycle().take(BATCH).map(|tenant| tenant.call(fixture, NOW));
+            let events = tenants.iter().cycle().take(BATCH).map(|tenant| {
+                started = started.saturating_add(BETWEEN_CALLS);
+                tenant.call(fixture, started)
+            });
             work.push(events.collect::<Vec<_>>());
         }
         let parts: Vec<Vec<_>> = work.chunks(BATCHES_PER_SENDER).map(<[_]>::to_vec).collect();
