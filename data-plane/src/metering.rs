@@ -30,3 +30,6 @@ pub(crate) use self::{
     report::Reporter,
     writer::{JournalFull, Writer},
 };
+
+#[cfg(test)]
+mod tests;

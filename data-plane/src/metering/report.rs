@@ -236,6 +236,3 @@ fn send(up: &mpsc::Sender<ReportRequest>, batches: Vec<Batch>) -> Result<(), Rep
 async fn answer(down: &mut Streaming<ReportResponse>) -> Result<ReportResponse, ReportError> {
     down.message().await?.ok_or(ReportError::Ended)
 }
-
-#[cfg(test)]
-mod tests;

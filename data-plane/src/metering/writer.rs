@@ -77,6 +77,8 @@ pub(crate) struct Writer {
     /// Records of events that the disk did not take; at most as many as calls were open.
     owed: VecDeque<Box<[u8]>>,
     scratch: Vec<u8>,
+    /// A segment is closed when it has grown past this.
+    segment_bytes: u64,
 }
 
 impl Writer {
@@ -106,11 +108,19 @@ impl Writer {
             open: HashMap::new(),
             owed: VecDeque::new(),
             scratch: Vec::new(),
+            segment_bytes: SEGMENT_BYTES,
         })
     }
 
     pub(super) fn journal(&self) -> Ulid {
         self.name.journal
+    }
+
+    /// Small segments, for tests that would otherwise write for long.
+    #[cfg(test)]
+    pub(super) fn with_segments_of(mut self, bytes: u64) -> Self {
+        self.segment_bytes = bytes;
+        self
     }
 
     pub(super) fn published(&self) -> Arc<Published> {
@@ -185,7 +195,7 @@ impl Writer {
     }
 
     fn rotate_when_grown(&mut self) {
-        if self.length < SEGMENT_BYTES {
+        if self.length < self.segment_bytes {
             return;
         }
         if let Err(error) = self.rotate() {
@@ -238,3 +248,6 @@ fn write_once(mut file: &File, bytes: &[u8]) -> io::Result<()> {
 fn size(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

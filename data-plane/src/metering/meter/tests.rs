@@ -1,1 +1,81 @@
+use std::{path::Path, time::Duration};
 
+use bailiwick_proto::worker::v1::{self as wire, UsageEvent as WireEvent};
+use prost::Message as _;
+
+use super::*;
+use crate::metering::{
+    Journals, record,
+    tests::{call, clock, completed, now},
+};
+
+/// The events that a folder holds.
+fn events(folder: &Path) -> Vec<WireEvent> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let bytes = std::fs::read(entry.path()).unwrap();
+        let mut rest = bytes.as_slice();
+        while let Some(record) = record::first(rest) {
+            if record.kind == record::Kind::Event {
+                found.push(WireEvent::decode(record.payload).unwrap());
+            }
+            rest = &rest[record.size()..];
+        }
+    }
+    found
+}
+
+fn metered(during: impl FnOnce(OpenCall)) -> WireEvent {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journals = Journals::open(folder.path(), 1, 1 << 20, now()).unwrap();
+    let meter = Meter::new(journals.writers.pop(), clock());
+    during(meter.start(call()).unwrap());
+    let mut events = events(folder.path());
+    assert_eq!(events.len(), 1, "a call is settled once");
+    events.remove(0)
+}
+
+#[test]
+fn a_completed_call_has_its_numbers_and_its_cost() {
+    let later = now().saturating_add(Duration::from_secs(1));
+    let event = metered(|mut call| {
+        call.attempts(2);
+        call.first_byte(now());
+        call.first_byte(later);
+        call.settle(completed(100), later);
+    });
+    assert_eq!((event.status, event.attempts, event.end()), (200, 2, wire::CallEnd::Completed));
+    assert_eq!((event.source(), event.prompt_tokens), (wire::UsageSource::ProviderFinal, 100));
+    // 200 tokens at a dollar a million.
+    assert_eq!((event.cost_nanos_usd, event.priced), (200_000, true));
+    assert_eq!(
+        (event.first_byte_at_micros, event.finished_at_micros),
+        (now().as_micros(), later.as_micros())
+    );
+}
+
+#[test]
+fn a_caller_who_leaves_is_metered_with_what_had_passed() {
+    let event = metered(|mut call| {
+        call.answered(200);
+        call.attempts(1);
+        call.progress(TokenCounts { prompt: 5, completion: 7, ..TokenCounts::default() });
+        drop(call);
+    });
+    assert_eq!((event.end(), event.source()), (wire::CallEnd::CallerLeft, wire::UsageSource::Partial));
+    assert_eq!((event.status, event.completion_tokens, event.cost_nanos_usd), (200, 7, 12_000));
+    assert_eq!(event.finished_at_micros, clock().now().as_micros());
+}
+
+#[test]
+fn a_caller_who_leaves_before_anything_came_is_metered_too() {
+    let event = metered(drop);
+    assert_eq!((event.status, event.attempts, event.prompt_tokens), (499, 0, 0));
+    assert_eq!((event.end(), event.source()), (wire::CallEnd::CallerLeft, wire::UsageSource::Estimated));
+}
+
+#[test]
+fn without_a_journal_every_call_is_refused() {
+    let meter = Meter::new(None, clock());
+    assert!(matches!(meter.start(call()), Err(JournalFull::Missing)));
+}

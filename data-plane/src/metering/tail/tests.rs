@@ -1,1 +1,188 @@
+use std::path::Path;
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::metering::{
+    Account, Meter, Writer,
+    record::FRAME_BYTES,
+    tests::{call, clock, completed, now},
+};
+
+fn account() -> Arc<Account> {
+    Arc::new(Account::new(1 << 30))
+}
+
+fn writer(folder: &Path) -> Writer {
+    Writer::create(folder.to_owned(), Ulid(7), account()).unwrap()
+}
+
+/// A journal of `calls` settled calls; the number of tokens is the call's.
+fn written(folder: &Path, calls: u64, segment_bytes: u64) {
+    let meter = Meter::new(Some(writer(folder).with_segments_of(segment_bytes)), clock());
+    for tokens in 0..calls {
+        meter.start(call()).unwrap().settle(completed(tokens), now());
+    }
+}
+
+fn segments(folder: &Path) -> Vec<u32> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter_map(|name| SegmentName::parse(name.to_str().unwrap())).map(|name| name.number).collect()
+}
+
+fn left(folder: &Path) -> Tail {
+    Tail::left(folder.to_owned(), Ulid(7), segments(folder), account())
+}
+
+/// Everything that a left journal gives, acknowledged as it comes.
+fn drained(tail: &mut Tail) -> Vec<(u64, UsageEvent)> {
+    let mut events = Vec::new();
+    while !tail.is_done() {
+        if let Some(batch) = tail.read().unwrap() {
+            let last = batch.first_sequence + batch.events.len() as u64 - 1;
+            events.extend((batch.first_sequence..).zip(batch.events));
+            assert!(tail.acknowledge(last));
+        }
+    }
+    events
+}
+
+#[test]
+fn sequences_count_up_over_segments_and_batches() {
+    let folder = tempfile::tempdir().unwrap();
+    written(folder.path(), 2500, 64 * 1024);
+    assert!(segments(folder.path()).len() > 5);
+    let events = drained(&mut left(folder.path()));
+    let expected: Vec<(u64, u64)> = (0..2500).map(|number| (number + 1, number)).collect();
+    assert_eq!(
+        events.iter().map(|(sequence, event)| (*sequence, event.prompt_tokens)).collect::<Vec<_>>(),
+        expected
+    );
+    assert_eq!(segments(folder.path()), [] as [u32; 0]);
+}
+
+#[test]
+fn what_is_not_acknowledged_is_read_again_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    written(folder.path(), 2500, 64 * 1024);
+    let mut tail = left(folder.path());
+    let first = tail.read().unwrap().unwrap();
+    let second = tail.read().unwrap().unwrap();
+    assert!(tail.acknowledge(1000));
+    assert!(!tail.acknowledge(2001), "that was not sent");
+    tail.rewind();
+    assert_eq!(tail.read().unwrap().unwrap(), second);
+    tail.rewind();
+    assert_eq!(drained(&mut tail).len(), 1500);
+    assert_eq!(first.first_sequence, 1);
+}
+
+#[test]
+fn a_call_without_an_event_is_interrupted_each_time_with_the_same_sequence() {
+    let folder = tempfile::tempdir().unwrap();
+    let meter = Meter::new(Some(writer(folder.path())), clock());
+    meter.start(call()).unwrap().settle(completed(3), now());
+    for _ in 0..3 {
+        std::mem::forget(meter.start(call()).unwrap());
+    }
+    std::mem::forget(meter);
+    let mut tail = left(folder.path());
+    let all = tail.read().unwrap().unwrap();
+    assert_eq!((all.first_sequence, all.events.len()), (1, 4));
+    let interrupted = |event: &UsageEvent| event.end() == bailiwick_proto::worker::v1::CallEnd::Interrupted;
+    assert_eq!(all.events.iter().filter(|event| interrupted(event)).count(), 3);
+    tail.rewind();
+    assert_eq!(tail.read().unwrap().unwrap(), all);
+    assert_eq!(left(folder.path()).read().unwrap().unwrap(), all);
+}
+
+#[test]
+fn a_live_journal_is_read_as_far_as_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let writer = writer(folder.path()).with_segments_of(2048);
+    let mut tail = Tail::live(folder.path().to_owned(), Ulid(7), writer.published(), account());
+    let meter = Meter::new(Some(writer), clock());
+    assert_eq!(tail.read().unwrap(), None);
+    let open = meter.start(call()).unwrap();
+    assert_eq!(tail.read().unwrap(), None, "a call that is open has no event");
+    for tokens in 0..50 {
+        meter.start(call()).unwrap().settle(completed(tokens), now());
+        assert!(tail.has_work());
+        let batch = tail.read().unwrap().unwrap();
+        assert_eq!((batch.first_sequence, batch.events.len()), (tokens + 1, 1));
+        assert!(tail.acknowledge(tokens + 1));
+    }
+    drop(open);
+    drop(meter);
+    assert_eq!(drained(&mut tail).len(), 1);
+    assert_eq!(segments(folder.path()), [] as [u32; 0]);
+}
+
+/// Where the records of a file begin, and whether they are events.
+fn records(bytes: &[u8]) -> Vec<(usize, bool)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(record) = crate::metering::record::first(&bytes[at..]) {
+        found.push((at, record.kind == Kind::Event));
+        at += record.size();
+    }
+    assert_eq!(at, bytes.len());
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// A process, or its machine, died in the middle of a write.
+    #[test]
+    fn a_torn_end_loses_what_was_torn_and_nothing_else(calls in 1_u64..40, cut: prop::sample::Index) {
+        let folder = tempfile::tempdir().unwrap();
+        written(folder.path(), calls, 1 << 20);
+        let path = SegmentName { journal: Ulid(7), number: 0 }.path(folder.path());
+        let bytes = fs::read(&path).unwrap();
+        let cut = cut.index(bytes.len());
+        fs::write(&path, &bytes[..cut]).unwrap();
+        let whole = records(&bytes).windows(2).filter(|pair| pair[0].1 && pair[1].0 <= cut).count();
+        let events = drained(&mut left(folder.path()));
+        let completed = events.iter().filter(|(_, event)| event.status == 200).map(|(_, event)| event.prompt_tokens);
+        prop_assert_eq!(completed.collect::<Vec<_>>(), (0..whole as u64).collect::<Vec<_>>());
+        // A call whose event was torn off is interrupted: at most the one that was being written.
+        prop_assert!(events.len() <= whole + 1);
+    }
+
+    #[test]
+    fn a_flipped_bit_loses_one_record_and_never_a_call(calls in 2_u64..40, bit: prop::sample::Index) {
+        let folder = tempfile::tempdir().unwrap();
+        written(folder.path(), calls, 1 << 20);
+        let path = SegmentName { journal: Ulid(7), number: 0 }.path(folder.path());
+        let mut bytes = fs::read(&path).unwrap();
+        let bit = bit.index(bytes.len() * 8);
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, &bytes).unwrap();
+        let events = drained(&mut left(folder.path()));
+        // A damaged start still has its event; a damaged event still has its start.
+        prop_assert_eq!(events.len() as u64, calls);
+        prop_assert!(events.iter().filter(|(_, event)| event.status != 200).count() <= 1);
+    }
+
+    #[test]
+    fn a_file_of_anything_is_read_to_its_end(bytes in prop::collection::vec(any::<u8>(), 0..5000)) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(SegmentName { journal: Ulid(7), number: 0 }.path(folder.path()), &bytes).unwrap();
+        prop_assert_eq!(drained(&mut left(folder.path())), []);
+    }
+}
+
+#[test]
+fn damage_larger_than_a_window_is_stepped_over() {
+    let folder = tempfile::tempdir().unwrap();
+    written(folder.path(), 3, 1 << 20);
+    let path = SegmentName { journal: Ulid(7), number: 0 }.path(folder.path());
+    let bytes = fs::read(&path).unwrap();
+    let (second, _) = records(&bytes)[3];
+    let mut damaged = bytes[..second].to_vec();
+    damaged.extend(vec![0xA5; 600 * 1024 + FRAME_BYTES]);
+    damaged.extend(&bytes[second..]);
+    fs::write(&path, &damaged).unwrap();
+    assert_eq!(drained(&mut left(folder.path())).len(), 3);
+}

@@ -1,0 +1,80 @@
+//! Step 1: who calls. From the head and the snapshot alone; nothing is asked of anyone (R9).
+
+use std::time::Instant;
+
+use bailiwick_domain::{
+    jurisdiction::Regional,
+    key::{self, PresentedKey},
+    organization::OnStale,
+    time::Timestamp,
+};
+use bailiwick_runtime::serving::ApiError;
+use http::{HeaderMap, header::AUTHORIZATION};
+
+use crate::{
+    error,
+    gateway::Here,
+    snapshot::{KeyEntry, Snapshot},
+};
+
+/// Proof that the caller holds a key of this region that is valid now. Only [`authenticate`] makes one.
+pub(crate) struct Authenticated {
+    key: KeyEntry,
+}
+
+impl Authenticated {
+    pub(crate) fn key(&self) -> &KeyEntry {
+        &self.key
+    }
+}
+
+/// Errors: 401 (one text for all that is wrong with a key), 421 for another region's key, 403 for a suspended organization, 503 when this worker
+/// cannot know.
+pub(crate) fn authenticate(
+    here: &Here,
+    snapshot: &Snapshot,
+    headers: &HeaderMap,
+    now: Timestamp,
+    instant: Instant,
+) -> Result<Authenticated, ApiError> {
+    let text = bearer(headers)?;
+    check_region(here, key::region_of_prefix(text).ok_or_else(error::invalid_key)?)?;
+    let presented = PresentedKey::parse(text).map_err(|_| error::invalid_key())?;
+    check_region(here, presented.region_code())?;
+    let settings = snapshot.settings().ok_or_else(error::not_configured)?;
+    let key = snapshot.key(&presented.key_id()).ok_or_else(error::invalid_key)?;
+    if !settings.pepper.verify(&presented, &key.digest) || key.expires_at.is_some_and(|at| at <= now) {
+        return Err(error::invalid_key());
+    }
+    let organization = snapshot.organization(&key.organization).ok_or_else(error::invalid_key)?;
+    if organization.suspended {
+        return Err(error::suspended());
+    }
+    // R12: past its lease, this worker may have missed a revocation.
+    if organization.on_stale == OnStale::Refuse && !snapshot.fresh_at(instant) {
+        return Err(error::stale());
+    }
+    Ok(Authenticated { key })
+}
+
+fn check_region(here: &Here, code: bailiwick_domain::region::RegionCode) -> Result<(), ApiError> {
+    if code == here.jurisdiction.code() {
+        return Ok(());
+    }
+    let home = here.regions.by_code(code).ok_or_else(error::invalid_key)?;
+    Err(error::wrong_region(here.jurisdiction.region(), home))
+}
+
+/// The key in `Authorization: Bearer` (RFC 6750, section 2.1). With two of them, nobody could say which was meant.
+fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let value = all.next().ok_or_else(error::missing_key)?;
+    if all.next().is_some() {
+        return Err(error::invalid_key());
+    }
+    let (scheme, key) = value.to_str().map_err(|_| error::invalid_key())?.split_once(' ').ok_or_else(error::missing_key)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(error::missing_key());
+    }
+    Ok(key.trim_start())
+}

@@ -1,0 +1,120 @@
+//! Finds `usage` in a JSON answer that is too large to hold, while it passes: the value of that member of the outermost object.
+
+const MEMBER: &[u8] = b"usage";
+/// Bytes of a `usage` object that are kept.
+const LARGEST_USAGE: usize = 16 << 10;
+
+/// A reader of passing bytes. Its memory is bounded, whatever passes.
+#[derive(Debug, Default)]
+pub(crate) struct UsageFinder {
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+    /// The string at depth 1 that is being read, as long as it may be the member's name.
+    name: Vec<u8>,
+    /// The last whole string at depth 1 was the member's name.
+    named: bool,
+    captured: Vec<u8>,
+    capturing: bool,
+}
+
+impl UsageFinder {
+    /// Looks at the next bytes.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.step(*byte);
+        }
+    }
+
+    /// The member's value, once it has passed whole; the last one, when there were several.
+    pub(crate) fn found(&self) -> Option<&[u8]> {
+        Some(self.captured.as_slice()).filter(|captured| !self.capturing && !captured.is_empty())
+    }
+
+    fn step(&mut self, byte: u8) {
+        if self.capturing && self.captured.len() < LARGEST_USAGE {
+            self.captured.push(byte);
+        }
+        if self.in_string {
+            self.step_in_string(byte);
+            return;
+        }
+        match byte {
+            b'"' => {
+                self.in_string = true;
+                self.name.clear();
+            }
+            b'{' | b'[' => {
+                if self.depth == 1 && self.named && byte == b'{' {
+                    self.capturing = true;
+                    self.captured.clear();
+                    self.captured.push(byte);
+                }
+                self.named = false;
+                self.depth += 1;
+            }
+            b'}' | b']' => {
+                self.depth = self.depth.saturating_sub(1);
+                if self.depth == 1 {
+                    self.capturing = false;
+                }
+            }
+            b',' => self.named = false,
+            _ => {}
+        }
+    }
+
+    fn step_in_string(&mut self, byte: u8) {
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' => self.escaped = true,
+            b'"' => {
+                self.in_string = false;
+                self.named = self.depth == 1 && self.name == MEMBER;
+                return;
+            }
+            _ => {}
+        }
+        // One byte more than the name has is enough to know that it is another.
+        if self.depth == 1 && self.name.len() <= MEMBER.len() {
+            self.name.push(byte);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn found(chunks: &[&[u8]]) -> Option<String> {
+        let mut finder = UsageFinder::default();
+        chunks.iter().for_each(|chunk| finder.push(chunk));
+        finder.found().map(|value| String::from_utf8_lossy(value).into_owned())
+    }
+
+    const ANSWER: &[u8] = br#"{"data":[{"usage":{"no":1},"t":"\"usage\":{"}],"x":"usage","y":{"usage":{"no":2}},"usage" : {"prompt_tokens":7,"d":{"a":"}"}},"z":"{"}"#;
+
+    proptest! {
+        #[test]
+        fn the_outermost_member_is_found_however_the_bytes_are_cut(cut in 0..ANSWER.len(), other in 0..ANSWER.len()) {
+            let (one, two) = (cut.min(other), cut.max(other));
+            let chunks = [&ANSWER[..one], &ANSWER[one..two], &ANSWER[two..]];
+            prop_assert_eq!(found(&chunks).as_deref(), Some(r#"{"prompt_tokens":7,"d":{"a":"}"}}"#));
+        }
+
+        #[test]
+        fn any_bytes_pass(bytes: Vec<u8>) {
+            let _ = found(&[&bytes]);
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found() {
+        assert_eq!(found(&[br#"{"x":"usage"}"#]), None);
+        assert_eq!(found(&[br#"{"usage":null,"x":{"a":1}}"#]), None);
+        assert_eq!(found(&[br#"[{"usage":{"a":1}}]"#]), None);
+        assert_eq!(found(&[br#"{"usage":{"a":1"#]), None);
+    }
+}

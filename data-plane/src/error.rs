@@ -1,0 +1,159 @@
+//! What the worker itself answers. Messages say what to do; none repeats a key, or anything that was said.
+
+use bailiwick_domain::region::Region;
+use bailiwick_runtime::serving::ApiError;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+
+/// Where a caller of another region belongs.
+pub(crate) const HOME_ENDPOINT: HeaderName = HeaderName::from_static("x-bailiwick-home-endpoint");
+/// The region that answered.
+pub(crate) const REGION: HeaderName = HeaderName::from_static("x-bailiwick-region");
+/// The public model that answered.
+pub(crate) const MODEL: HeaderName = HeaderName::from_static("x-bailiwick-model");
+
+fn of(status: StatusCode, code: &'static str, message: impl Into<String>) -> ApiError {
+    ApiError::new(status, code, message)
+}
+
+pub(crate) fn missing_key() -> ApiError {
+    challenged(of(
+        StatusCode::UNAUTHORIZED,
+        "missing_api_key",
+        "no API key was sent: send it as `Authorization: Bearer bw_…`",
+    ))
+}
+
+/// One text for a key that is malformed, unknown, revoked or expired: the answer tells nobody which.
+pub(crate) fn invalid_key() -> ApiError {
+    challenged(of(
+        StatusCode::UNAUTHORIZED,
+        "invalid_api_key",
+        "the API key is not valid: check that it was copied whole, or ask your administrator for a new one",
+    ))
+}
+
+fn challenged(error: ApiError) -> ApiError {
+    error.with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+}
+
+/// 421 (RFC 9110, section 15.5.20).
+pub(crate) fn wrong_region(here: &Region, home: &Region) -> ApiError {
+    let (here, name) = (&here.name, &home.name);
+    let whither = home.endpoint.as_ref().map_or("the base URL of that region".to_owned(), ToString::to_string);
+    let message = format!("this is {here}; the API key belongs to {name}: use {whither}");
+    let error = of(StatusCode::MISDIRECTED_REQUEST, "wrong_region", message);
+    match home.endpoint.as_ref().and_then(|endpoint| HeaderValue::try_from(endpoint.as_str()).ok()) {
+        Some(endpoint) => error.with_header(HOME_ENDPOINT, endpoint),
+        None => error,
+    }
+}
+
+pub(crate) fn not_configured() -> ApiError {
+    retry_soon(of(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "configuration_unavailable",
+        "this worker has no configuration yet: try again in a moment",
+    ))
+}
+
+pub(crate) fn stale() -> ApiError {
+    retry_soon(of(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "configuration_stale",
+        "this worker has not heard from its control plane for too long to know whether the key is still valid",
+    ))
+}
+
+fn retry_soon(error: ApiError) -> ApiError {
+    error.with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+}
+
+pub(crate) fn suspended() -> ApiError {
+    of(StatusCode::FORBIDDEN, "organization_suspended", "the organization is suspended: ask its administrator")
+}
+
+pub(crate) fn not_found() -> ApiError {
+    of(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
+}
+
+pub(crate) fn method_not_allowed(allowed: &Method) -> ApiError {
+    let error = of(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("this path takes {allowed}"));
+    match HeaderValue::try_from(allowed.as_str()) {
+        Ok(value) => error.with_header(header::ALLOW, value),
+        Err(_) => error,
+    }
+}
+
+pub(crate) fn not_json() -> ApiError {
+    of(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "send the body as `Content-Type: application/json`")
+}
+
+pub(crate) fn too_large(limit: usize) -> ApiError {
+    of(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", format!("the body has more than {limit} bytes"))
+}
+
+pub(crate) fn body_incomplete() -> ApiError {
+    of(StatusCode::BAD_REQUEST, "request_incomplete", "the body broke off before its end")
+}
+
+pub(crate) fn invalid_json(message: String) -> ApiError {
+    of(StatusCode::BAD_REQUEST, "invalid_json", message)
+}
+
+pub(crate) fn invalid_field(field: &'static str, message: &'static str) -> ApiError {
+    of(StatusCode::BAD_REQUEST, "invalid_request", message).with_param(field)
+}
+
+/// The model's name is the caller's own, but it is not repeated: it may be anything.
+pub(crate) fn model_not_found() -> ApiError {
+    of(
+        StatusCode::NOT_FOUND,
+        "model_not_found",
+        "the organization has no model of this name: GET /v1/models lists those that it has",
+    )
+    .with_param("model")
+}
+
+pub(crate) fn model_not_allowed() -> ApiError {
+    of(StatusCode::FORBIDDEN, "model_not_allowed", "the API key may not use this model").with_param("model")
+}
+
+pub(crate) fn no_deployment() -> ApiError {
+    of(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "no_deployment_available",
+        "no deployment of the model may be called now: ask your administrator to check its credential and the region's egress policy",
+    )
+}
+
+pub(crate) fn journal_full() -> ApiError {
+    retry_soon(of(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "usage_journal_full",
+        "this worker cannot record what calls cost, and serves none until it can",
+    ))
+}
+
+pub(crate) fn egress_refused() -> ApiError {
+    of(StatusCode::BAD_GATEWAY, "egress_refused", "the provider's address lies outside the region's egress policy")
+}
+
+pub(crate) fn provider_unreachable() -> ApiError {
+    of(StatusCode::BAD_GATEWAY, "provider_unreachable", "the provider cannot be reached")
+}
+
+pub(crate) fn provider_invalid() -> ApiError {
+    of(StatusCode::BAD_GATEWAY, "provider_invalid_response", "the provider's answer broke off or is not what it should be")
+}
+
+pub(crate) fn provider_refused_credential() -> ApiError {
+    of(
+        StatusCode::BAD_GATEWAY,
+        "provider_credential_refused",
+        "the provider refused the organization's credential: ask your administrator to replace it",
+    )
+}
+
+pub(crate) fn provider_timeout() -> ApiError {
+    of(StatusCode::GATEWAY_TIMEOUT, "provider_timeout", "the provider did not answer in time")
+}

@@ -1,0 +1,127 @@
+//! A call's path, whole. Each step takes the proof that the one before it made, so none can be skipped:
+//!
+//! authenticate → (read the body) → permit → place → admit → forward → meter.
+//!
+//! Until the caller is authenticated, the body is not touched: a foreign or unknown key costs its caller nothing but a head.
+
+use std::{rc::Rc, sync::Arc, time::Instant};
+
+use bailiwick_domain::{
+    jurisdiction::Jurisdiction,
+    region::Regions,
+    spiffe::ProcessRole,
+    time::Clock,
+    usage::{CallType, RequestId},
+};
+use bailiwick_runtime::serving::{ApiError, ConnectionInfo, REQUEST_ID_HEADERS, ResponseBody, Service};
+use http::{HeaderValue, Method, Request, Response, request::Parts};
+use hyper::body::Incoming;
+
+use crate::{
+    admission, answer, authentication, body, error,
+    metering::Meter,
+    models, permission, placement, request,
+    snapshot::SnapshotHandle,
+    traffic::Traffic,
+    upstream::Upstream,
+};
+
+/// What one core serves with.
+pub(crate) struct Gateway {
+    pub(crate) snapshots: SnapshotHandle,
+    pub(crate) meter: Meter,
+    pub(crate) upstream: Rc<Upstream>,
+    pub(crate) here: Arc<Here>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Bound of a request's body.
+    pub(crate) max_body_bytes: usize,
+    pub(crate) traffic: Traffic,
+}
+
+/// Where this worker is.
+#[derive(Debug)]
+pub(crate) struct Here {
+    pub(crate) jurisdiction: Jurisdiction,
+    /// All regions, to say which is right.
+    pub(crate) regions: Regions,
+    /// The region's name, for the answer's header.
+    pub(crate) name: HeaderValue,
+}
+
+enum Route<'a> {
+    Call(CallType),
+    Models,
+    Model(&'a str),
+}
+
+impl Service for Gateway {
+    async fn call(&self, request: Request<Incoming>, connection: &ConnectionInfo) -> Response<ResponseBody> {
+        let _in_flight = self.traffic.begin();
+        let request_id = request_id(request.headers(), connection);
+        let (head, body) = request.into_parts();
+        let answered = self.answer(&head, body, request_id).await;
+        let mut response = answered.unwrap_or_else(|error| {
+            self.traffic.refused(error.code);
+            error.into_response(request_id)
+        });
+        self.mark(&mut response, request_id);
+        self.traffic.answered(response.status());
+        response
+    }
+}
+
+impl Gateway {
+    async fn answer(&self, head: &Parts, body: Incoming, request_id: RequestId) -> Result<Response<ResponseBody>, ApiError> {
+        let route = route(head)?;
+        let snapshot = self.snapshots.load_full();
+        let caller = authentication::authenticate(&self.here, &snapshot, &head.headers, self.clock.now(), Instant::now())?;
+        let call_type = match route {
+            Route::Models => return Ok(models::list(&snapshot, &caller)),
+            Route::Model(name) => return models::one(&snapshot, &caller, name),
+            Route::Call(call_type) => call_type,
+        };
+        let bytes = body::read(head, body, self.max_body_bytes).await?;
+        let asked = request::scan(&bytes)?;
+        let permitted = permission::permit(&snapshot, caller, &asked.model)?;
+        let placed = placement::place(&snapshot, permitted)?;
+        let admitted = admission::admit(&self.meter, placed, call_type, asked.stream, request_id, self.clock.now())?;
+        let sent = self.upstream.send(&snapshot, admitted, head, &bytes, &asked).await?;
+        answer::pass_on(sent, Arc::clone(&self.clock), self.upstream.timeouts()).await
+    }
+
+    /// Every answer names its call and its region.
+    fn mark(&self, response: &mut Response<ResponseBody>, request_id: RequestId) {
+        let headers = response.headers_mut();
+        if let Ok(id) = HeaderValue::from_bytes(&request_id.to_ascii()) {
+            for name in REQUEST_ID_HEADERS {
+                headers.insert(name, id.clone());
+            }
+        }
+        headers.insert(error::REGION, self.here.name.clone());
+    }
+}
+
+fn route(head: &Parts) -> Result<Route<'_>, ApiError> {
+    let (route, method) = match head.uri.path() {
+        "/v1/chat/completions" => (Route::Call(CallType::ChatCompletion), Method::POST),
+        "/v1/completions" => (Route::Call(CallType::Completion), Method::POST),
+        "/v1/embeddings" => (Route::Call(CallType::Embedding), Method::POST),
+        "/v1/models" => (Route::Models, Method::GET),
+        path => match path.strip_prefix("/v1/models/") {
+            Some(name) if !name.is_empty() => (Route::Model(name), Method::GET),
+            _ => return Err(error::not_found()),
+        },
+    };
+    if head.method != method {
+        return Err(error::method_not_allowed(&method));
+    }
+    Ok(route)
+}
+
+/// The router's, where a router calls; a caller's own is never believed.
+fn request_id(headers: &http::HeaderMap, connection: &ConnectionInfo) -> RequestId {
+    let [name, _] = REQUEST_ID_HEADERS;
+    let from_router = connection.peer.as_ref().is_some_and(|peer| peer.spiffe.role == ProcessRole::Router);
+    let given = headers.get(name).filter(|_| from_router).and_then(|value| value.to_str().ok());
+    given.and_then(|text| text.parse().ok()).unwrap_or_else(RequestId::random)
+}

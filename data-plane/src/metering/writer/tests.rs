@@ -1,0 +1,90 @@
+use std::fs::OpenOptions;
+
+use super::*;
+use crate::metering::{
+    Meter,
+    tests::{call, clock, completed, now},
+};
+
+fn writer(folder: &std::path::Path, max_bytes: u64) -> (Writer, Arc<Account>) {
+    let account = Arc::new(Account::new(max_bytes));
+    (Writer::create(folder.to_owned(), Ulid(1), Arc::clone(&account)).unwrap(), account)
+}
+
+fn on_disk(folder: &std::path::Path) -> u64 {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+}
+
+#[test]
+fn r10_a_call_is_on_disk_before_its_provider_is_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let (writer, account) = writer(folder.path(), 1 << 20);
+    let meter = Meter::new(Some(writer), clock());
+    let before = on_disk(folder.path());
+    let open = meter.start(call()).unwrap();
+    assert!(on_disk(folder.path()) > before + 100);
+    assert_eq!((account.bytes(), account.open_calls()), (on_disk(folder.path()), 1));
+    open.settle(completed(1), now());
+    assert_eq!((account.bytes(), account.open_calls(), account.unsent()), (on_disk(folder.path()), 0, 1));
+}
+
+#[test]
+fn a_full_journal_refuses_new_calls_and_settles_old_ones() {
+    const MAX_BYTES: u64 = 64 * 1024;
+    let folder = tempfile::tempdir().unwrap();
+    let (writer, account) = writer(folder.path(), MAX_BYTES);
+    let meter = Meter::new(Some(writer), clock());
+    let mut open = Vec::new();
+    let refused = loop {
+        match meter.start(call()) {
+            Ok(call) => open.push(call),
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(refused, JournalFull::Bound { max_bytes: MAX_BYTES }));
+    assert!(open.len() > 50);
+    open.into_iter().for_each(|call| call.settle(completed(1), now()));
+    assert!(on_disk(folder.path()) <= MAX_BYTES, "{}", on_disk(folder.path()));
+    assert_eq!(account.open_calls(), 0);
+    // Room comes back when the control plane has acknowledged.
+    account.deleted(MAX_BYTES / 2);
+    assert!(meter.start(call()).is_ok());
+}
+
+#[test]
+fn a_full_disk_refuses_new_calls_and_loses_no_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, account) = writer(folder.path(), 1 << 20);
+    let good = Arc::clone(&writer.file);
+    let (first, second) = (call(), call());
+    let wire = |call: &crate::metering::StartedCall| UsageEvent {
+        event_id: bytes::Bytes::copy_from_slice(call.event_id.as_bytes()),
+        ..Default::default()
+    };
+    writer.start(first.event_id, &wire(&first)).unwrap();
+
+    writer.file = Arc::new(OpenOptions::new().write(true).open("/dev/full").unwrap());
+    writer.settle(first.event_id, &wire(&first));
+    assert_eq!((account.unsent(), writer.owed.len()), (0, 1));
+    assert!(matches!(writer.start(second.event_id, &wire(&second)), Err(JournalFull::Disk(_))));
+
+    writer.file = good;
+    writer.start(second.event_id, &wire(&second)).unwrap();
+    assert_eq!((account.unsent(), writer.owed.len()), (1, 0), "what was owed went first");
+}
+
+#[test]
+fn a_new_segment_begins_with_the_calls_that_are_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let (writer, _) = writer(folder.path(), 1 << 20);
+    let meter = Meter::new(Some(writer.with_segments_of(1024)), clock());
+    let open = meter.start(call()).unwrap();
+    (0..20).for_each(|tokens| meter.start(call()).unwrap().settle(completed(tokens), now()));
+    let newest = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
+    let bytes = std::fs::read(newest).unwrap();
+    let header = record::first(&bytes).unwrap();
+    let carried = record::first(&bytes[header.size()..]).unwrap();
+    assert!(Header::parse(header.payload).unwrap().first_sequence > 1);
+    assert_eq!(carried.kind, Kind::Started);
+    drop(open);
+}

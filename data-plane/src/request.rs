@@ -1,0 +1,173 @@
+//! What a request asks for: its model, and whether it wants a stream. No more of it is parsed, and every other byte goes to the provider as it
+//! came.
+
+mod splice;
+
+use std::{borrow::Cow, fmt, ops::Range};
+
+use bailiwick_runtime::serving::ApiError;
+use bytes::Bytes;
+use serde::de::{Deserializer as _, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::error;
+
+pub(crate) use splice::splice;
+
+/// The part of a request that concerns the gateway, and where it stands.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// The public model name.
+    pub(crate) model: String,
+    /// Whether a stream is wanted.
+    pub(crate) stream: bool,
+    /// Place of the model's JSON string.
+    model_at: Range<usize>,
+    /// What the request says of usage in a stream.
+    stream_options: StreamOptions,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum StreamOptions {
+    Absent,
+    /// `null`, at this place.
+    Null(Range<usize>),
+    /// An object that asks for usage.
+    WithUsage,
+    /// An object that says no, at this place.
+    Without(Range<usize>),
+    /// An object that says nothing of it, at this place; whether it has members.
+    Silent(Range<usize>, bool),
+    /// Not an object: the provider will say what it thinks of it.
+    Other,
+}
+
+impl Asked {
+    /// Whether the caller of a stream will see the provider's usage anyway.
+    pub(crate) fn asks_for_usage(&self) -> bool {
+        matches!(self.stream_options, StreamOptions::WithUsage | StreamOptions::Other)
+    }
+}
+
+/// Looks at the top level of a JSON object. Errors: 400 with the place of what is wrong; never with what stands there.
+pub(crate) fn scan(body: &Bytes) -> Result<Asked, ApiError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let found = deserializer.deserialize_map(TopLevel).and_then(|found| deserializer.end().map(|()| found));
+    let found = found.map_err(|error| invalid(&error))?;
+    let model = found.model.ok_or_else(|| error::invalid_field("model", "model is missing"))?;
+    let name: Cow<'_, str> = parse(model).ok_or_else(|| error::invalid_field("model", "model is not a string"))?;
+    let stream = match found.stream.map(RawValue::get) {
+        None | Some("false" | "null") => false,
+        Some("true") => true,
+        Some(_) => return Err(error::invalid_field("stream", "stream is not a boolean")),
+    };
+    let stream_options = found.stream_options.map_or(StreamOptions::Absent, |raw| options(body, raw));
+    Ok(Asked { model: name.into_owned(), stream, model_at: place(body, model), stream_options })
+}
+
+/// serde_json's own message can repeat what stands there; place and class cannot.
+fn invalid(error: &serde_json::Error) -> ApiError {
+    let what = match error.classify() {
+        serde_json::error::Category::Eof => "the body ends too early",
+        serde_json::error::Category::Syntax => "the body is not JSON",
+        _ => "the body is not a JSON object, or names one of model, stream and stream_options twice",
+    };
+    error::invalid_json(format!("{what} (line {}, column {})", error.line(), error.column()))
+}
+
+fn options(body: &Bytes, raw: &RawValue) -> StreamOptions {
+    let at = place(body, raw);
+    let text = raw.get();
+    if text == "null" {
+        return StreamOptions::Null(at);
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let Ok(found) = deserializer.deserialize_map(Options) else { return StreamOptions::Other };
+    match found.include_usage.map(|value| (value.get(), value)) {
+        Some(("true", _)) => StreamOptions::WithUsage,
+        Some(("false" | "null", value)) => StreamOptions::Without(place(body, value)),
+        Some(_) => StreamOptions::Other,
+        None => StreamOptions::Silent(at, found.members),
+    }
+}
+
+fn parse<'a, T: serde::Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+/// Where a value that was borrowed from the body stands in it.
+fn place(body: &Bytes, raw: &RawValue) -> Range<usize> {
+    let start = (raw.get().as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
+    start..start + raw.get().len()
+}
+
+#[derive(Default)]
+struct Found<'a> {
+    model: Option<&'a RawValue>,
+    stream: Option<&'a RawValue>,
+    stream_options: Option<&'a RawValue>,
+}
+
+struct TopLevel;
+
+impl<'de> Visitor<'de> for TopLevel {
+    type Value = Found<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
+        let mut found = Found::default();
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            let slot = match key.as_ref() {
+                "model" => &mut found.model,
+                "stream" => &mut found.stream,
+                "stream_options" => &mut found.stream_options,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            // Two of them: the gateway could read one, and the provider the other.
+            if slot.replace(map.next_value()?).is_some() {
+                return Err(A::Error::custom("twice"));
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[derive(Default)]
+struct FoundOptions<'a> {
+    include_usage: Option<&'a RawValue>,
+    members: bool,
+}
+
+struct Options;
+
+impl<'de> Visitor<'de> for Options {
+    type Value = FoundOptions<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FoundOptions<'de>, A::Error> {
+        let mut found = FoundOptions::default();
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            found.members = true;
+            if key == "include_usage" {
+                if found.include_usage.replace(map.next_value()?).is_some() {
+                    return Err(A::Error::custom("twice"));
+                }
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests;
