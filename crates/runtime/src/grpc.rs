@@ -5,6 +5,9 @@
 
 mod incoming;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::time::Duration;
 

@@ -20,6 +20,9 @@ mod peer;
 mod tls;
 mod verify;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,11 +133,12 @@ impl Identity {
     }
 
     async fn follow(&self, directory: &Path) {
-        let mut seen = files::changed_at(directory);
+        // Nothing is taken as seen: the files may have changed since they were loaded.
+        let mut seen = None;
         let mut refused: Option<String> = None;
         loop {
             tokio::time::sleep(POLL_INTERVAL).await;
-            let now = files::changed_at(directory);
+            let now = Some(files::changed_at(directory));
             if now == seen && refused.is_none() {
                 continue;
             }

@@ -19,6 +19,9 @@ mod listen;
 mod refusal;
 mod registry;
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::tls::{self, Presented};
-use super::verify::Callers;
+use super::verify::{Callers, in_plain_words};
 use super::{Identity, Peer};
 
 /// How long a handshake may take.
@@ -100,8 +100,8 @@ async fn accept(
     stream.set_nodelay(true)?;
     let remote = stream.peer_addr()?;
     let handshake = TlsAcceptor::from(Arc::clone(config)).accept(stream);
-    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await.map_err(|_elapsed| late())??;
-    Ok((stream, remote))
+    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await.map_err(|_elapsed| late())?;
+    Ok((stream.map_err(in_plain_words)?, remote))
 }
 
 pub(super) fn late() -> io::Error {

@@ -16,7 +16,7 @@ use tokio_rustls::client::TlsStream;
 use super::Identity;
 use super::acceptor::{HANDSHAKE_TIMEOUT, late};
 use super::tls::{self, Presented};
-use super::verify::Server;
+use super::verify::{Server, in_plain_words};
 
 /// How long a TCP connection may take to open.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -125,5 +125,8 @@ async fn connect(config: &Arc<ClientConfig>, address: SocketAddr) -> io::Result<
     // Not sent, and not checked: the verifier looks at the SPIFFE id.
     let name = ServerName::IpAddress(address.ip().into());
     let handshake = TlsConnector::from(Arc::clone(config)).connect(name, stream);
-    tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await.map_err(|_elapsed| late())?
+    tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake)
+        .await
+        .map_err(|_elapsed| late())?
+        .map_err(in_plain_words)
 }

@@ -1,6 +1,7 @@
 //! The two verifiers. Both check the chain to this region's root alone, then the name: exactly one URI, this trust domain, an
 //! admitted role. Host names are not checked: processes are found by address, and known by role.
 
+use std::io;
 use std::sync::Arc;
 
 use bailiwick_domain::key::CaFingerprint;
@@ -39,6 +40,21 @@ impl Admitted {
             }
             _ => chain,
         }
+    }
+}
+
+/// A failed handshake's error with our own reason in plain words, where we were the ones who refused.
+pub(super) fn in_plain_words(error: io::Error) -> io::Error {
+    let reason =
+        error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).and_then(|inner| match inner {
+            Error::InvalidCertificate(CertificateError::Other(OtherError(ours))) => {
+                ours.downcast_ref::<NameRefused>()
+            }
+            _ => None,
+        });
+    match reason {
+        Some(reason) => io::Error::new(error.kind(), reason.clone()),
+        None => error,
     }
 }
 

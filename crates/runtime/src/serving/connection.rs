@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 
 use super::body::Tracked;
 use super::io::{ConnectionIo, Stream};
-use super::registry::{Command, ConnectionState};
+use super::registry::{Command, ConnectionState, Phase};
 use super::{ConnectionInfo, HttpLimits, PARSER_HEADERS, Service, panicked};
 use crate::identity::Acceptor;
 
@@ -119,16 +119,20 @@ impl<C: Finish> Future for Told<C> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        match this.state.command(cx.waker()) {
-            Command::GoOn => {}
-            Command::Finish if *this.finishing => {}
-            Command::Finish => {
-                *this.finishing = true;
-                this.connection.as_mut().finish();
-            }
-            Command::Close => return Poll::Ready(()),
+        let command = this.state.command(cx.waker());
+        if command == Command::Close {
+            return Poll::Ready(());
         }
         // How it ended interests nobody: callers come and go, and bytes that are not HTTP were answered.
-        this.connection.poll(cx).map(drop)
+        if this.connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        // A caller whose first request is on its way gets an answer first; the registry bounds the wait.
+        if command == Command::Finish && !*this.finishing && this.state.phase() != Phase::Head {
+            *this.finishing = true;
+            this.connection.as_mut().finish();
+            return this.connection.poll(cx).map(drop);
+        }
+        Poll::Pending
     }
 }

@@ -48,7 +48,7 @@ pub enum ServingError {
 pub struct Serving {
     addresses: Vec<SocketAddr>,
     cores: usize,
-    ended: mpsc::UnboundedReceiver<()>,
+    ended: mpsc::UnboundedReceiver<Ended>,
     cut_off: CancellationToken,
 }
 
@@ -80,8 +80,7 @@ pub fn serve_per_core<S: Service>(
             cut_off: cut_off.clone(),
         };
         let (make_service, ending) = (Arc::clone(&make_service), ending.clone());
-        let runtime_is_up = start(index, move || core.run(&*make_service), ending)?;
-        drop(runtime_is_up);
+        start(index, move || core.run(&*make_service), ending)?;
     }
     Ok(Serving { addresses, cores, ended, cut_off })
 }
@@ -101,10 +100,10 @@ impl Serving {
         let mut left = self.cores;
         while left > 0 {
             tokio::select! {
-                ended = self.ended.recv() => {
-                    ended.ok_or(ServingError::Crashed)?;
-                    left -= 1;
-                }
+                ended = self.ended.recv() => match ended {
+                    Some(Ended::InOrder) => left -= 1,
+                    Some(Ended::Crashed) | None => return Err(ServingError::Crashed),
+                },
                 () = &mut stopped, if !self.cut_off.is_cancelled() => self.cut_off.cancel(),
             }
         }
@@ -141,18 +140,42 @@ fn bind(listeners: &[Listen], cores: usize) -> Result<(Vec<SocketAddr>, Vec<Vec<
     Ok((addresses, per_core))
 }
 
-/// Starts a core's thread. `ending` is told when it ends in order; when all cores crashed, it is closed.
+/// Starts a core's thread; [`Serving::run`] learns of its end.
 fn start(
     index: usize,
     run: impl FnOnce() -> io::Result<()> + Send + 'static,
-    ending: mpsc::UnboundedSender<()>,
-) -> io::Result<thread::JoinHandle<()>> {
-    thread::Builder::new().name(format!("core-{index}")).spawn(move || match run() {
-        Ok(()) => {
-            let _nobody_waits = ending.send(());
-        }
+    told: mpsc::UnboundedSender<Ended>,
+) -> io::Result<()> {
+    let ending = Ending { told, how: Ended::Crashed };
+    let _told_when_it_ends =
+        thread::Builder::new().name(format!("core-{index}")).spawn(move || run_to_end(index, run, ending))?;
+    Ok(())
+}
+
+fn run_to_end(index: usize, run: impl FnOnce() -> io::Result<()>, mut ending: Ending) {
+    match run() {
+        Ok(()) => ending.how = Ended::InOrder,
         Err(error) => tracing::error!(core = index, %error, "a core cannot run"),
-    })
+    }
+}
+
+/// How a core ended.
+#[derive(Debug, Clone, Copy)]
+enum Ended {
+    InOrder,
+    Crashed,
+}
+
+/// Tells how a core ended, also when it panicked.
+struct Ending {
+    told: mpsc::UnboundedSender<Ended>,
+    how: Ended,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let _nobody_waits = self.told.send(self.how);
+    }
 }
 
 struct Core {

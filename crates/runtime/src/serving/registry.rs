@@ -16,6 +16,9 @@ use super::HttpLimits;
 /// How often a core looks at its connections; the unit of [`Registry::now`].
 pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long a drain waits for the first request of a connection that was accepted, or the rest of a head that had begun.
+const FINISH_GRACE: Duration = Duration::from_secs(1);
+
 /// What a connection does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -151,6 +154,7 @@ impl ConnectionState {
         let stalled =
             self.write_stalled_since.get().is_some_and(|since| overstayed(since, limits.write_stall));
         let late = match self.phase.get() {
+            Phase::Head if self.registry.finishing.get() => overstayed(self.since.get(), FINISH_GRACE),
             Phase::Head => overstayed(self.since.get(), limits.header_read_timeout),
             Phase::Idle => overstayed(self.since.get(), limits.idle),
             Phase::Busy => false,

@@ -1,0 +1,5 @@
+//! Handshakes over loopback, against certificate authorities made on the spot.
+
+pub(crate) mod authority;
+mod handshakes;
+mod reload;

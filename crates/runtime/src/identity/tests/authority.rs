@@ -1,0 +1,60 @@
+use std::time::Duration;
+
+use bailiwick_domain::spiffe::{ProcessRole, SpiffeId, TrustDomain};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    date_time_ymd,
+};
+
+use super::super::{Identity, Material};
+
+/// A region's certificate authority.
+pub(crate) struct Authority {
+    pub(crate) trust_domain: TrustDomain,
+    root_pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    pub(crate) fn of(region: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, region);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let root_pem = params.self_signed(&key).unwrap().pem();
+        let trust_domain = TrustDomain::new(region.parse().unwrap(), "local").unwrap();
+        Self { trust_domain, root_pem, issuer: Issuer::new(params, key) }
+    }
+
+    pub(crate) fn name(&self, role: ProcessRole) -> String {
+        SpiffeId::new(self.trust_domain.clone(), role, "one").unwrap().to_string()
+    }
+
+    pub(crate) fn identity(&self, role: ProcessRole) -> Identity {
+        Identity::in_memory(self.trust_domain.clone(), &self.material(role)).unwrap()
+    }
+
+    pub(crate) fn material(&self, role: ProcessRole) -> Material {
+        self.issue(&[&self.name(role)], 2000, 4000)
+    }
+
+    /// A certificate for any names, valid from the beginning of one year to that of another.
+    pub(crate) fn issue(&self, uris: &[&str], from: i32, to: i32) -> Material {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
+        params.not_before = date_time_ymd(from, 1, 1);
+        params.not_after = date_time_ymd(to, 1, 1);
+        Material {
+            root_pem: self.root_pem.clone(),
+            certificate_pem: params.signed_by(&key, &self.issuer).unwrap().pem(),
+            key_pem: key.serialize_pem().into(),
+        }
+    }
+}
+
+/// How long a test waits before it fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
