@@ -5,6 +5,7 @@
 
 use std::{
     process::ExitCode,
+    rc::Rc,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -20,14 +21,16 @@ use bailiwick_runtime::{
     identity::{Acceptor, Connector, Identity},
     lifecycle::{self, Tasks},
     ops::{Condition, Ops},
-    serving::{ApiError, ConnectionInfo, HttpLimits, Listen, ResponseBody, Service, Serving, serve_per_core},
+    serving::{HttpLimits, Listen, Serving, serve_per_core},
     telemetry,
 };
+use http::HeaderValue;
 use tokio::sync::watch;
 use ulid::Ulid;
 
 use crate::{
     enrollment,
+    gateway::{Gateway, Here},
     metering::{FolderLock, Journals, Meter, Reporter, Writer},
     metrics::{Counted, WorkerMetrics},
     settings::Settings,
@@ -35,6 +38,7 @@ use crate::{
         SnapshotHandle,
         subscription::{About, Subscriber},
     },
+    upstream::{self, Upstream},
 };
 
 /// How long usage may take to be sent at the end; what is left waits for the next start.
@@ -146,18 +150,38 @@ impl Worker {
         let listeners = std::iter::once(Listen { address: serve.listen, tls }).chain(plain).collect();
         let limits = HttpLimits { max_connections: serve.max_connections_per_core, ..HttpLimits::default() };
 
-        let (clock, snapshot, metrics) = (Arc::clone(&self.clock), snapshot.clone(), metrics.clone());
+        let here = Arc::new(self.here()?);
+        let providers = upstream::tls()?;
+        let (max_body_bytes, timeouts) = (serve.max_body_bytes, self.settings.upstream.into());
+        let (clock, snapshots, metrics) = (Arc::clone(&self.clock), snapshot.clone(), metrics.clone());
         let writers = Mutex::new(writers);
         let serving = serve_per_core(listeners, serve.cores.get(), limits, drain, move |core| {
             let writer = writers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let meter = Meter::new(writer, Arc::clone(&clock));
             let metrics = metrics.core(core.index);
-            Counted::new(Unwired { snapshot: snapshot.clone(), meter }, metrics)
+            let upstream = Upstream::new(&providers, timeouts, Arc::clone(&clock), metrics.clone());
+            let gateway = Gateway {
+                snapshots: snapshots.clone(),
+                meter: Meter::new(writer, Arc::clone(&clock)),
+                upstream: Rc::new(upstream),
+                here: Arc::clone(&here),
+                clock: Arc::clone(&clock),
+                max_body_bytes,
+            };
+            Counted::new(gateway, metrics)
         })?;
         for address in serving.addresses() {
             tracing::info!(%address, cores = serve.cores, identity = %self.identity.spiffe_id(), "serving");
         }
         Ok(serving)
+    }
+
+    fn here(&self) -> anyhow::Result<Here> {
+        let region = &self.settings.region;
+        Ok(Here {
+            jurisdiction: region.jurisdiction.clone(),
+            regions: region.regions.clone(),
+            name: HeaderValue::try_from(region.region().name.as_str())?,
+        })
     }
 
     fn about(&self) -> About {
@@ -189,21 +213,4 @@ async fn say_configured(mut ready: watch::Receiver<bool>, configuration: Conditi
 async fn say_draining(drain: Watch, serving: Condition) {
     drain.signalled().await;
     serving.not_ready("draining");
-}
-
-/// Stands where the gateway belongs.
-struct Unwired {
-    snapshot: SnapshotHandle,
-    meter: Meter,
-}
-
-impl Service for Unwired {
-    async fn call(
-        &self,
-        _request: http::Request<hyper::body::Incoming>,
-        _connection: &ConnectionInfo,
-    ) -> http::Response<ResponseBody> {
-        let _ = (&self.snapshot, &self.meter);
-        ApiError::internal("not built yet").into_response(bailiwick_domain::usage::RequestId::random())
-    }
 }

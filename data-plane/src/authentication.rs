@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bailiwick_domain::{
-    jurisdiction::Regional,
+    jurisdiction::Regional as _,
     key::{self, PresentedKey},
     organization::OnStale,
     time::Timestamp,
@@ -72,7 +72,8 @@ fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     if all.next().is_some() {
         return Err(error::invalid_key());
     }
-    let (scheme, key) = value.to_str().map_err(|_| error::invalid_key())?.split_once(' ').ok_or_else(error::missing_key)?;
+    let (scheme, key) =
+        value.to_str().map_err(|_| error::invalid_key())?.split_once(' ').ok_or_else(error::missing_key)?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(error::missing_key());
     }

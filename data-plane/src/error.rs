@@ -39,7 +39,8 @@ fn challenged(error: ApiError) -> ApiError {
 /// 421 (RFC 9110, section 15.5.20).
 pub(crate) fn wrong_region(here: &Region, home: &Region) -> ApiError {
     let (here, name) = (&here.name, &home.name);
-    let whither = home.endpoint.as_ref().map_or("the base URL of that region".to_owned(), ToString::to_string);
+    let whither =
+        home.endpoint.as_ref().map_or("the base URL of that region".to_owned(), ToString::to_string);
     let message = format!("this is {here}; the API key belongs to {name}: use {whither}");
     let error = of(StatusCode::MISDIRECTED_REQUEST, "wrong_region", message);
     match home.endpoint.as_ref().and_then(|endpoint| HeaderValue::try_from(endpoint.as_str()).ok()) {
@@ -69,7 +70,11 @@ fn retry_soon(error: ApiError) -> ApiError {
 }
 
 pub(crate) fn suspended() -> ApiError {
-    of(StatusCode::FORBIDDEN, "organization_suspended", "the organization is suspended: ask its administrator")
+    of(
+        StatusCode::FORBIDDEN,
+        "organization_suspended",
+        "the organization is suspended: ask its administrator",
+    )
 }
 
 pub(crate) fn not_found() -> ApiError {
@@ -77,7 +82,8 @@ pub(crate) fn not_found() -> ApiError {
 }
 
 pub(crate) fn method_not_allowed(allowed: &Method) -> ApiError {
-    let error = of(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("this path takes {allowed}"));
+    let error =
+        of(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("this path takes {allowed}"));
     match HeaderValue::try_from(allowed.as_str()) {
         Ok(value) => error.with_header(header::ALLOW, value),
         Err(_) => error,
@@ -85,7 +91,11 @@ pub(crate) fn method_not_allowed(allowed: &Method) -> ApiError {
 }
 
 pub(crate) fn not_json() -> ApiError {
-    of(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "send the body as `Content-Type: application/json`")
+    of(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        "send the body as `Content-Type: application/json`",
+    )
 }
 
 pub(crate) fn too_large(limit: usize) -> ApiError {
@@ -135,7 +145,11 @@ pub(crate) fn journal_full() -> ApiError {
 }
 
 pub(crate) fn egress_refused() -> ApiError {
-    of(StatusCode::BAD_GATEWAY, "egress_refused", "the provider's address lies outside the region's egress policy")
+    of(
+        StatusCode::BAD_GATEWAY,
+        "egress_refused",
+        "the provider's address lies outside the region's egress policy",
+    )
 }
 
 pub(crate) fn provider_unreachable() -> ApiError {
@@ -143,7 +157,11 @@ pub(crate) fn provider_unreachable() -> ApiError {
 }
 
 pub(crate) fn provider_invalid() -> ApiError {
-    of(StatusCode::BAD_GATEWAY, "provider_invalid_response", "the provider's answer broke off or is not what it should be")
+    of(
+        StatusCode::BAD_GATEWAY,
+        "provider_invalid_response",
+        "the provider's answer broke off or is not what it should be",
+    )
 }
 
 pub(crate) fn provider_refused_credential() -> ApiError {

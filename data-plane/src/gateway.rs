@@ -18,12 +18,8 @@ use http::{HeaderValue, Method, Request, Response, request::Parts};
 use hyper::body::Incoming;
 
 use crate::{
-    admission, answer, authentication, body, error,
-    metering::Meter,
-    models, permission, placement, request,
-    snapshot::SnapshotHandle,
-    traffic::Traffic,
-    upstream::Upstream,
+    admission, answer, authentication, body, error, metering::Meter, models, permission, placement, request,
+    snapshot::SnapshotHandle, upstream::Upstream,
 };
 
 /// What one core serves with.
@@ -35,7 +31,6 @@ pub(crate) struct Gateway {
     pub(crate) clock: Arc<dyn Clock>,
     /// Bound of a request's body.
     pub(crate) max_body_bytes: usize,
-    pub(crate) traffic: Traffic,
 }
 
 /// Where this worker is.
@@ -56,25 +51,31 @@ enum Route<'a> {
 
 impl Service for Gateway {
     async fn call(&self, request: Request<Incoming>, connection: &ConnectionInfo) -> Response<ResponseBody> {
-        let _in_flight = self.traffic.begin();
         let request_id = request_id(request.headers(), connection);
         let (head, body) = request.into_parts();
         let answered = self.answer(&head, body, request_id).await;
-        let mut response = answered.unwrap_or_else(|error| {
-            self.traffic.refused(error.code);
-            error.into_response(request_id)
-        });
+        let mut response = answered.unwrap_or_else(|error| error.into_response(request_id));
         self.mark(&mut response, request_id);
-        self.traffic.answered(response.status());
         response
     }
 }
 
 impl Gateway {
-    async fn answer(&self, head: &Parts, body: Incoming, request_id: RequestId) -> Result<Response<ResponseBody>, ApiError> {
+    async fn answer(
+        &self,
+        head: &Parts,
+        body: Incoming,
+        request_id: RequestId,
+    ) -> Result<Response<ResponseBody>, ApiError> {
         let route = route(head)?;
         let snapshot = self.snapshots.load_full();
-        let caller = authentication::authenticate(&self.here, &snapshot, &head.headers, self.clock.now(), Instant::now())?;
+        let caller = authentication::authenticate(
+            &self.here,
+            &snapshot,
+            &head.headers,
+            self.clock.now(),
+            Instant::now(),
+        )?;
         let call_type = match route {
             Route::Models => return Ok(models::list(&snapshot, &caller)),
             Route::Model(name) => return models::one(&snapshot, &caller, name),
@@ -84,7 +85,8 @@ impl Gateway {
         let asked = request::scan(&bytes)?;
         let permitted = permission::permit(&snapshot, caller, &asked.model)?;
         let placed = placement::place(&snapshot, permitted)?;
-        let admitted = admission::admit(&self.meter, placed, call_type, asked.stream, request_id, self.clock.now())?;
+        let admitted =
+            admission::admit(&self.meter, placed, call_type, asked.stream, request_id, self.clock.now())?;
         let sent = self.upstream.send(&snapshot, admitted, head, &bytes, &asked).await?;
         answer::pass_on(sent, Arc::clone(&self.clock), self.upstream.timeouts()).await
     }

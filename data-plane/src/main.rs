@@ -4,13 +4,27 @@
 //!
 //! Never here: a database driver, a path to tenants' accounts, a prompt or an answer anywhere but in passing.
 
+mod admission;
+mod answer;
 mod app;
+mod authentication;
 mod backoff;
+mod body;
+mod dialects;
 mod enrollment;
+mod error;
+mod gateway;
 mod metering;
 mod metrics;
+mod models;
+mod permission;
+mod placement;
+#[cfg(test)]
+mod polling;
+mod request;
 mod settings;
 mod snapshot;
+mod upstream;
 
 use std::{error::Error, io::Write as _, path::PathBuf, process::ExitCode};
 

@@ -69,14 +69,17 @@ impl UpstreamFailure {
     }
 }
 
-/// One core's counters.
+/// One core's counters. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CoreMetrics(Arc<Counters>);
+
 #[derive(Debug)]
-pub(crate) struct CoreMetrics {
+struct Counters {
     answers: Box<[AtomicU64]>,
     upstream_failures: [AtomicU64; UpstreamFailure::ALL.len()],
 }
 
-impl Default for CoreMetrics {
+impl Default for Counters {
     fn default() -> Self {
         Self {
             answers: (0..STATUSES).map(|_| AtomicU64::new(0)).collect(),
@@ -89,12 +92,12 @@ impl CoreMetrics {
     /// A caller is answered.
     fn answered(&self, status: StatusCode) {
         let index = usize::from(status.as_u16().saturating_sub(FIRST_STATUS));
-        count(self.answers.get(index));
+        count(self.0.answers.get(index));
     }
 
     /// A call to a provider failed.
     pub(crate) fn upstream_failed(&self, class: UpstreamFailure) {
-        count(self.upstream_failures.get(class.index()));
+        count(self.0.upstream_failures.get(class.index()));
     }
 }
 
@@ -107,11 +110,11 @@ fn count(counter: Option<&AtomicU64>) {
 /// A service whose answers are counted.
 pub(crate) struct Counted<S> {
     inner: S,
-    metrics: Arc<CoreMetrics>,
+    metrics: CoreMetrics,
 }
 
 impl<S> Counted<S> {
-    pub(crate) fn new(inner: S, metrics: Arc<CoreMetrics>) -> Self {
+    pub(crate) fn new(inner: S, metrics: CoreMetrics) -> Self {
         Self { inner, metrics }
     }
 }
@@ -127,18 +130,18 @@ impl<S: Service> Service for Counted<S> {
 /// All figures of a worker, read when they are asked for.
 #[derive(Clone)]
 pub(crate) struct WorkerMetrics {
-    cores: Arc<[Arc<CoreMetrics>]>,
+    cores: Arc<[CoreMetrics]>,
     snapshot: SnapshotHandle,
     account: Arc<Account>,
 }
 
 impl WorkerMetrics {
     pub(crate) fn new(cores: usize, snapshot: SnapshotHandle, account: Arc<Account>) -> Self {
-        Self { cores: (0..cores).map(|_| Arc::default()).collect(), snapshot, account }
+        Self { cores: (0..cores).map(|_| CoreMetrics::default()).collect(), snapshot, account }
     }
 
     /// One core's counters. A core that does not exist counts for nobody.
-    pub(crate) fn core(&self, index: usize) -> Arc<CoreMetrics> {
+    pub(crate) fn core(&self, index: usize) -> CoreMetrics {
         self.cores.get(index).cloned().unwrap_or_default()
     }
 
@@ -146,8 +149,8 @@ impl WorkerMetrics {
         registry.register_collector(Box::new(self.clone()));
     }
 
-    fn sum<'a>(&'a self, counter: impl Fn(&'a CoreMetrics) -> Option<&'a AtomicU64>) -> u64 {
-        let each = self.cores.iter().filter_map(|core| counter(core));
+    fn sum<'a>(&'a self, counter: impl Fn(&'a Counters) -> Option<&'a AtomicU64>) -> u64 {
+        let each = self.cores.iter().filter_map(|core| counter(&core.0));
         each.map(|counter| counter.load(Ordering::Relaxed)).sum()
     }
 }

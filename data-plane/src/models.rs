@@ -45,7 +45,11 @@ pub(crate) fn list(snapshot: &Snapshot, caller: &Authenticated) -> Response<Resp
 }
 
 /// A model that the key may not use does not exist for it.
-pub(crate) fn one(snapshot: &Snapshot, caller: &Authenticated, name: &str) -> Result<Response<ResponseBody>, ApiError> {
+pub(crate) fn one(
+    snapshot: &Snapshot,
+    caller: &Authenticated,
+    name: &str,
+) -> Result<Response<ResponseBody>, ApiError> {
     let key = caller.key();
     // SDKs escape the slashes of a name.
     let name = name.replace("%2F", "/").replace("%2f", "/").replace("%3A", ":").replace("%3a", ":");
@@ -54,7 +58,8 @@ pub(crate) fn one(snapshot: &Snapshot, caller: &Authenticated, name: &str) -> Re
 }
 
 fn json(value: &impl Serialize) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::from(Bytes::from(serde_json::to_vec(value).unwrap_or_default())));
+    let mut response =
+        Response::new(ResponseBody::from(Bytes::from(serde_json::to_vec(value).unwrap_or_default())));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

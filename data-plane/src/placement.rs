@@ -47,7 +47,8 @@ pub(crate) fn place(snapshot: &Snapshot, permitted: Permitted) -> Result<Placed,
     let mut places = permitted.model().deployments.iter().filter_map(|id| {
         let deployment = snapshot.deployment(id).filter(|found| found.organization == organization)?;
         settings.egress.allow_host(&deployment.prepared.host).ok()?;
-        let credential = snapshot.credential(&deployment.credential).filter(|found| found.organization == organization)?;
+        let credential =
+            snapshot.credential(&deployment.credential).filter(|found| found.organization == organization)?;
         Some(Place { deployment: Arc::clone(deployment), credential: Arc::clone(credential) })
     });
     let first = places.next().ok_or_else(error::no_deployment)?;

@@ -55,7 +55,8 @@ pub(crate) fn scan(body: &Bytes) -> Result<Asked, ApiError> {
     let found = deserializer.deserialize_map(TopLevel).and_then(|found| deserializer.end().map(|()| found));
     let found = found.map_err(|error| invalid(&error))?;
     let model = found.model.ok_or_else(|| error::invalid_field("model", "model is missing"))?;
-    let name: Cow<'_, str> = parse(model).ok_or_else(|| error::invalid_field("model", "model is not a string"))?;
+    let name: Cow<'_, str> =
+        parse(model).ok_or_else(|| error::invalid_field("model", "model is not a string"))?;
     let stream = match found.stream.map(RawValue::get) {
         None | Some("false" | "null") => false,
         Some("true") => true,

@@ -45,8 +45,12 @@ impl From<Usage> for TokenCounts {
         Self {
             prompt: bounded(usage.prompt_tokens),
             completion: bounded(usage.completion_tokens),
-            cached_prompt: bounded(usage.prompt_tokens_details.and_then(|d| d.cached_tokens).unwrap_or_default()),
-            reasoning: bounded(usage.completion_tokens_details.and_then(|d| d.reasoning_tokens).unwrap_or_default()),
+            cached_prompt: bounded(
+                usage.prompt_tokens_details.and_then(|d| d.cached_tokens).unwrap_or_default(),
+            ),
+            reasoning: bounded(
+                usage.completion_tokens_details.and_then(|d| d.reasoning_tokens).unwrap_or_default(),
+            ),
         }
     }
 }
@@ -102,7 +106,9 @@ pub(crate) fn event(data: &[u8]) -> Event {
         return Event::Content;
     }
     match serde_json::from_slice::<Chunk>(data) {
-        Ok(Chunk { usage: Some(usage), choices }) => Event::Usage(usage.into(), choices.is_none_or(|choices| choices.is_empty())),
+        Ok(Chunk { usage: Some(usage), choices }) => {
+            Event::Usage(usage.into(), choices.is_none_or(|choices| choices.is_empty()))
+        }
         _ => Event::Content,
     }
 }
@@ -132,15 +138,27 @@ mod tests {
         assert_eq!(usage_of(body), Some(Some(counted)));
         assert_eq!(usage_of(b"{}"), Some(None));
         assert_eq!(usage_of(b"<html>"), None);
-        assert_eq!(usage_of(br#"{"usage":{"prompt_tokens":7,"total_tokens":7,"prompt_tokens_details":null}}"#), Some(Some(tokens(7, 0))));
+        assert_eq!(
+            usage_of(br#"{"usage":{"prompt_tokens":7,"total_tokens":7,"prompt_tokens_details":null}}"#),
+            Some(Some(tokens(7, 0)))
+        );
     }
 
     #[test]
     fn events_are_told_apart() {
         assert_eq!(event(b" [DONE]"), Event::Done);
-        assert_eq!(event(br#"{"choices":[{"delta":{"content":"\"usage\":{}"}}],"usage":null}"#), Event::Content);
-        assert_eq!(event(br#"{"choices":[],"usage": {"prompt_tokens":1,"completion_tokens":2}}"#), Event::Usage(tokens(1, 2), true));
-        assert_eq!(event(br#"{"choices":[{}],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#), Event::Usage(tokens(1, 2), false));
+        assert_eq!(
+            event(br#"{"choices":[{"delta":{"content":"\"usage\":{}"}}],"usage":null}"#),
+            Event::Content
+        );
+        assert_eq!(
+            event(br#"{"choices":[],"usage": {"prompt_tokens":1,"completion_tokens":2}}"#),
+            Event::Usage(tokens(1, 2), true)
+        );
+        assert_eq!(
+            event(br#"{"choices":[{}],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#),
+            Event::Usage(tokens(1, 2), false)
+        );
         assert_eq!(event(b""), Event::Other);
     }
 }

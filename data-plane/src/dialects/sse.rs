@@ -80,7 +80,8 @@ fn line_end(buffer: &[u8], at: usize) -> Option<usize> {
 
 /// The data of an event: its `data` lines, joined.
 pub(crate) fn data(event: &Bytes) -> Bytes {
-    let mut lines = event.split(|byte| matches!(byte, b'\n' | b'\r')).filter_map(|line| line.strip_prefix(b"data:"));
+    let mut lines =
+        event.split(|byte| matches!(byte, b'\n' | b'\r')).filter_map(|line| line.strip_prefix(b"data:"));
     let (Some(first), second) = (lines.next(), lines.next()) else { return Bytes::new() };
     let Some(second) = second else { return event.slice_ref(first) };
     let mut joined = BytesMut::from(first);
@@ -133,7 +134,10 @@ mod tests {
 
     #[test]
     fn data_lines_are_joined() {
-        assert_eq!(data(&Bytes::from_static(b"event: x\r\ndata: one\r\ndata:two\r\n\r\n")).as_ref(), b" one\ntwo");
+        assert_eq!(
+            data(&Bytes::from_static(b"event: x\r\ndata: one\r\ndata:two\r\n\r\n")).as_ref(),
+            b" one\ntwo"
+        );
         assert_eq!(data(&Bytes::from_static(b": comment\n\n")).as_ref(), b"");
     }
 

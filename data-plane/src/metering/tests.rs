@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::store::FakeStore;
 use super::{Journals, Meter, OpenCall, Outcome, Reporter, StartedCall};
+use crate::polling::eventually;
 
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -167,7 +168,7 @@ async fn r10_a_crash_while_an_earlier_crash_is_settled_changes_nothing() {
     drop(journals);
 
     // The second process sends everything, hears nothing, and dies.
-    store.misbehave(&["lose"; 8]);
+    store.misbehave(&["silent"; 8]);
     let mut second = open(folder.path());
     let meters_of_second = meters(&mut second);
     expected.push(settled(&meters_of_second[1], 9));
@@ -215,13 +216,4 @@ async fn usage_arrives_while_the_worker_serves_and_disk_is_given_back() {
     tasks.join_next().await;
     assert_stored_once(&store, &expected);
     assert_eq!((segments(folder.path()), account.bytes()), (0, 0));
-}
-
-pub(super) async fn eventually(condition: impl Fn() -> bool) {
-    let poll = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), poll).await.expect("the condition never held");
 }

@@ -22,7 +22,8 @@ fn spliced(text: &str, model: &str, ask: bool) -> String {
 
 #[test]
 fn what_concerns_the_gateway_is_found_wherever_it_stands() {
-    let asked = scanned(r#" {"messages":[{"model":"no","stream":false}],"stream" : true,"model":"a\u002fb"} "#);
+    let asked =
+        scanned(r#" {"messages":[{"model":"no","stream":false}],"stream" : true,"model":"a\u002fb"} "#);
     assert_eq!((asked.model.as_str(), asked.stream, asked.asks_for_usage()), ("a/b", true, false));
     assert!(scanned(r#"{"model":"m","stream_options":{"x":1,"include_usage":true}}"#).asks_for_usage());
 }
@@ -57,7 +58,10 @@ fn a_body_that_needs_no_change_is_not_even_copied() {
 fn usage_is_asked_for_whatever_the_caller_said_of_it() {
     for (text, expected) in [
         (r#"{"model":"m"}"#, r#"{"stream_options":{"include_usage":true},"model":"m"}"#),
-        (r#"{"model":"m","stream_options":null}"#, r#"{"model":"m","stream_options":{"include_usage":true}}"#),
+        (
+            r#"{"model":"m","stream_options":null}"#,
+            r#"{"model":"m","stream_options":{"include_usage":true}}"#,
+        ),
         (r#"{"model":"m","stream_options":{}}"#, r#"{"model":"m","stream_options":{"include_usage":true}}"#),
         (
             r#"{"model":"m","stream_options":{ "include_usage" : false , "x":1}}"#,

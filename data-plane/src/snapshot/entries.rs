@@ -113,7 +113,7 @@ pub(crate) struct PreparedEndpoint {
 
 impl PreparedEndpoint {
     /// `None` when the host cannot stand in a header, which a parsed URL's can.
-    pub(super) fn of(endpoint: &Endpoint) -> Option<Self> {
+    pub(crate) fn of(endpoint: &Endpoint) -> Option<Self> {
         let url = endpoint.url();
         let mut host_header = url.host_str()?.to_owned();
         if let Some(port) = url.port() {

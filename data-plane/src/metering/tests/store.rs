@@ -66,7 +66,7 @@ impl FakeStore {
     }
 
     pub(super) async fn wait_for(&self, events: usize) {
-        super::eventually(|| self.stored.lock().unwrap().events.len() >= events).await;
+        crate::polling::eventually(|| self.stored.lock().unwrap().events.len() >= events).await;
     }
 }
 
@@ -92,6 +92,7 @@ impl Intake {
         }
         match what {
             "lose" => vec![Err(Status::unavailable("the acknowledgement is lost"))],
+            "silent" => Vec::new(),
             "twice" => vec![Ok(acknowledgement.clone()), Ok(acknowledgement)],
             _ => vec![Ok(acknowledgement)],
         }

@@ -1,0 +1,218 @@
+//! Step 6: the provider's answer goes back as it comes, and usage is read in passing.
+//!
+//! What is not a stream and fits into a small buffer is held until it is whole: so an answer that breaks off, or is none, becomes a 502 rather than
+//! half an answer. Larger answers and streams pass through.
+
+mod passing;
+
+use std::sync::Arc;
+
+use bailiwick_domain::{
+    price::TokenCounts,
+    time::Clock,
+    usage::{CallEnd, UsageSource},
+};
+use bailiwick_runtime::serving::{ApiError, ResponseBody};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, Response, StatusCode, header};
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use crate::{
+    dialects::openai,
+    error,
+    metering::{OpenCall, Outcome},
+    metrics::UpstreamFailure,
+    upstream::{Answered, Timeouts},
+};
+
+/// Bytes of an answer that are held until it is whole.
+const LARGEST_HELD: usize = 256 << 10;
+
+/// Meant for one hop only (RFC 9110, section 7.6.1), or for the provider's own customer, who is not the caller.
+const KEPT_BACK: [HeaderName; 12] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::SET_COOKIE,
+    header::STRICT_TRANSPORT_SECURITY,
+    header::ALT_SVC,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("openai-organization"),
+    HeaderName::from_static("openai-project"),
+];
+
+/// The answer for the caller. Errors: 502 and 504, settled.
+pub(crate) async fn pass_on(
+    mut answered: Answered,
+    clock: Arc<dyn Clock>,
+    timeouts: Timeouts,
+) -> Result<Response<ResponseBody>, ApiError> {
+    let status = answered.response.status();
+    note_failure(&answered, status);
+    if let Some(error) = refused(status) {
+        // The connection is closed with the lease: what is left of the answer is not wanted.
+        settle(
+            answered.call,
+            error.status,
+            CallEnd::ProviderFailed,
+            UsageSource::Estimated,
+            TokenCounts::default(),
+            &*clock,
+        );
+        return Err(error);
+    }
+    for name in KEPT_BACK {
+        answered.response.headers_mut().remove(name);
+    }
+    answered.response.headers_mut().insert(error::MODEL, answered.model.clone());
+    if is_event_stream(answered.response.headers()) {
+        return Ok(passing::stream(answered, clock, timeouts.idle));
+    }
+    let held = hold(answered.response.body_mut(), timeouts.idle).await;
+    match held {
+        Held::Whole(bytes) => whole(answered, bytes, &*clock),
+        Held::Large(begun) => Ok(passing::large(answered, begun, clock, timeouts.idle)),
+        Held::Broken => {
+            answered.metrics.upstream_failed(UpstreamFailure::InvalidResponse);
+            let error = error::provider_invalid();
+            settle(
+                answered.call,
+                error.status,
+                CallEnd::ProviderFailed,
+                UsageSource::Estimated,
+                TokenCounts::default(),
+                &*clock,
+            );
+            Err(error)
+        }
+        Held::Late => {
+            answered.metrics.upstream_failed(UpstreamFailure::TimedOut);
+            let error = error::provider_timeout();
+            settle(
+                answered.call,
+                error.status,
+                CallEnd::TimedOut,
+                UsageSource::Estimated,
+                TokenCounts::default(),
+                &*clock,
+            );
+            Err(error)
+        }
+    }
+}
+
+/// What never reaches the caller: a refusal of our own credential (its text may repeat a part of it), and redirects, which are not followed (R7).
+fn refused(status: StatusCode) -> Option<ApiError> {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Some(error::provider_refused_credential()),
+        _ if status.is_redirection() || status.is_informational() => Some(error::provider_invalid()),
+        _ => None,
+    }
+}
+
+fn note_failure(answered: &Answered, status: StatusCode) {
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        answered.metrics.upstream_failed(UpstreamFailure::RateLimited);
+    } else if status.is_server_error() {
+        answered.metrics.upstream_failed(UpstreamFailure::ServerError);
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
+}
+
+enum Held {
+    Whole(Bytes),
+    /// It is larger than what is held; this is its beginning.
+    Large(Bytes),
+    Broken,
+    Late,
+}
+
+async fn hold(body: &mut Incoming, idle: std::time::Duration) -> Held {
+    if body.size_hint().lower() > LARGEST_HELD as u64 {
+        return Held::Large(Bytes::new());
+    }
+    let mut first: Option<Bytes> = None;
+    let mut more = BytesMut::new();
+    loop {
+        let frame = match tokio::time::timeout(idle, body.frame()).await {
+            Err(_late) => return Held::Late,
+            Ok(None) => break,
+            Ok(Some(Err(_broken))) => return Held::Broken,
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        // Most answers come in one piece, which is passed on uncopied.
+        match &first {
+            None => first = Some(data),
+            Some(begun) => {
+                if more.is_empty() {
+                    more.extend_from_slice(begun);
+                }
+                more.extend_from_slice(&data);
+            }
+        }
+        if more.len().max(first.as_ref().map_or(0, Bytes::len)) > LARGEST_HELD {
+            return Held::Large(collected(first, more));
+        }
+    }
+    Held::Whole(collected(first, more))
+}
+
+fn collected(first: Option<Bytes>, more: BytesMut) -> Bytes {
+    if more.is_empty() { first.unwrap_or_default() } else { more.freeze() }
+}
+
+/// A whole answer: it is recorded, then passed on untouched.
+fn whole(answered: Answered, bytes: Bytes, clock: &dyn Clock) -> Result<Response<ResponseBody>, ApiError> {
+    let Answered { response, lease, call, metrics, .. } = answered;
+    lease.keep();
+    let (head, _) = response.into_parts();
+    if !head.status.is_success() {
+        // The provider's own error: it was passed on whole, and cost nothing.
+        settle(
+            call,
+            head.status,
+            CallEnd::Completed,
+            UsageSource::ProviderFinal,
+            TokenCounts::default(),
+            clock,
+        );
+        return Ok(Response::from_parts(head, ResponseBody::from(bytes)));
+    }
+    let Some(usage) = openai::usage_of(&bytes) else {
+        metrics.upstream_failed(UpstreamFailure::InvalidResponse);
+        let error = error::provider_invalid();
+        settle(
+            call,
+            error.status,
+            CallEnd::ProviderFailed,
+            UsageSource::Estimated,
+            TokenCounts::default(),
+            clock,
+        );
+        return Err(error);
+    };
+    let source = if usage.is_some() { UsageSource::ProviderFinal } else { UsageSource::Estimated };
+    settle(call, head.status, CallEnd::Completed, source, usage.unwrap_or_default(), clock);
+    Ok(Response::from_parts(head, ResponseBody::from(bytes)))
+}
+
+fn settle(
+    call: OpenCall,
+    status: StatusCode,
+    end: CallEnd,
+    source: UsageSource,
+    tokens: TokenCounts,
+    clock: &dyn Clock,
+) {
+    call.settle(Outcome { status: status.as_u16(), end, source, tokens }, clock.now());
+}
