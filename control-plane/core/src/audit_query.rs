@@ -33,6 +33,24 @@ pub struct Verification {
     pub first_bad: Option<u64>,
 }
 
+impl Verification {
+    /// Before the first record.
+    fn start() -> Self {
+        Self { records: 0, head: GENESIS, first_bad: None }
+    }
+
+    /// The next record, as it is stored.
+    fn follow(&mut self, record: &AuditRecord) {
+        let expected = audit::record_hash(&self.head, record);
+        let fits = record.sequence == self.records + 1 && record.hash == expected;
+        if !fits && self.first_bad.is_none() {
+            self.first_bad = Some(record.sequence);
+        }
+        self.records += 1;
+        self.head = record.hash;
+    }
+}
+
 impl ControlPlane {
     /// A page of a chain, oldest first.
     ///
@@ -64,19 +82,11 @@ impl ControlPlane {
     pub async fn audit_verify(&self, caller: &Caller, chain: Chain) -> Result<Verification, UseCaseError> {
         caller.permit(Permission::AuditRead)?;
         self.check_chain(chain).await?;
-        let mut verification = Verification { records: 0, head: GENESIS, first_bad: None };
+        let mut verification = Verification::start();
         let mut page = Page { size: PAGE, token: None };
         loop {
             let found = self.store().audit_list(chain, &page).await?;
-            for record in &found.rows {
-                let expected = audit::record_hash(&verification.head, record);
-                let fits = record.sequence == verification.records + 1 && record.hash == expected;
-                if !fits && verification.first_bad.is_none() {
-                    verification.first_bad = Some(record.sequence);
-                }
-                verification.records += 1;
-                verification.head = record.hash;
-            }
+            found.rows.iter().for_each(|record| verification.follow(record));
             match found.next {
                 Some(token) => page.token = Some(token),
                 None => return Ok(verification),
@@ -91,3 +101,6 @@ impl ControlPlane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

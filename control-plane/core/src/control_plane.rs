@@ -8,7 +8,7 @@ use std::{
 
 use bailiwick_domain::{
     egress::EgressPolicy,
-    jurisdiction::Jurisdiction,
+    jurisdiction::{ForeignRegion, Jurisdiction},
     key::Pepper,
     price::Price,
     provider::Provider,
@@ -31,6 +31,9 @@ use crate::{
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// Records of refusals within a minute, and their length.
+const REFUSALS_PER_MINUTE: u32 = 60;
+const MAX_REFUSED_SUBJECT: usize = 80;
 
 /// The control plane of one region.
 pub struct ControlPlane {
@@ -91,7 +94,7 @@ impl ControlPlane {
     /// A control plane of these parts.
     pub fn new(parts: Parts) -> Self {
         let signups = PerMinute::new(parts.settings.signups_per_minute);
-        Self { parts, signups, refusals: PerMinute::new(60) }
+        Self { parts, signups, refusals: PerMinute::new(REFUSALS_PER_MINUTE) }
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -123,16 +126,16 @@ impl ControlPlane {
         Ok(revision)
     }
 
-    /// Checks that a caller who names a region means this one.
-    pub(crate) fn check_region(&self, name: &RegionName) -> Result<(), UseCaseError> {
+    /// Checks that a caller who names a region means this one. Who means another is recorded.
+    pub(crate) async fn check_region(&self, permit: &Permit, name: &RegionName) -> Result<(), UseCaseError> {
         let region = self.parts.regions.by_name(name);
         let region =
             region.ok_or_else(|| UseCaseError::invalid("region", "is not a region of this installation"))?;
         if region.code == self.parts.jurisdiction.code() {
             return Ok(());
         }
-        let expected = self.parts.jurisdiction.code();
-        Err(bailiwick_domain::jurisdiction::ForeignRegion { found: region.code, expected }.into())
+        self.note_foreign(&permit.actor().to_string(), name.as_str()).await;
+        Err(ForeignRegion { found: region.code, expected: self.parts.jurisdiction.code() }.into())
     }
 
     pub(crate) fn count_signup(&self) -> Result<(), UseCaseError> {
@@ -144,13 +147,13 @@ impl ControlPlane {
             .map_err(|retry_after| UseCaseError::Exhausted { reason: "signup_limit", retry_after })
     }
 
-    /// Records on the region's chain that something of another region was refused. At most 60 records a minute: the record shall be
+    /// Records on the region's chain that something of another region was refused. At most 60 records a minute are made: they shall be
     /// no lever to fill the disk. Failing to record does not change the refusal.
     pub async fn note_foreign(&self, actor: &str, subject: &str) {
         if self.refusals.take(self.now()).is_err() {
             return;
         }
-        let subject = subject.chars().filter(|c| c.is_ascii_graphic()).take(80).collect();
+        let subject = subject.chars().filter(|c| c.is_ascii_graphic()).take(MAX_REFUSED_SUBJECT).collect();
         if let Err(error) = self.record_on_region_chain(actor, "foreign.refuse", subject).await {
             tracing::warn!(%error, "a refusal could not be recorded");
         }

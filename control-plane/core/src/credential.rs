@@ -9,7 +9,7 @@ use crate::{
     caller::Caller,
     control_plane::{ControlPlane, Mutation},
     error::UseCaseError,
-    idempotency::IdempotencyKey,
+    idempotency::{Claimed, IdempotencyKey},
     ports::{store::StoreError, vault::SealContext},
     records::{Chain, ChangedResource, CredentialRecord, Page, PageOf, Revision},
     sealing::Keys,
@@ -57,9 +57,9 @@ impl ControlPlane {
         self.organization_active(organization).await?;
         let chain = Chain::Organization(organization);
         let keys = self.keys(chain).await?;
-        let claim = idempotency_key.claim(CREATE, organization);
-        if let Some(id) = claim.made(self.store(), &self.parts.jurisdiction).await? {
-            return Ok((opened(&self.credential_row(id).await?, &keys), self.store().revision().await?));
+        let claim = self.claim(CREATE, organization, &idempotency_key);
+        if let Some(id) = self.claimed_before(&claim).await? {
+            return self.credential_made_before(id, &keys).await;
         }
         let now = self.now();
         let id: Local<CredentialId> = self.parts.jurisdiction.mint_random(now);
@@ -73,13 +73,23 @@ impl ControlPlane {
             created_at: now,
             replaced_at: None,
         };
-        let mut transaction = self.store().begin().await?;
-        transaction.idempotency_insert(claim.method, &claim.key, &text, now).await?;
+        let mut transaction = match self.begin_claimed(&claim, &id, now).await? {
+            Claimed::First(transaction) => transaction,
+            Claimed::Before(id) => return self.credential_made_before(id, &keys).await,
+        };
         transaction.credential_insert(&row).await?;
         let changes = [ChangedResource::Credential(id)];
         let mutation = Mutation { chain, action: CREATE, subject: text, changes: &changes };
         let revision = self.commit(&permit, &keys, transaction, mutation).await?;
         Ok((opened(&row, &keys), revision))
+    }
+
+    async fn credential_made_before(
+        &self,
+        id: Local<CredentialId>,
+        keys: &Keys,
+    ) -> Result<(Credential, Revision), UseCaseError> {
+        Ok((opened(&self.credential_row(id).await?, keys), self.store().revision().await?))
     }
 
     /// A page of an organization's credentials.

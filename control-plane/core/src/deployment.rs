@@ -13,7 +13,7 @@ use crate::{
     caller::Caller,
     control_plane::{ControlPlane, Mutation},
     error::UseCaseError,
-    idempotency::IdempotencyKey,
+    idempotency::{Claimed, IdempotencyKey},
     ports::store::StoreError,
     records::{Chain, ChangedResource, DeploymentRecord, Page, PageOf, Revision},
 };
@@ -51,9 +51,9 @@ impl ControlPlane {
     ) -> Result<(DeploymentRecord, Revision), UseCaseError> {
         let permit = caller.permit(Permission::ModelWrite)?;
         self.organization_active(new.organization).await?;
-        let claim = new.idempotency_key.claim(CREATE, new.organization);
-        if let Some(id) = claim.made(self.store(), &self.parts.jurisdiction).await? {
-            return Ok((self.deployment_row(id).await?, self.store().revision().await?));
+        let claim = self.claim(CREATE, new.organization, &new.idempotency_key);
+        if let Some(id) = self.claimed_before(&claim).await? {
+            return self.deployment_made_before(id).await;
         }
         self.check_egress(&new.endpoint)?;
         let credential = self.store().credential_fetch(new.credential).await?;
@@ -73,13 +73,22 @@ impl ControlPlane {
             created_at: now,
         };
         let keys = self.keys(chain).await?;
-        let mut transaction = self.store().begin().await?;
-        transaction.idempotency_insert(claim.method, &claim.key, &id.to_string(), now).await?;
+        let mut transaction = match self.begin_claimed(&claim, &id, now).await? {
+            Claimed::First(transaction) => transaction,
+            Claimed::Before(id) => return self.deployment_made_before(id).await,
+        };
         transaction.deployment_insert(&row).await?;
         let changes = [ChangedResource::Deployment(id)];
         let mutation = Mutation { chain, action: CREATE, subject: id.to_string(), changes: &changes };
         let revision = self.commit(&permit, &keys, transaction, mutation).await?;
         Ok((row, revision))
+    }
+
+    async fn deployment_made_before(
+        &self,
+        id: Local<DeploymentId>,
+    ) -> Result<(DeploymentRecord, Revision), UseCaseError> {
+        Ok((self.deployment_row(id).await?, self.store().revision().await?))
     }
 
     /// A page of an organization's deployments.
@@ -134,7 +143,7 @@ impl ControlPlane {
     }
 
     /// A host name is checked again at connect time, on the address that it resolves to; an address literal can be judged now.
-    fn check_egress(&self, endpoint: &Endpoint) -> Result<(), UseCaseError> {
+    pub(crate) fn check_egress(&self, endpoint: &Endpoint) -> Result<(), UseCaseError> {
         let (policy, host) = (&self.parts.settings.egress, endpoint.host());
         let verdict = policy.allow_host(&host).and_then(|()| match host.parse() {
             Ok(address) => policy.allow_address(address),

@@ -112,7 +112,7 @@ impl ControlPlane {
     }
 
     fn admits(&self, deployment: &DeploymentRecord) -> bool {
-        self.parts.settings.egress.allow_host(&deployment.endpoint.host()).is_ok()
+        self.check_egress(&deployment.endpoint).is_ok()
     }
 }
 

@@ -1,19 +1,35 @@
 //! Idempotency keys: a create call that is sent again gives what the first one made.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt::{self, Write as _},
+    str::FromStr,
+};
 
-use bailiwick_domain::jurisdiction::{Jurisdiction, Local, Regional};
+use bailiwick_domain::{
+    jurisdiction::{Local, Regional},
+    time::Timestamp,
+};
 
-use crate::{error::UseCaseError, ports::store::Store};
+use crate::{
+    control_plane::ControlPlane,
+    error::UseCaseError,
+    ports::store::{StoreError, Transaction},
+};
 
 /// What a caller chose: 1 to 64 printable ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
-/// An idempotency key within its method and its owner: two organizations never share one.
+/// An idempotency key within its method and its owner, as it is stored.
 pub(crate) struct Claim {
-    pub(crate) method: &'static str,
-    pub(crate) key: String,
+    method: &'static str,
+    key: String,
+}
+
+impl Claim {
+    pub(crate) fn method(&self) -> &'static str {
+        self.method
+    }
 }
 
 impl FromStr for IdempotencyKey {
@@ -32,29 +48,62 @@ impl FromStr for IdempotencyKey {
 )]
 pub struct IdempotencyKeyError;
 
-impl IdempotencyKey {
-    pub(crate) fn claim(&self, method: &'static str, owner: impl fmt::Display) -> Claim {
-        Claim { method, key: format!("{owner}/{}", self.0) }
-    }
-
-    /// A key for a step of the same call.
-    pub(crate) fn step(&self, name: &str) -> Self {
-        Self(format!("{}/{name}", self.0))
-    }
+/// A transaction that makes what its claim is for.
+pub(crate) enum Claimed<T> {
+    /// No call with this key was before us.
+    First(Box<dyn Transaction>),
+    /// An earlier call made this.
+    Before(Local<T>),
 }
 
-impl Claim {
-    /// What an earlier call with the same key made.
-    pub(crate) async fn made<T>(
+impl ControlPlane {
+    /// The claim of one call. Two owners never share a key; `owner` says within what the caller's key is unique. Stored is a keyed hash: what
+    /// people write into their keys is their affair.
+    pub(crate) fn claim(
         &self,
-        store: &dyn Store,
-        jurisdiction: &Jurisdiction,
-    ) -> Result<Option<Local<T>>, UseCaseError>
+        method: &'static str,
+        owner: impl fmt::Display,
+        key: &IdempotencyKey,
+    ) -> Claim {
+        // Neither a method nor a key holds a space: no two claims read alike.
+        let claimed = format!("{method} {} {owner}", key.0);
+        let digest = self.parts.pepper.digest_bytes(claimed.as_bytes());
+        let mut text = String::with_capacity(64);
+        for byte in digest.0 {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        Claim { method, key: text }
+    }
+
+    /// What an earlier call with the same key made.
+    pub(crate) async fn claimed_before<T>(&self, claim: &Claim) -> Result<Option<Local<T>>, UseCaseError>
     where
         T: FromStr + Regional,
     {
-        let found = store.idempotency_fetch(self.method, &self.key).await?;
+        let found = self.store().idempotency_fetch(claim.method, &claim.key).await?;
         let id = found.and_then(|text| text.parse::<T>().ok());
-        Ok(id.map(|id| jurisdiction.admit(id)).transpose()?)
+        Ok(id.map(|id| self.parts.jurisdiction.admit(id)).transpose()?)
+    }
+
+    /// Begins the transaction that makes `id`. Of several calls with one key at the same time exactly one is the first.
+    pub(crate) async fn begin_claimed<T>(
+        &self,
+        claim: &Claim,
+        id: &Local<T>,
+        now: Timestamp,
+    ) -> Result<Claimed<T>, UseCaseError>
+    where
+        T: FromStr + Regional + fmt::Display,
+    {
+        let mut transaction = self.store().begin().await?;
+        match transaction.idempotency_insert(claim.method, &claim.key, &id.get().to_string(), now).await {
+            Err(StoreError::Conflict(rule)) => {
+                drop(transaction);
+                let before = self.claimed_before(claim).await?;
+                before.map(Claimed::Before).ok_or_else(|| StoreError::Conflict(rule).into())
+            }
+            inserted => inserted.map(|()| Claimed::First(transaction)).map_err(UseCaseError::from),
+        }
     }
 }

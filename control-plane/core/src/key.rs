@@ -15,8 +15,8 @@ use crate::{
     caller::{Caller, Permit},
     control_plane::{ControlPlane, Mutation},
     error::UseCaseError,
-    idempotency::IdempotencyKey,
-    ports::{store::StoreError, vault::SealContext},
+    idempotency::{Claim, Claimed, IdempotencyKey},
+    ports::vault::SealContext,
     records::{ApiKeyRecord, Chain, ChangedResource, Page, PageOf, Revision},
     sealing::Keys,
 };
@@ -92,7 +92,8 @@ impl ControlPlane {
         if new.expires_at.is_some_and(|at| at <= self.now()) {
             return Err(UseCaseError::invalid("expires_at_micros", "lies in the past"));
         }
-        self.key_make(permit, CREATE, new, None).await
+        let claim = self.claim(CREATE, new.organization, &new.idempotency_key);
+        self.key_make(permit, claim, new, None).await
     }
 
     /// Makes a key with the same name and permissions. The old one is revoked when the overlap ends; at once without one.
@@ -112,8 +113,9 @@ impl ControlPlane {
         }
         let old = self.key_row(id).await?;
         let keys = self.keys(Chain::Organization(old.organization)).await?;
-        let claim = idempotency_key.claim(ROTATE, old.organization);
-        let done = claim.made::<KeyId>(self.store(), &self.parts.jurisdiction).await?.is_some();
+        // Of this key: the same idempotency key with another one is another rotation.
+        let claim = self.claim(ROTATE, id.get(), &idempotency_key);
+        let done = self.claimed_before::<KeyId>(&claim).await?.is_some();
         if !done && (old.revoked_at.is_some() || old.expires_at.is_some_and(|at| at <= self.now())) {
             return Err(UseCaseError::refused(
                 "key_not_active",
@@ -128,49 +130,44 @@ impl ControlPlane {
             allowed_models: old.allowed_models.clone(),
             expires_at: old.expires_at,
         };
-        let created = self.key_make(&permit, ROTATE, new, Some((id, overlap))).await?;
+        let end = self.now().saturating_add(overlap);
+        let end = (!overlap.is_zero()).then(|| old.expires_at.map_or(end, |expires_at| expires_at.min(end)));
+        let created = self.key_make(&permit, claim, new, Some((id, end))).await?;
         let old = self.key_row(id).await?;
         Ok(Rotated { created, old: opened(&old, &keys, self.now()) })
     }
 
-    /// One transaction: the new key, and what becomes of the one that it replaces.
+    /// One transaction: the new key, and what becomes of the one that it replaces: it ends at a time, never later than it would have, or now.
     async fn key_make(
         &self,
         permit: &Permit,
-        method: &'static str,
+        claim: Claim,
         new: NewKey,
-        replaces: Option<(Local<KeyId>, Duration)>,
+        replaces: Option<(Local<KeyId>, Option<Timestamp>)>,
     ) -> Result<Created, UseCaseError> {
         self.organization_active(new.organization).await?;
-        let claim = new.idempotency_key.claim(method, new.organization);
-        if let Some(id) = claim.made(self.store(), &self.parts.jurisdiction).await? {
+        if let Some(id) = self.claimed_before(&claim).await? {
             return self.key_made_before(id).await;
         }
         let (now, chain) = (self.now(), Chain::Organization(new.organization));
         let keys = self.keys(chain).await?;
         let secret = ApiKey::generate(self.parts.jurisdiction.code());
         let row = self.key_new_row(&new, &secret, &keys, now)?;
-        let mut transaction = self.store().begin().await?;
-        let claimed =
-            transaction.idempotency_insert(claim.method, &claim.key, &row.id.to_string(), now).await;
-        if let Err(StoreError::Conflict(_)) = claimed {
-            drop(transaction);
-            let made = claim.made(self.store(), &self.parts.jurisdiction).await?;
-            let made = made.ok_or(UseCaseError::NotFound { what: "the key" })?;
-            return self.key_made_before(made).await;
-        }
-        claimed?;
+        let mut transaction = match self.begin_claimed(&claim, &row.id, now).await? {
+            Claimed::First(transaction) => transaction,
+            Claimed::Before(id) => return self.key_made_before(id).await,
+        };
         transaction.key_insert(&row).await?;
         let mut changes = vec![ChangedResource::ApiKey(row.id)];
-        if let Some((old, overlap)) = replaces {
-            if overlap.is_zero() {
-                transaction.key_revoke(old, now).await?;
-            } else {
-                transaction.key_set_expiry(old, now.saturating_add(overlap)).await?;
+        if let Some((old, end)) = replaces {
+            match end {
+                Some(end) => transaction.key_set_expiry(old, end).await?,
+                None => transaction.key_revoke(old, now).await?,
             }
             changes.push(ChangedResource::ApiKey(old));
         }
-        let mutation = Mutation { chain, action: method, subject: row.id.to_string(), changes: &changes };
+        let mutation =
+            Mutation { chain, action: claim.method(), subject: row.id.to_string(), changes: &changes };
         let revision = self.commit(permit, &keys, transaction, mutation).await?;
         Ok(Created { key: opened(&row, &keys, now), secret: Some(secret), revision })
     }

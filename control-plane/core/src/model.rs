@@ -10,8 +10,8 @@ use bailiwick_domain::{
 use crate::{
     caller::Caller,
     control_plane::{ControlPlane, Mutation, StoreOrUseCase},
-    error::UseCaseError,
-    idempotency::IdempotencyKey,
+    error::{UseCaseError, Violation},
+    idempotency::{Claimed, IdempotencyKey},
     ports::store::StoreError,
     records::{Chain, ChangedResource, ModelRecord, Page, PageOf, Revision},
 };
@@ -35,22 +35,28 @@ impl ControlPlane {
     ) -> Result<(ModelRecord, Revision), UseCaseError> {
         let permit = caller.permit(Permission::ModelWrite)?;
         self.organization_active(organization).await?;
-        let claim = idempotency_key.claim(CREATE, organization);
-        if let Some(id) = claim.made(self.store(), &self.parts.jurisdiction).await? {
-            return Ok((self.model_row(id).await?, self.store().revision().await?));
+        let claim = self.claim(CREATE, organization, &idempotency_key);
+        if let Some(id) = self.claimed_before(&claim).await? {
+            return self.model_made_before(id).await;
         }
         self.check_deployments(organization, &deployments).await?;
         let (now, chain) = (self.now(), Chain::Organization(organization));
         let id: Local<ModelId> = self.parts.jurisdiction.mint_random(now);
         let row = ModelRecord { id, organization, name, deployments, created_at: now };
         let keys = self.keys(chain).await?;
-        let mut transaction = self.store().begin().await?;
-        transaction.idempotency_insert(claim.method, &claim.key, &id.to_string(), now).await?;
+        let mut transaction = match self.begin_claimed(&claim, &id, now).await? {
+            Claimed::First(transaction) => transaction,
+            Claimed::Before(id) => return self.model_made_before(id).await,
+        };
         transaction.model_insert(&row).await.map_err(|error| taken(error, &row.name))?;
         let changes = [ChangedResource::Model(id)];
         let mutation = Mutation { chain, action: CREATE, subject: id.to_string(), changes: &changes };
         let revision = self.commit(&permit, &keys, transaction, mutation).await?;
         Ok((row, revision))
+    }
+
+    async fn model_made_before(&self, id: Local<ModelId>) -> Result<(ModelRecord, Revision), UseCaseError> {
+        Ok((self.model_row(id).await?, self.store().revision().await?))
     }
 
     /// A page of an organization's models.
@@ -122,17 +128,22 @@ impl ControlPlane {
         if !(1..=MAX_DEPLOYMENTS).contains(&deployments.len()) {
             return Err(UseCaseError::invalid("deployment_ids", "a model has 1 to 32 deployments"));
         }
+        let mut violations = Vec::new();
         for (index, id) in deployments.iter().enumerate() {
-            let field = format!("deployment_ids[{index}]");
+            let mut violation = |description: &str| {
+                let field = format!("deployment_ids[{index}]");
+                violations.push(Violation { field, description: description.to_owned() });
+            };
             if deployments.iter().take(index).any(|earlier| earlier == id) {
-                return Err(UseCaseError::invalid(&field, "is named twice"));
+                violation("is named twice");
+                continue;
             }
             let known = self.store().deployment_fetch(*id).await?;
             if known.is_none_or(|row| row.organization != organization) {
-                return Err(UseCaseError::invalid(&field, "is not a deployment of the organization"));
+                violation("is not a deployment of the organization");
             }
         }
-        Ok(())
+        if violations.is_empty() { Ok(()) } else { Err(UseCaseError::Invalid(violations)) }
     }
 }
 

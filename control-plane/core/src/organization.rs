@@ -14,7 +14,7 @@ use crate::{
     caller::{Caller, Permit},
     control_plane::{ControlPlane, Mutation, StoreOrUseCase},
     error::UseCaseError,
-    idempotency::IdempotencyKey,
+    idempotency::{Claim, Claimed, IdempotencyKey},
     ports::{
         store::StoreError,
         vault::{KeyScope, SealContext},
@@ -23,7 +23,7 @@ use crate::{
     sealing::Keys,
 };
 
-const CREATE: &str = "organization.create";
+pub(crate) const CREATE: &str = "organization.create";
 const FIRST_VERSION: u32 = 1;
 
 /// An organization, its names opened.
@@ -69,17 +69,19 @@ impl ControlPlane {
         new: NewOrganization,
     ) -> Result<(Organization, Revision), UseCaseError> {
         let permit = caller.permit(Permission::OrganizationWrite)?;
-        self.organization_create_permitted(&permit, new).await
+        let claim = self.claim(CREATE, permit.actor(), &new.idempotency_key);
+        self.organization_create_permitted(&permit, &claim, new).await
     }
 
+    /// The same for whoever asks on behalf of others: the claim says of whom.
     pub(crate) async fn organization_create_permitted(
         &self,
         permit: &Permit,
+        claim: &Claim,
         new: NewOrganization,
     ) -> Result<(Organization, Revision), UseCaseError> {
-        self.check_region(&new.region)?;
-        let claim = new.idempotency_key.claim(CREATE, permit.actor());
-        if let Some(id) = claim.made(self.store(), &self.parts.jurisdiction).await? {
+        self.check_region(permit, &new.region).await?;
+        if let Some(id) = self.claimed_before(claim).await? {
             return self.organization_at_revision(id).await;
         }
         let now = self.now();
@@ -88,16 +90,10 @@ impl ControlPlane {
         let wrapped = self.parts.vault.create_data_key(scope, FIRST_VERSION).await?;
         let keys = Keys::one(self.parts.vault.unlock(&wrapped).await?);
         let row = self.organization_row(id, &new, &keys, now)?;
-        let mut transaction = self.store().begin().await?;
-        let claimed = transaction.idempotency_insert(claim.method, &claim.key, &id.to_string(), now).await;
-        if let Err(StoreError::Conflict(_)) = claimed {
-            drop(transaction);
-            let made = claim.made(self.store(), &self.parts.jurisdiction).await?;
-            return self
-                .organization_at_revision(made.ok_or(UseCaseError::NotFound { what: "the organization" })?)
-                .await;
-        }
-        claimed?;
+        let mut transaction = match self.begin_claimed(claim, &id, now).await? {
+            Claimed::First(transaction) => transaction,
+            Claimed::Before(id) => return self.organization_at_revision(id).await,
+        };
         transaction.data_key_insert(&wrapped).await?;
         transaction.organization_insert(&row).await?;
         let mutation = Mutation {

@@ -14,9 +14,9 @@ use bailiwick_domain::{
 use crate::{
     caller::Caller,
     control_plane::{ControlPlane, Mutation},
-    error::UseCaseError,
+    error::{UseCaseError, Violation},
     fleet::Live,
-    idempotency::IdempotencyKey,
+    idempotency::{Claimed, IdempotencyKey},
     ports::store::StoreError,
     records::{Chain, ClusterIdentity, JoinTokenRecord, Page, PageOf, Revision, WorkerRecord},
 };
@@ -121,23 +121,19 @@ impl ControlPlane {
         lifetime: Duration,
     ) -> Result<(Option<JoinToken>, Timestamp), UseCaseError> {
         let permit = caller.permit(Permission::RegionWrite)?;
-        if !matches!(role, ProcessRole::Worker | ProcessRole::Router) {
-            return Err(UseCaseError::invalid("role", "is one of worker, router"));
+        let violations = self.join_token_violations(role, name, lifetime);
+        if !violations.is_empty() {
+            return Err(UseCaseError::Invalid(violations));
         }
-        SpiffeId::new(self.parts.trust_domain.clone(), role, name)
-            .map_err(|e| UseCaseError::invalid("name", e.to_string()))?;
-        if lifetime > MAX_TOKEN_LIFETIME {
-            return Err(UseCaseError::invalid("lifetime_seconds", "is over 604800 (7 days)"));
-        }
-        let claim = idempotency_key.claim(CREATE_TOKEN, permit.actor());
-        if let Some(id) = claim.made::<JoinTokenId>(self.store(), &self.parts.jurisdiction).await? {
-            let row = self.store().join_token_fetch(*id).await?;
-            return Ok((None, row.ok_or(UseCaseError::NotFound { what: "the join token" })?.expires_at));
+        let claim = self.claim(CREATE_TOKEN, permit.actor(), &idempotency_key);
+        if let Some(id) = self.claimed_before(&claim).await? {
+            return self.join_token_made_before(id).await;
         }
         let now = self.now();
         let token = JoinToken::generate(self.parts.jurisdiction.code(), self.parts.authority.fingerprint());
+        let id = self.parts.jurisdiction.admit(token.id())?;
         let row = JoinTokenRecord {
-            id: token.id(),
+            id: *id,
             digest: token.digest(&self.parts.pepper),
             role,
             name: name.to_owned(),
@@ -145,8 +141,10 @@ impl ControlPlane {
             used_at: None,
         };
         let keys = self.keys(Chain::Region).await?;
-        let mut transaction = self.store().begin().await?;
-        transaction.idempotency_insert(claim.method, &claim.key, &row.id.to_string(), now).await?;
+        let mut transaction = match self.begin_claimed(&claim, &id, now).await? {
+            Claimed::First(transaction) => transaction,
+            Claimed::Before(id) => return self.join_token_made_before(id).await,
+        };
         transaction.join_token_insert(&row).await?;
         let mutation = Mutation {
             chain: Chain::Region,
@@ -156,5 +154,27 @@ impl ControlPlane {
         };
         self.commit(&permit, &keys, transaction, mutation).await?;
         Ok((Some(token), row.expires_at))
+    }
+
+    /// Every rule that a token of this role, name and lifetime would break.
+    pub fn join_token_violations(&self, role: ProcessRole, name: &str, lifetime: Duration) -> Vec<Violation> {
+        let violation = |field: &str, description: String| Violation { field: field.to_owned(), description };
+        let enrolls = matches!(role, ProcessRole::Worker | ProcessRole::Router);
+        let named = SpiffeId::new(self.parts.trust_domain.clone(), role, name);
+        let broken = [
+            (!enrolls).then(|| violation("role", "is one of worker, router".to_owned())),
+            named.err().map(|error| violation("name", error.to_string())),
+            (lifetime > MAX_TOKEN_LIFETIME)
+                .then(|| violation("lifetime_seconds", "is over 604800 (7 days)".to_owned())),
+        ];
+        broken.into_iter().flatten().collect()
+    }
+
+    async fn join_token_made_before(
+        &self,
+        id: Local<JoinTokenId>,
+    ) -> Result<(Option<JoinToken>, Timestamp), UseCaseError> {
+        let row = self.store().join_token_fetch(*id).await?;
+        Ok((None, row.ok_or(UseCaseError::NotFound { what: "the join token" })?.expires_at))
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     error::UseCaseError,
     idempotency::IdempotencyKey,
     key::{Created, NewKey},
-    organization::NewOrganization,
+    organization::{self, NewOrganization},
 };
 
 const FIRST_KEY: &str = "First key";
@@ -34,26 +34,24 @@ impl ControlPlane {
         idempotency_key: IdempotencyKey,
     ) -> Result<(Local<OrganizationId>, Created), UseCaseError> {
         let permit = caller.permit(Permission::SignUp)?;
-        self.check_region(&region)?;
+        self.check_region(&permit, &region).await?;
         self.count_signup()?;
-        let (organization, _) = self
-            .organization_create_permitted(
-                &permit,
-                NewOrganization {
-                    idempotency_key: idempotency_key.step("organization"),
-                    region,
-                    name,
-                    contact_email: Some(email),
-                    on_stale: OnStale::default(),
-                },
-            )
-            .await?;
+        // Whoever signs up, through whichever router: two people who choose the same idempotency key are not one.
+        let claim = self.claim(organization::CREATE, format!("sign-up/{}", email.as_str()), &idempotency_key);
+        let new = NewOrganization {
+            idempotency_key: idempotency_key.clone(),
+            region,
+            name,
+            contact_email: Some(email),
+            on_stale: OnStale::default(),
+        };
+        let (organization, _) = self.organization_create_permitted(&permit, &claim, new).await?;
         let first = FIRST_KEY.parse().map_err(|error| UseCaseError::Internal(Box::new(error)))?;
         let created = self
             .key_create_permitted(
                 &permit,
                 NewKey {
-                    idempotency_key: idempotency_key.step("key"),
+                    idempotency_key,
                     organization: organization.id,
                     name: first,
                     allowed_models: Vec::new(),

@@ -3,6 +3,7 @@
 use bailiwick_core::credential::{Credential, ProviderSecret};
 use bailiwick_proto::admin::v1::{self as wire, credential_service_server::CredentialService};
 use tonic::{Request, Response, Status};
+use zeroize::Zeroizing;
 
 use super::{
     Admin,
@@ -20,7 +21,7 @@ impl CredentialService for Admin {
             edge.idempotency_key(&request.idempotency_key),
             edge.id("organization_id", &request.organization_id),
             edge.parse("name", &request.name),
-            secret(&mut edge, &request.secret),
+            secret(&mut edge, request.secret),
         );
         let fields = match fields {
             (Some(key), Some(organization), Some(name), Some(secret)) => {
@@ -58,7 +59,7 @@ impl CredentialService for Admin {
         request: Request<wire::ReplaceCredentialRequest>,
     ) -> Result<Response<wire::ReplaceCredentialResponse>, Status> {
         let (mut edge, request) = self.edge(request)?;
-        let fields = edge.id("id", &request.id).zip(secret(&mut edge, &request.secret));
+        let fields = edge.id("id", &request.id).zip(secret(&mut edge, request.secret));
         let (id, secret) = edge.checked(fields).await?;
         let replaced = self.control_plane.credential_replace(&edge.caller, id, secret).await;
         self.answer(replaced.map(|(replaced, revision)| wire::ReplaceCredentialResponse {
@@ -79,8 +80,9 @@ impl CredentialService for Admin {
     }
 }
 
-fn secret(edge: &mut Edge<'_>, text: &str) -> Option<ProviderSecret> {
-    let secret = ProviderSecret::new(text);
+/// Takes the text, so that it is gone from memory when it was read.
+fn secret(edge: &mut Edge<'_>, text: String) -> Option<ProviderSecret> {
+    let secret = ProviderSecret::new(&Zeroizing::new(text));
     if secret.is_none() {
         edge.violation("secret", "is 1 to 4096 printable ASCII characters without spaces".to_owned());
     }

@@ -125,6 +125,11 @@ impl Edge<'_> {
         Some(Some(micros).filter(|micros| *micros > 0).map(Timestamp::from_micros))
     }
 
+    /// What else breaks rules.
+    pub(super) fn violations(&mut self, broken: Vec<Violation>) {
+        self.violations.extend(broken);
+    }
+
     pub(super) fn violation(&mut self, field: &str, description: String) {
         self.violations.push(Violation { field: field.to_owned(), description });
     }

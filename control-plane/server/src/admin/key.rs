@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bailiwick_core::{
     explain::Step,
-    key::{Created, Key, MAX_ALLOWED_MODELS, NewKey},
+    key::{Created, Key, MAX_ALLOWED_MODELS, MAX_OVERLAP, NewKey},
 };
 use bailiwick_proto::admin::v1::{self as wire, key_service_server::KeyService};
 use tonic::{Request, Response, Status};
@@ -68,9 +68,13 @@ impl KeyService for Admin {
         request: Request<wire::RotateKeyRequest>,
     ) -> Result<Response<wire::RotateKeyResponse>, Status> {
         let (mut edge, request) = self.edge(request)?;
-        let fields = edge.id("id", &request.id).zip(edge.idempotency_key(&request.idempotency_key));
-        let (id, idempotency_key) = edge.checked(fields).await?;
         let overlap = Duration::from_secs(request.overlap_seconds.into());
+        if overlap > MAX_OVERLAP {
+            edge.violation("overlap_seconds", "is over 2592000 (30 days)".to_owned());
+        }
+        let (id, idempotency_key) =
+            (edge.id("id", &request.id), edge.idempotency_key(&request.idempotency_key));
+        let (id, idempotency_key) = edge.checked(id.zip(idempotency_key)).await?;
         let rotated = self.control_plane.key_rotate(&edge.caller, id, overlap, idempotency_key).await;
         self.answer(rotated.map(|rotated| wire::RotateKeyResponse {
             api_key: secret(&rotated.created),

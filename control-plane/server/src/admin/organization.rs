@@ -4,6 +4,7 @@ use bailiwick_core::organization::{NewOrganization, Organization};
 use bailiwick_domain::organization::OrganizationStatus;
 use bailiwick_proto::{
     admin::v1::{self as wire, organization_service_server::OrganizationService},
+    config::v1 as config,
     convert,
 };
 use tonic::{Request, Response, Status};
@@ -20,6 +21,9 @@ impl OrganizationService for Admin {
         request: Request<wire::CreateOrganizationRequest>,
     ) -> Result<Response<wire::CreateOrganizationResponse>, Status> {
         let (mut edge, request) = self.edge(request)?;
+        if config::OnStale::try_from(request.on_stale).is_err() {
+            edge.violation("on_stale", "is one of ON_STALE_REFUSE, ON_STALE_SERVE, or absent".to_owned());
+        }
         let on_stale = convert::on_stale_from_wire(request.on_stale());
         let fields = (
             edge.idempotency_key(&request.idempotency_key),

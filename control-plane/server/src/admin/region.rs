@@ -48,12 +48,14 @@ impl RegionService for Admin {
         request: Request<wire::CreateJoinTokenRequest>,
     ) -> Result<Response<wire::CreateJoinTokenResponse>, Status> {
         let (mut edge, request) = self.edge(request)?;
-        let fields = edge
-            .idempotency_key(&request.idempotency_key)
-            .zip(edge.parse::<ProcessRole>("role", &request.role));
-        let (idempotency_key, role) = edge.checked(fields).await?;
         let seconds = Some(request.lifetime_seconds).filter(|seconds| *seconds > 0);
         let lifetime = Duration::from_secs(seconds.unwrap_or(DEFAULT_TOKEN_LIFETIME_SECONDS).into());
+        let idempotency_key = edge.idempotency_key(&request.idempotency_key);
+        let role = edge.parse::<ProcessRole>("role", &request.role);
+        // A role that did not parse was told of already; name and lifetime have the same rules under each.
+        let checked_as = role.unwrap_or(ProcessRole::Worker);
+        edge.violations(self.control_plane.join_token_violations(checked_as, &request.name, lifetime));
+        let (idempotency_key, role) = edge.checked(idempotency_key.zip(role)).await?;
         let made = self
             .control_plane
             .join_token_create(&edge.caller, idempotency_key, role, &request.name, lifetime)

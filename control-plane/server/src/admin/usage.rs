@@ -10,6 +10,8 @@ use super::{
     edge::{micros, next_page},
 };
 
+const GROUPS: [i32; 3] = [wire::GroupBy::Key as i32, wire::GroupBy::Model as i32, wire::GroupBy::Hour as i32];
+
 #[tonic::async_trait]
 impl UsageService for Admin {
     async fn query_usage(
@@ -20,6 +22,9 @@ impl UsageService for Admin {
         let by = |wanted: wire::GroupBy| request.group_by().any(|group| group == wanted);
         let (by_key, by_model, by_hour) =
             (by(wire::GroupBy::Key), by(wire::GroupBy::Model), by(wire::GroupBy::Hour));
+        if request.group_by.iter().any(|group| !GROUPS.contains(group)) {
+            edge.violation("group_by", "is one of GROUP_BY_KEY, GROUP_BY_MODEL, GROUP_BY_HOUR".to_owned());
+        }
         let fields = (
             edge.id("organization_id", &request.organization_id),
             edge.time("from_micros", request.from_micros),
