@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -84,7 +85,10 @@ async fn answer<S: Service>(
     state.request_begins(!request.body().is_end_stream());
     let called = async { service.call(request, &info).await };
     // What a panic leaves behind is dropped with the call; a service keeps nothing half changed across an await.
-    let response = AssertUnwindSafe(called).catch_unwind().await.unwrap_or_else(|_panic| panicked());
+    let mut response = AssertUnwindSafe(called).catch_unwind().await.unwrap_or_else(|_panic| panicked());
+    if state.is_finishing() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(response.map(|body| Tracked::new(body, state)))
 }
 
@@ -133,6 +137,7 @@ impl<C: Finish> Future for Told<C> {
             this.connection.as_mut().finish();
             return this.connection.poll(cx).map(drop);
         }
+        this.state.rests();
         Poll::Pending
     }
 }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -206,10 +206,13 @@ impl Core {
         for Door { listener, tls } in self.doors {
             let open = OpenDoor {
                 listener: TcpListener::from_std(listener)?,
-                tls: tls.map(Rc::new),
-                parser: Rc::clone(&parser),
-                service: Rc::clone(&service),
-                registry: Rc::clone(&registry),
+                hall: Hall {
+                    tls: tls.map(Rc::new),
+                    parser: Rc::clone(&parser),
+                    service: Rc::clone(&service),
+                    registry: Rc::clone(&registry),
+                    connections: JoinSet::new(),
+                },
             };
             doors.spawn_local(open.serve(drain.clone()));
         }
@@ -231,50 +234,23 @@ impl Core {
 /// A listener inside its core's runtime.
 struct OpenDoor<S> {
     listener: TcpListener,
+    hall: Hall<S>,
+}
+
+/// Where a listener's connections go.
+struct Hall<S> {
     tls: Option<Rc<Acceptor>>,
     parser: Rc<http1::Builder>,
     service: Rc<S>,
     registry: Rc<Registry>,
+    connections: JoinSet<()>,
 }
 
-impl<S: Service> OpenDoor<S> {
-    /// Accepts until the drain, then waits for the connections that it accepted.
-    async fn serve(self, drain: Watch) {
-        let mut connections = JoinSet::new();
-        let mut signalled = std::pin::pin!(drain.signalled());
-        loop {
-            tokio::select! {
-                accepted = self.accept() => {
-                    if let Some((stream, remote)) = accepted {
-                        self.admit(&mut connections, stream, remote);
-                    }
-                }
-                Some(_ended) = connections.join_next() => {}
-                () = &mut signalled => break,
-            }
-        }
-        self.registry.finish_all();
-        self.admit_queued(&mut connections);
-        drop(self.listener);
-        while connections.join_next().await.is_some() {}
-    }
-
-    async fn accept(&self) -> Option<(tokio::net::TcpStream, SocketAddr)> {
-        self.registry.room().await;
-        match self.listener.accept().await {
-            Ok(accepted) => Some(accepted),
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                None
-            }
-        }
-    }
-
-    fn admit(&self, connections: &mut JoinSet<()>, stream: tokio::net::TcpStream, remote: SocketAddr) {
+impl<S: Service> Hall<S> {
+    fn admit(&mut self, (stream, remote): (TcpStream, SocketAddr)) {
         #[cfg(not(target_os = "linux"))]
         let _unimportant = stream.set_nodelay(true);
-        connections.spawn_local(connection::serve(
+        self.connections.spawn_local(connection::serve(
             stream,
             remote,
             self.tls.clone(),
@@ -283,12 +259,50 @@ impl<S: Service> OpenDoor<S> {
             self.registry.open(),
         ));
     }
+}
 
-    /// Callers that the kernel has connected already would see a reset when the listener closes; they get an answer instead.
-    fn admit_queued(&self, connections: &mut JoinSet<()>) {
-        use futures_util::FutureExt;
-        while let Some(Ok((stream, remote))) = self.listener.accept().now_or_never() {
-            self.admit(connections, stream, remote);
+impl<S: Service> OpenDoor<S> {
+    /// Accepts until the drain, then waits for the connections that it accepted.
+    async fn serve(self, drain: Watch) {
+        let Self { listener, mut hall } = self;
+        let mut waiting = None;
+        let mut signalled = std::pin::pin!(drain.signalled());
+        loop {
+            tokio::select! {
+                accepted = accept(&listener), if waiting.is_none() => match accepted {
+                    Some(caller) if hall.registry.has_room() => hall.admit(caller),
+                    accepted => waiting = accepted,
+                },
+                () = hall.registry.room(), if waiting.is_some() => waiting.take().into_iter().for_each(|caller| hall.admit(caller)),
+                Some(_ended) = hall.connections.join_next() => {}
+                () = &mut signalled => break,
+            }
+        }
+        hall.registry.finish_all();
+        waiting.into_iter().chain(queued(listener)).for_each(|caller| hall.admit(caller));
+        while hall.connections.join_next().await.is_some() {}
+    }
+}
+
+async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    match listener.accept().await {
+        Ok(accepted) => Some(accepted),
+        Err(error) => {
+            tracing::warn!(%error, "cannot accept a connection");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
         }
     }
+}
+
+/// Closes a listener. Callers that the kernel has connected already would see a reset; they get an answer instead.
+fn queued(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    // Asked directly: the runtime may not have heard of the last ones yet.
+    let Ok(listener) = listener.into_std() else { return Vec::new() };
+    std::iter::from_fn(|| listener.accept().ok())
+        .filter_map(|(stream, remote)| {
+            stream.set_nonblocking(true).ok()?;
+            Some((TcpStream::from_std(stream).ok()?, remote))
+        })
+        .collect()
 }

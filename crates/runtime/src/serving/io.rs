@@ -26,12 +26,12 @@ pub(super) enum Stream {
 pub(super) struct ConnectionIo {
     transport: TokioIo<Transport>,
     refusal: Option<Reshaped>,
-    linger: Option<Linger>,
+    closing: Closing,
 }
 
 impl ConnectionIo {
     pub(super) fn new(stream: Stream, state: Rc<ConnectionState>) -> Self {
-        Self { transport: TokioIo::new(Transport { stream, state }), refusal: None, linger: None }
+        Self { transport: TokioIo::new(Transport { stream, state }), refusal: None, closing: Closing::No }
     }
 
     fn transport(&mut self) -> Pin<&mut Transport> {
@@ -89,19 +89,27 @@ impl Write for ConnectionIo {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.linger.is_none() {
-            ready!(self.transport().poll_shutdown(cx))?;
-            if !self.state().may_be_sending() {
-                return Poll::Ready(Ok(()));
-            }
-            self.linger = Some(Linger::begin());
-        }
         let this = &mut *self;
-        match &mut this.linger {
-            Some(linger) => linger.poll(Pin::new(this.transport.inner_mut()), cx).map(Ok),
-            None => Poll::Ready(Ok(())),
+        if matches!(this.closing, Closing::No) {
+            this.closing = Closing::WriteSide { then_linger: this.state().may_be_sending() };
+        }
+        if let Closing::WriteSide { then_linger } = this.closing {
+            ready!(this.transport().poll_shutdown(cx))?;
+            this.closing = if then_linger { Closing::Linger(Linger::begin()) } else { Closing::Done };
+        }
+        match &mut this.closing {
+            Closing::Linger(linger) => linger.poll(Pin::new(this.transport.inner_mut()), cx).map(Ok),
+            _ => Poll::Ready(Ok(())),
         }
     }
+}
+
+/// How far the close of a connection is.
+enum Closing {
+    No,
+    WriteSide { then_linger: bool },
+    Linger(Linger),
+    Done,
 }
 
 /// A stream that writes down what passes, by number and never by content.
@@ -116,9 +124,12 @@ impl AsyncRead for Transport {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.state.reads();
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buf) else {
+            self.state.awaits_bytes();
+            return Poll::Pending;
+        };
+        read?;
         if buf.filled().len() > before {
             self.state.received();
         } else if buf.remaining() > 0 {

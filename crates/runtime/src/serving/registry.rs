@@ -52,6 +52,7 @@ pub(super) struct ConnectionState {
     response_is_buffered: Cell<bool>,
     /// Whether the caller may have sent something, a body or a bad head, that was not read to its end.
     has_unread: Cell<bool>,
+    awaits_bytes: Cell<bool>,
     caller_is_done: Cell<bool>,
     certificate_expires: Cell<Option<Timestamp>>,
     command: Cell<Command>,
@@ -65,6 +66,7 @@ impl ConnectionState {
 
     fn enter(&self, phase: Phase) {
         self.phase.set(phase);
+        self.awaits_bytes.set(false);
         self.since.set(self.registry.now.get());
     }
 
@@ -72,11 +74,22 @@ impl ConnectionState {
         &self.registry.limits
     }
 
-    /// Hyper wants bytes. Between two requests it does so only when it has read the one before to its end.
-    pub(super) fn reads(&self) {
-        if self.phase.get() == Phase::Idle {
+    /// Hyper wants bytes, and none are there.
+    pub(super) fn awaits_bytes(&self) {
+        self.awaits_bytes.set(true);
+    }
+
+    /// Hyper has nothing more to do for now. If it asked for bytes between two requests, it asked for the next head: it has read the
+    /// request before to its end (else it would be closing the connection by now).
+    pub(super) fn rests(&self) {
+        if self.awaits_bytes.replace(false) && self.phase.get() == Phase::Idle {
             self.has_unread.set(false);
         }
+    }
+
+    /// Whether the request that is answered now is the connection's last.
+    pub(super) fn is_finishing(&self) -> bool {
+        self.command.get() == Command::Finish
     }
 
     /// Bytes came; an idle connection thereby receives a head.
@@ -106,6 +119,9 @@ impl ConnectionState {
     pub(super) fn flushed(&self) {
         if self.phase.get() == Phase::Busy && self.response_is_buffered.get() {
             self.enter(Phase::Idle);
+            if self.registry.wanted.get() {
+                self.registry.changed.notify_one();
+            }
         }
     }
 
@@ -172,7 +188,7 @@ impl ConnectionState {
 impl Drop for ConnectionState {
     fn drop(&mut self) {
         self.registry.open.set(self.registry.open.get().saturating_sub(1));
-        self.registry.closed.notify_one();
+        self.registry.changed.notify_one();
     }
 }
 
@@ -184,7 +200,10 @@ pub(super) struct Registry {
     now: Cell<u32>,
     open: Cell<usize>,
     finishing: Cell<bool>,
-    closed: Notify,
+    /// Somebody waits in [`Registry::room`].
+    wanted: Cell<bool>,
+    /// A connection closed or, while it is wanted, became idle.
+    changed: Notify,
     connections: RefCell<Vec<Weak<ConnectionState>>>,
 }
 
@@ -195,26 +214,39 @@ impl Registry {
             now: Cell::new(0),
             open: Cell::new(0),
             finishing: Cell::new(false),
-            closed: Notify::new(),
+            wanted: Cell::new(false),
+            changed: Notify::new(),
             connections: RefCell::default(),
         })
     }
 
-    /// Resolves when there is room for one more connection; makes room where one is idle.
+    pub(super) fn has_room(&self) -> bool {
+        self.open.get() < self.limits.max_connections
+    }
+
+    /// Resolves when there is room for one more connection; makes room as soon as one is idle. Until then somebody waits, so do not ask before.
     pub(super) async fn room(&self) {
-        while self.open.get() >= self.limits.max_connections {
+        self.wanted.set(true);
+        while !self.has_room() {
             self.close_longest_idle();
-            self.closed.notified().await;
+            self.changed.notified().await;
         }
+        self.wanted.set(false);
     }
 
     fn close_longest_idle(&self) {
         let connections = self.connections.borrow();
-        let idle = connections
-            .iter()
-            .filter_map(Weak::upgrade)
-            .filter(|state| state.phase.get() == Phase::Idle && state.command.get() != Command::Close);
-        if let Some(longest) = idle.min_by_key(|state| state.since.get()) {
+        let mut longest: Option<Rc<ConnectionState>> = None;
+        for state in connections.iter().filter_map(Weak::upgrade) {
+            if state.command.get() == Command::Close {
+                return; // its room is as good as free
+            }
+            let longer = longest.as_ref().is_none_or(|longest| state.since.get() < longest.since.get());
+            if state.phase.get() == Phase::Idle && longer {
+                longest = Some(state);
+            }
+        }
+        if let Some(longest) = longest {
             longest.tell(Command::Close);
         }
     }
@@ -229,6 +261,7 @@ impl Registry {
             write_stalled_since: Cell::new(None),
             response_is_buffered: Cell::new(false),
             has_unread: Cell::new(false),
+            awaits_bytes: Cell::new(false),
             caller_is_done: Cell::new(false),
             certificate_expires: Cell::new(None),
             command: Cell::new(command),

@@ -1,1 +1,137 @@
+//! Servers on loopback, and callers that misbehave byte by byte.
 
+mod drain;
+mod limits;
+mod requests;
+mod tls;
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::*;
+use crate::drain::{Signal, channel};
+
+/// How long a test waits before it fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Does what the path says.
+struct Echo;
+
+impl Service for Echo {
+    async fn call(&self, request: Request<Incoming>, connection: &ConnectionInfo) -> Response<ResponseBody> {
+        match request.uri().path() {
+            "/panic" => panic!("a prompt that nobody may read"),
+            "/refuse" => {
+                ApiError::new(http::StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "Too large.")
+                    .into_response(RequestId::random())
+            }
+            "/echo" => Response::new(request.into_body().into()),
+            "/peer" => {
+                let peer =
+                    connection.peer.as_ref().map_or("nobody".to_owned(), |peer| peer.spiffe.to_string());
+                Response::new(Bytes::from(peer).into())
+            }
+            "/hang" => std::future::pending().await,
+            "/slow" => Response::new(slow()),
+            "/like-a-refusal" => Response::new(Bytes::from_static(LIKE_A_REFUSAL).into()),
+            "/broken" => {
+                let broken = stream::iter([Ok(Frame::data(Bytes::from("half"))), Err("provider left")]);
+                Response::new(ResponseBody::stream(StreamBody::new(broken)))
+            }
+            _ => {
+                let length = request.into_body().collect().await.map_or(0, |body| body.to_bytes().len());
+                Response::new(Bytes::from(format!("read {length}")).into())
+            }
+        }
+    }
+}
+
+const LIKE_A_REFUSAL: &[u8] = b"HTTP/1.1 431 X\r\ncontent-length: 0\r\n\r\n";
+
+/// A stream that takes half a second.
+fn slow() -> ResponseBody {
+    let chunks = stream::unfold(0, |number| async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let chunk = Frame::data(Bytes::from(format!("chunk {number}\n")));
+        (number < 10).then_some((Ok::<_, Infallible>(chunk), number + 1))
+    });
+    ResponseBody::stream(StreamBody::new(Box::pin(chunks)))
+}
+
+/// A server, and the means to end it.
+struct Server {
+    address: SocketAddr,
+    signal: Signal,
+    serving: Serving,
+}
+
+fn serve(limits: HttpLimits) -> Server {
+    let (signal, watch) = channel();
+    let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), tls: None };
+    let serving = serve_per_core(vec![listen], 1, limits, watch, |_core| Echo).unwrap();
+    Server { address: serving.addresses()[0], signal, serving }
+}
+
+impl Server {
+    async fn dial(&self) -> Caller {
+        Caller { stream: TcpStream::connect(self.address).await.unwrap(), heard: Vec::new() }
+    }
+}
+
+/// A caller that writes and reads raw bytes.
+struct Caller {
+    stream: TcpStream,
+    heard: Vec<u8>,
+}
+
+impl Caller {
+    async fn say(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    async fn get(&mut self, path: &str) {
+        self.say(&format!("GET {path} HTTP/1.1\r\nhost: here\r\n\r\n")).await;
+    }
+
+    /// What came, once it contains `expected`.
+    async fn hears(&mut self, expected: &str) -> String {
+        let reading = async {
+            loop {
+                let heard = String::from_utf8_lossy(&self.heard).into_owned();
+                if heard.contains(expected) {
+                    self.heard.clear();
+                    return heard;
+                }
+                let read = self.stream.read_buf(&mut self.heard).await.unwrap();
+                assert!(read > 0, "closed before {expected:?} came: {heard}");
+            }
+        };
+        tokio::time::timeout(PATIENCE, reading).await.expect("in time")
+    }
+
+    /// What came until the other side closed in order; a reset fails.
+    async fn hears_all(mut self) -> String {
+        let reading = self.stream.read_to_end(&mut self.heard);
+        tokio::time::timeout(PATIENCE, reading).await.expect("in time").expect("no reset");
+        String::from_utf8_lossy(&self.heard).into_owned()
+    }
+}
+
+/// The `error` of an OpenAI-shaped answer.
+fn error_of(answer: &str) -> serde_json::Value {
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    assert!(head.contains("content-type: application/json"), "{answer}");
+    assert!(head.contains("x-bailiwick-request-id: req_") && head.contains("x-request-id: req_"), "{answer}");
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{answer}");
+    let mut json: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    let id = json["error"]["request_id"].as_str().expect("an id").to_owned();
+    assert!(head.contains(&id));
+    json["error"].take()
+}

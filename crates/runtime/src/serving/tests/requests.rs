@@ -1,0 +1,102 @@
+use super::*;
+
+#[tokio::test]
+async fn requests_are_answered_one_after_the_other_on_one_connection() {
+    let server = serve(HttpLimits::default());
+    let mut caller = server.dial().await;
+    for _again in 0..3 {
+        caller.say("POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 5\r\n\r\nhello").await;
+        assert!(caller.hears("read 5").await.starts_with("HTTP/1.1 200 OK"));
+    }
+    // Pipelined.
+    caller.say("GET /peer HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let both = caller.hears("read 0").await;
+    assert!(both.contains("nobody"), "{both}");
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_with_500_and_the_next_request_works() {
+    let server = serve(HttpLimits::default());
+    let mut caller = server.dial().await;
+    caller.get("/panic").await;
+    let answer = caller.hears("}}").await;
+    assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
+    assert!(!answer.contains("prompt"), "{answer}");
+    let error = error_of(&answer);
+    assert_eq!((&error["type"], &error["code"]), (&"api_error".into(), &"internal_error".into()));
+    caller.get("/").await;
+    caller.hears("read 0").await;
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_never_taken_for_a_whole_one() {
+    let server = serve(HttpLimits::default());
+    let mut caller = server.dial().await;
+    caller.get("/broken").await;
+    let answer = caller.hears_all().await;
+    assert!(!answer.ends_with("0\r\n\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_caller_that_is_still_sending_reads_the_answer() {
+    let server = serve(HttpLimits::default());
+    let mut caller = server.dial().await;
+    // Far more than the buffers of both systems hold: written to the end only if somebody takes it.
+    let length = 24 * 1024 * 1024;
+    caller.say(&format!("POST /refuse HTTP/1.1\r\nhost: here\r\ncontent-length: {length}\r\n\r\n")).await;
+    let chunk = vec![b'x'; 1024 * 1024];
+    for _mebibyte in 0..24 {
+        caller.stream.write_all(&chunk).await.expect("nobody resets the connection");
+    }
+    let answer = caller.hears_all().await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert_eq!(error_of(&answer)["code"], "request_too_large");
+}
+
+#[tokio::test]
+async fn an_answer_that_looks_like_a_refusal_is_left_alone() {
+    let server = serve(HttpLimits::default());
+    let mut caller = server.dial().await;
+    caller.get("/like-a-refusal").await;
+    let answer = caller.hears("content-length: 0\r\n\r\n").await;
+    assert!(answer.ends_with(std::str::from_utf8(LIKE_A_REFUSAL).unwrap()), "{answer}");
+
+    // Also as the chunk of a stream, which stands at the beginning of a write.
+    let text = std::str::from_utf8(LIKE_A_REFUSAL).unwrap();
+    caller
+        .say(&format!("POST /echo HTTP/1.1\r\nhost: here\r\ncontent-length: {}\r\n\r\n", text.len() + 1))
+        .await;
+    caller.hears("HTTP/1.1 200").await;
+    caller.say(text).await;
+    assert!(caller.hears("content-length: 0\r\n\r\n").await.ends_with(text));
+    caller.say("!").await;
+    caller.hears("!").await;
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_cancels_its_call() {
+    struct Notices(tokio::sync::mpsc::UnboundedSender<()>);
+    impl Service for Notices {
+        async fn call(&self, _request: Request<Incoming>, _info: &ConnectionInfo) -> Response<ResponseBody> {
+            struct Gone(tokio::sync::mpsc::UnboundedSender<()>);
+            impl Drop for Gone {
+                fn drop(&mut self) {
+                    let _sent = self.0.send(());
+                }
+            }
+            let _gone = Gone(self.0.clone());
+            self.0.send(()).unwrap();
+            std::future::pending().await
+        }
+    }
+    let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
+    let (_signal, watch) = channel();
+    let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), tls: None };
+    let make = move |_core| Notices(sender.clone());
+    let serving = serve_per_core(vec![listen], 1, HttpLimits::default(), watch, make).unwrap();
+    let mut stream = TcpStream::connect(serving.addresses()[0]).await.unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 2\r\n\r\nhi").await.unwrap();
+    events.recv().await.expect("the call began");
+    drop(stream);
+    tokio::time::timeout(PATIENCE, events.recv()).await.expect("in time").expect("the call was dropped");
+}

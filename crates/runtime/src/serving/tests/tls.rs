@@ -1,0 +1,39 @@
+use bailiwick_domain::spiffe::ProcessRole;
+
+use super::*;
+use crate::identity::tests::authority::Authority;
+use crate::identity::{Acceptor, Connector};
+
+fn serve_tls(authority: &Authority) -> (Signal, Serving) {
+    let (signal, watch) = channel();
+    let tls = Acceptor::new(authority.identity(ProcessRole::Worker), &[ProcessRole::Router]).unwrap();
+    let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), tls: Some(tls) };
+    (signal, serve_per_core(vec![listen], 2, HttpLimits::default(), watch, |_core| Echo).unwrap())
+}
+
+async fn ask(serving: &Serving, connector: &Connector) -> std::io::Result<String> {
+    let mut stream = connector.connect(serving.addresses()[0]).await?;
+    stream.write_all(b"GET /peer HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+#[tokio::test]
+async fn services_know_the_verified_caller() {
+    let authority = Authority::of("eu-central-1");
+    let (_signal, serving) = serve_tls(&authority);
+    let router = Connector::new(authority.identity(ProcessRole::Router), ProcessRole::Worker).unwrap();
+    let answer = ask(&serving, &router).await.unwrap();
+    assert!(answer.ends_with("spiffe://eu-central-1.local/router/one"), "{answer}");
+}
+
+#[tokio::test]
+async fn r3_a_router_of_another_region_reaches_no_worker() {
+    let (ours, theirs) = (Authority::of("eu-central-1"), Authority::of("us-east-1"));
+    let (_signal, serving) = serve_tls(&ours);
+    let foreign = Connector::new(theirs.identity(ProcessRole::Router), ProcessRole::Worker).unwrap();
+    ask(&serving, &foreign).await.expect_err("refused");
+    let wrong_role = Connector::new(ours.identity(ProcessRole::Operator), ProcessRole::Worker).unwrap();
+    ask(&serving, &wrong_role).await.expect_err("refused");
+}
