@@ -6,11 +6,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bailiwick_domain::time::{Clock, SystemClock, Timestamp};
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
@@ -28,6 +30,9 @@ pub trait Handshake: Clone + Send + Sync + 'static {
     /// What is known of the caller: a [`Peer`], or only its address.
     type Info: Clone + Send + Sync + 'static;
 
+    /// Until when a caller is as good as what it presented.
+    fn valid_until(info: &Self::Info) -> Option<Timestamp>;
+
     /// The same, speaking HTTP/2 only.
     #[must_use]
     fn for_grpc(&self) -> Self;
@@ -42,6 +47,10 @@ pub trait Handshake: Clone + Send + Sync + 'static {
 impl Handshake for Acceptor {
     type Info = Peer;
 
+    fn valid_until(peer: &Peer) -> Option<Timestamp> {
+        Some(peer.expires)
+    }
+
     fn for_grpc(&self) -> Self {
         self.speaking(HTTP2)
     }
@@ -53,6 +62,10 @@ impl Handshake for Acceptor {
 
 impl Handshake for ServerOnlyAcceptor {
     type Info = SocketAddr;
+
+    fn valid_until(_stranger: &SocketAddr) -> Option<Timestamp> {
+        None
+    }
 
     fn for_grpc(&self) -> Self {
         self.speaking(HTTP2)
@@ -109,7 +122,10 @@ async fn shake<H: Handshake>(
     remote: SocketAddr,
 ) -> Option<GrpcConnection<H::Info>> {
     match acceptor.shake(stream).await {
-        Ok((stream, info)) => Some(GrpcConnection { stream, info }),
+        Ok((stream, info)) => {
+            let end = H::valid_until(&info).map(|at| Box::pin(sleep(at.saturating_since(SystemClock.now()))));
+            Some(GrpcConnection { stream, info, end })
+        }
         Err(error) => {
             tracing::warn!(%remote, %error, "a caller's handshake was refused");
             None
@@ -118,9 +134,13 @@ async fn shake<H: Handshake>(
 }
 
 /// A connection whose handshake is done. Handlers find `Info` in their request's extensions.
+///
+/// It ends with the caller's certificate, as if the caller had closed it: a stream that lasts for weeks would otherwise outlive
+/// the right to have it. Callers dial again, with the certificate that they have renewed by then.
 pub struct GrpcConnection<Info> {
     stream: TlsStream<TcpStream>,
     info: Info,
+    end: Option<Pin<Box<Sleep>>>,
 }
 
 impl<Info: Clone + Send + Sync + 'static> Connected for GrpcConnection<Info> {
@@ -137,6 +157,9 @@ impl<Info: Unpin> AsyncRead for GrpcConnection<Info> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.end.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }

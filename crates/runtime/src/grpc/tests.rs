@@ -1,7 +1,9 @@
 use std::convert::Infallible;
 
 use bailiwick_domain::spiffe::ProcessRole;
+use futures_util::StreamExt;
 use http::{Request, Response};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tonic::body::Body;
@@ -94,6 +96,23 @@ async fn r3_calls_across_regions_never_arrive() {
         let answer = call(channel(&address, &connector).unwrap()).await;
         assert_ne!(answer.code(), Code::AlreadyExists, "{answer:?}");
     }
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_its_callers_certificate() {
+    let authority = Authority::of("eu-central-1");
+    let acceptor =
+        Acceptor::new(authority.identity(ProcessRole::ControlPlane), &[ProcessRole::Worker]).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let worker = authority.short_lived(ProcessRole::Worker, Duration::from_secs(2));
+    let connector = Connector::new(worker, ProcessRole::ControlPlane).unwrap();
+    let mut connections = std::pin::pin!(incoming(listener, &acceptor));
+    let (accepted, dialled) = tokio::join!(connections.next(), connector.connect(address));
+    let _caller = dialled.unwrap();
+    let mut connection = accepted.unwrap().unwrap();
+    let ended = tokio::time::timeout(PATIENCE, connection.read_u8()).await.expect("in time");
+    assert_eq!(ended.expect_err("closed").kind(), io::ErrorKind::UnexpectedEof);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use bailiwick_domain::spiffe::{ProcessRole, SpiffeId, TrustDomain};
+use bailiwick_domain::time::{Clock, SystemClock};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
     date_time_ymd,
@@ -42,12 +43,28 @@ impl Authority {
 
     /// A certificate for any names, valid from the beginning of one year to that of another.
     pub(crate) fn issue(&self, uris: &[&str], from: i32, to: i32) -> Material {
+        self.sign(uris, |params| {
+            params.not_before = date_time_ymd(from, 1, 1);
+            params.not_after = date_time_ymd(to, 1, 1);
+        })
+    }
+
+    /// An identity whose certificate expires soon.
+    pub(crate) fn short_lived(&self, role: ProcessRole, left: Duration) -> Identity {
+        let now = Duration::from_micros(u64::try_from(SystemClock.now().as_micros()).unwrap());
+        let material = self.sign(&[&self.name(role)], |params| {
+            params.not_before = date_time_ymd(2000, 1, 1);
+            params.not_after = date_time_ymd(1970, 1, 1) + now + left;
+        });
+        Identity::in_memory(self.trust_domain.clone(), &material).unwrap()
+    }
+
+    fn sign(&self, uris: &[&str], valid: impl FnOnce(&mut CertificateParams)) -> Material {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
-        params.not_before = date_time_ymd(from, 1, 1);
-        params.not_after = date_time_ymd(to, 1, 1);
+        valid(&mut params);
         Material {
             root_pem: self.root_pem.clone(),
             certificate_pem: params.signed_by(&key, &self.issuer).unwrap().pem(),

@@ -37,3 +37,17 @@ async fn r3_a_router_of_another_region_reaches_no_worker() {
     let wrong_role = Connector::new(ours.identity(ProcessRole::Operator), ProcessRole::Worker).unwrap();
     ask(&serving, &wrong_role).await.expect_err("refused");
 }
+
+#[tokio::test]
+async fn a_connection_ends_with_its_callers_certificate() {
+    let authority = Authority::of("eu-central-1");
+    let (_signal, serving) = serve_tls(&authority);
+    let router = authority.short_lived(ProcessRole::Router, Duration::from_secs(2));
+    let connector = Connector::new(router, ProcessRole::Worker).unwrap();
+    let mut stream = connector.connect(serving.addresses()[0]).await.unwrap();
+    stream.write_all(b"GET /peer HTTP/1.1\r\nhost: here\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    let closed = stream.read_to_string(&mut answer);
+    tokio::time::timeout(PATIENCE, closed).await.expect("in time").expect("in order");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
