@@ -169,8 +169,9 @@ impl Worker {
             };
             Counted::new(gateway, metrics)
         })?;
-        for address in serving.addresses() {
-            tracing::info!(%address, cores = serve.cores, identity = %self.identity.spiffe_id(), "serving");
+        for (address, how) in serving.addresses().iter().zip(["mutual TLS", "plain HTTP"]) {
+            let identity = self.identity.spiffe_id();
+            tracing::info!(%address, how, cores = serve.cores, %identity, "serving");
         }
         Ok(serving)
     }

@@ -28,7 +28,7 @@ pub(crate) use self::{
     journals::{FolderLock, Journals},
     meter::{Meter, OpenCall, Outcome, StartedCall},
     report::Reporter,
-    writer::{JournalFull, Writer},
+    writer::Writer,
 };
 
 #[cfg(test)]

@@ -123,11 +123,6 @@ impl Snapshot {
         self.lease.fresh_at(now)
     }
 
-    /// Whether there is any configuration.
-    pub(crate) fn is_configured(&self) -> bool {
-        self.settings.is_some()
-    }
-
     /// The region's configuration counter that this is the state at.
     pub(crate) fn revision(&self) -> u64 {
         self.revision

@@ -57,7 +57,9 @@ pub(crate) struct Journals {
 
 /// Keeps other processes out of a folder, until it is dropped or the process ends.
 #[derive(Debug)]
-pub(crate) struct FolderLock(File);
+pub(crate) struct FolderLock {
+    _file: File,
+}
 
 impl Journals {
     /// Opens a folder (made when missing, for nobody else to read), begins a journal for each core, and finds what was left.
@@ -93,7 +95,7 @@ fn lock(directory: &Path) -> Result<FolderLock, JournalError> {
     let failed = |source| JournalError::Folder { path: path.clone(), source };
     let file = File::create(&path).map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(FolderLock(file)),
+        Ok(()) => Ok(FolderLock { _file: file }),
         Err(TryLockError::WouldBlock) => Err(JournalError::InUse(directory.to_owned())),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }

@@ -109,12 +109,15 @@ impl Queue {
 pub(crate) struct Reporter {
     client: UsageServiceClient<Channel>,
     queue: Queue,
+    backoff: Backoff,
+    /// The reason why nothing is sent, as it was logged last.
+    trouble: Option<String>,
 }
 
 impl Reporter {
     /// A reporter of these journals.
     pub(crate) fn new(channel: Channel, queue: Queue) -> Self {
-        Self { client: UsageServiceClient::new(channel), queue }
+        Self { client: UsageServiceClient::new(channel), queue, backoff: Backoff::default(), trouble: None }
     }
 
     /// Sends until `finish` is asked for, and then what is left: everything, when the writers are gone and no call is open. What cannot be
@@ -134,26 +137,21 @@ impl Reporter {
     }
 
     async fn send_all(mut self, finish: CancellationToken) {
-        let mut backoff = Backoff::default();
-        let mut said = String::new();
         while !(finish.is_cancelled() && self.queue.is_done()) {
-            let error = match self.send(&finish, &mut backoff).await {
-                Ok(()) => continue,
-                Err(error) => error,
-            };
+            let Err(error) = self.send(&finish).await else { continue };
             self.queue.rewind();
-            let text = error.to_string();
+            let reason = Some(error.to_string());
             // Once per reason: an outage of an hour is one line.
-            if text != said {
-                tracing::warn!(error = %text, "usage is not sent; it waits in the journal");
-                said = text;
+            if reason != self.trouble {
+                tracing::warn!(reason, "usage is not sent; it waits in the journal");
+                self.trouble = reason;
             }
-            tokio::time::sleep(backoff.next()).await;
+            tokio::time::sleep(self.backoff.next()).await;
         }
     }
 
     /// Waits for something to send, and sends on one stream as long as it goes well.
-    async fn send(&mut self, finish: &CancellationToken, backoff: &mut Backoff) -> Result<(), ReportError> {
+    async fn send(&mut self, finish: &CancellationToken) -> Result<(), ReportError> {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let batches = loop {
@@ -175,7 +173,7 @@ impl Reporter {
             let acknowledged = tokio::select! {
                 answer = answer(&mut down) => {
                     self.acknowledged(&answer?)?;
-                    (heard, *backoff) = (Instant::now(), Backoff::default());
+                    heard = Instant::now();
                     // What waits is sent at once while there is a backlog, and collected for a moment when there is none.
                     self.queue.in_flight() + 1 >= WINDOW
                 }
@@ -220,7 +218,12 @@ impl Reporter {
                 "the control plane refused usage events: they name organizations that it does not have"
             );
         }
-        self.queue.acknowledge(journal, answer.acknowledged_sequence)
+        self.queue.acknowledge(journal, answer.acknowledged_sequence)?;
+        self.backoff.reset();
+        if self.trouble.take().is_some() {
+            tracing::info!("usage is sent again");
+        }
+        Ok(())
     }
 }
 

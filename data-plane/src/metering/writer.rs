@@ -112,10 +112,6 @@ impl Writer {
         })
     }
 
-    pub(super) fn journal(&self) -> Ulid {
-        self.name.journal
-    }
-
     /// Small segments, for tests that would otherwise write for long.
     #[cfg(test)]
     pub(super) fn with_segments_of(mut self, bytes: u64) -> Self {

@@ -8,6 +8,7 @@ use bailiwick_domain::{
     jurisdiction::{ForeignRegion, Jurisdiction},
     key::{KeyDigest, KeyId, Pepper},
     names::ModelName,
+    provider::{Endpoint, Provider},
     region::RegionCode,
     time::Timestamp,
 };
@@ -153,15 +154,15 @@ pub(super) fn deployment(
     jurisdiction: &Jurisdiction,
     deployment: &wire::Deployment,
 ) -> Converted<DeploymentEntry> {
-    let endpoint = parse("endpoint", &deployment.endpoint)?;
+    // Both providers that there are speak one dialect, so nothing of it is kept.
+    let _known: Provider = parse("provider", &deployment.provider)?;
+    let endpoint: Endpoint = parse("endpoint", &deployment.endpoint)?;
     let prepared =
         PreparedEndpoint::of(&endpoint).ok_or_else(|| invalid("endpoint", "has no usable host"))?;
     Ok(DeploymentEntry {
         id: admit::<DeploymentId>(jurisdiction, "id", &deployment.id)?.into_inner(),
         organization: admit::<OrganizationId>(jurisdiction, "organization_id", &deployment.organization_id)?
             .into_inner(),
-        provider: parse("provider", &deployment.provider)?,
-        endpoint,
         upstream_model: parse("upstream_model", &deployment.upstream_model)?,
         credential: admit::<CredentialId>(jurisdiction, "credential_id", &deployment.credential_id)?
             .into_inner(),

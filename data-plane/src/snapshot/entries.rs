@@ -9,7 +9,7 @@ use bailiwick_domain::{
     names::ModelName,
     organization::OnStale,
     price::Price,
-    provider::{Endpoint, Provider},
+    provider::Endpoint,
     region::RegionCode,
     time::Timestamp,
 };
@@ -82,10 +82,6 @@ pub(crate) struct DeploymentEntry {
     pub(crate) id: DeploymentId,
     /// Whose it is.
     pub(crate) organization: OrganizationId,
-    /// Whose dialect the endpoint speaks.
-    pub(crate) provider: Provider,
-    /// Where the provider is.
-    pub(crate) endpoint: Endpoint,
     /// The provider's name of the model.
     pub(crate) upstream_model: ModelName,
     /// What the provider is shown.

@@ -108,6 +108,8 @@ pub(crate) struct Subscriber {
     backoff: Backoff,
     drifts: u32,
     transfers_since_bookmark: u32,
+    /// The reason why nothing is subscribed, as it was logged last.
+    trouble: Option<String>,
     /// What the last snapshot held that could not be applied: told to the control plane with the next session.
     untold: Vec<Refused>,
 }
@@ -135,6 +137,7 @@ impl Subscriber {
             backoff: Backoff::default(),
             drifts: 0,
             transfers_since_bookmark: 0,
+            trouble: None,
             untold: Vec::new(),
         }
     }
@@ -146,10 +149,10 @@ impl Subscriber {
 
     /// Subscribes, again and again. To be dropped when it shall end.
     pub(crate) async fn run(mut self) {
-        let mut said = String::new();
         loop {
             let outcome = self.attend().await;
-            tokio::time::sleep(self.pause_after(outcome, &mut said)).await;
+            let pause = outcome.unwrap_or_else(|error| self.pause_after(&error));
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -167,24 +170,18 @@ impl Subscriber {
         }
     }
 
-    fn pause_after(&mut self, outcome: Result<Duration, SubscriptionError>, said: &mut String) -> Duration {
-        let error = match outcome {
-            Ok(pause) => {
-                said.clear();
-                return pause;
-            }
-            Err(error) => error,
-        };
+    fn pause_after(&mut self, error: &SubscriptionError) -> Duration {
         if matches!(error, SubscriptionError::Drift { .. }) {
             self.drifts = self.drifts.saturating_add(1);
         }
-        let text = error.to_string();
+        let reason = Some(error.to_string());
         // Once per reason: an outage of an hour is one line.
-        if text != *said {
-            tracing::warn!(error = %text, revision = self.handle.load().revision(), "not subscribed to the configuration; serving what is held");
-            *said = text;
+        if reason != self.trouble {
+            let revision = self.handle.load().revision();
+            tracing::warn!(reason, revision, "not subscribed to the configuration; serving what is held");
+            self.trouble = reason;
         }
-        let wanted = match &error {
+        let wanted = match error {
             SubscriptionError::Refused(refusal) => status::retry_after_of(refusal),
             _ => None,
         };
@@ -222,8 +219,10 @@ impl Subscriber {
         self.backoff.reset();
         self.drifts = 0;
         self.transfers_since_bookmark = 0;
-        if !self.ready.send_replace(true) {
-            tracing::info!(revision = self.handle.load().revision(), "the configuration is complete");
+        let first = !self.ready.send_replace(true);
+        if self.trouble.take().is_some() || first {
+            let revision = self.handle.load().revision();
+            tracing::info!(revision, "subscribed to the configuration, which is complete");
         }
     }
 }

@@ -203,10 +203,9 @@ async fn next(down: &mut Streaming<SubscribeResponse>) -> Result<Message, Subscr
     loop {
         let message = tokio::time::timeout(SILENCE, down.message()).await;
         let message = message.map_err(|_late| SubscriptionError::Silence)??;
-        match message.ok_or(SubscriptionError::Ended)?.message {
-            Some(message) => return Ok(message),
-            // A message of a later version.
-            None => {}
+        // Without content it is a message of a later version.
+        if let Some(message) = message.ok_or(SubscriptionError::Ended)?.message {
+            return Ok(message);
         }
     }
 }
