@@ -1,2 +1,10 @@
-//! To be written.
-fn main() {}
+//! The system as its users meet it: real processes, real TLS, public APIs. A module a topic. Each test has an installation of its own, so
+//! that they can be hard on it.
+
+mod bad_input;
+mod canary;
+mod crash;
+mod isolation;
+mod lifecycle;
+mod revocation;
+mod sdk;

@@ -1,1 +1,21 @@
-//! To be written.
+//! What the end-to-end tests are made of: a whole installation for each, started and stopped as an operator does it, and clients of its public
+//! APIs.
+
+pub mod admin;
+pub mod calls;
+pub mod installation;
+pub mod process;
+
+use std::time::{Duration, Instant};
+
+/// Asks again and again until there is an answer. Fails with `what` when there is none in time.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not within 30 s: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,72 @@
+//! Processes of an installation, by pid.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// A program beside this test's own.
+pub fn binary(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("the test has a path");
+    let folder = own.parent().and_then(Path::parent).expect("target/<profile>/deps/");
+    let path = folder.join(name);
+    assert!(
+        path.exists(),
+        "{} is not built: run ./tests/run, or cargo build --workspace first",
+        path.display()
+    );
+    path
+}
+
+/// Ends a process without a word.
+pub fn kill_hard(pid: i32) {
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("the process runs");
+}
+
+/// Asks a process to end.
+pub fn terminate(pid: i32) {
+    kill(Pid::from_raw(pid), Signal::SIGTERM).expect("the process runs");
+}
+
+/// Whether a process runs (a zombie does not).
+pub fn runs(pid: i32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+/// A process of this test, ended when the test lets go of it.
+pub struct Owned(pub Child);
+
+impl Owned {
+    /// Starts a command; its output goes to `log`.
+    pub fn start(command: &[String], log: &Path) -> Self {
+        let output = File::create(log).expect("log");
+        let (program, arguments) = command.split_first().expect("a command");
+        let child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("log"))
+            .stderr(output)
+            .spawn()
+            .expect("the program starts");
+        Self(child)
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.0.id()).expect("a pid")
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
