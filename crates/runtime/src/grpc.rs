@@ -1,6 +1,6 @@
 //! gRPC between processes of one region: tonic over our own mutual TLS.
 //!
-//! Clients take a [`channel`], servers serve the stream of [`incoming`] connections and guard their services with [`authorize`].
+//! Clients take a [`channel`], servers serve the stream of [`incoming()`] connections and guard their services with [`authorize`].
 //! A handler finds the verified [`Peer`] in `request.extensions()`.
 
 mod incoming;

@@ -1,4 +1,4 @@
-//! The listener of [`Ops`](super::Ops).
+//! The listener of [`Ops`].
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
