@@ -54,3 +54,6 @@ impl Admin {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,11 @@
+//! The admin API as its callers meet it: over mutual TLS, on a store in a folder of its own.
+
+mod accounts;
+mod audit;
+mod coverage;
+mod idempotency;
+mod input;
+mod raw;
+mod sealing;
+mod signup;
+mod world;
