@@ -3,10 +3,7 @@
 //! At least once on the wire, exactly once in the store: whatever is not acknowledged when a stream ends is sent again, with the same event
 //! ids.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use bailiwick_proto::worker::v1::{ReportRequest, ReportResponse, usage_service_client::UsageServiceClient};
 use tokio::sync::mpsc;
@@ -40,9 +37,6 @@ pub(crate) enum ReportError {
     /// No acknowledgement in time.
     #[error("the control plane fell silent")]
     Silence,
-    /// The journals cannot be read.
-    #[error("the journals cannot be read: {0}")]
-    Disk(#[from] io::Error),
     /// A task of this process failed.
     #[error("reading the journals failed")]
     Reading,
@@ -72,20 +66,20 @@ impl Queue {
         self.tails.is_empty()
     }
 
-    /// Fills the window, each journal in its turn. Reads and deletes files.
-    fn read(&mut self) -> io::Result<Vec<Batch>> {
+    /// Fills the window, each journal in its turn; one that cannot be read holds up none of the others. Reads and deletes files.
+    fn read(&mut self) -> Vec<Batch> {
         let mut batches = Vec::new();
         let room = WINDOW.saturating_sub(self.in_flight());
         loop {
             let before = batches.len();
             for tail in &mut self.tails {
                 if batches.len() < room {
-                    batches.extend(tail.read()?);
+                    batches.extend(tail.read());
                 }
             }
             self.tails.retain(|tail| !tail.is_done());
             if batches.len() == before || batches.len() >= room {
-                return Ok(batches);
+                return batches;
             }
         }
     }
@@ -206,7 +200,7 @@ impl Reporter {
         });
         let (queue, batches) = reading.await.map_err(|_panicked| ReportError::Reading)?;
         self.queue = queue;
-        Ok(batches?)
+        Ok(batches)
     }
 
     fn acknowledged(&mut self, answer: &ReportResponse) -> Result<(), ReportError> {

@@ -63,6 +63,8 @@ impl Place {
 #[derive(Debug)]
 struct Sent {
     last_sequence: u64,
+    /// How many events it has.
+    count: u64,
     begins: Place,
 }
 
@@ -93,6 +95,8 @@ pub(super) struct Tail {
     /// Of a left journal: calls that started, as far as it is read, and have no event.
     open: HashMap<Bytes, UsageEvent>,
     at_end: bool,
+    /// Whether the last reading failed: it is logged once.
+    failing: bool,
 }
 
 impl Tail {
@@ -145,6 +149,7 @@ impl Tail {
             acknowledged: 0,
             open: HashMap::new(),
             at_end: false,
+            failing: false,
         }
     }
 
@@ -174,29 +179,31 @@ impl Tail {
             || (newest.complete && !self.at_end)
     }
 
-    /// The next events; `None` when there are none yet. Deletes what is acknowledged.
-    ///
-    /// # Errors
-    /// The disk fails; the same events come again with the next call.
-    pub(super) fn read(&mut self) -> io::Result<Option<Batch>> {
+    /// The next events; `None` when there are none yet, or when the disk fails: then they come with a later call. Deletes what is
+    /// acknowledged.
+    pub(super) fn read(&mut self) -> Option<Batch> {
         self.delete_acknowledged();
         let begins = self.place;
-        let outcome = self.collect();
-        let (first_sequence, events) = outcome.inspect_err(|_| {
-            self.place = begins;
-            self.reader = None;
-        })?;
-        self.delete_acknowledged();
-        let Some(last_sequence) = (events.len() as u64).checked_sub(1).map(|more| first_sequence + more)
-        else {
-            return Ok(None);
+        let (first_sequence, events) = match self.collect() {
+            Ok(collected) => collected,
+            Err(error) => {
+                (self.place, self.reader) = (begins, None);
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::error!(%error, journal = %self.journal, "a journal cannot be read; its usage waits until it can");
+                }
+                return None;
+            }
         };
+        self.failing = false;
+        self.delete_acknowledged();
+        let count = events.len() as u64;
+        let last_sequence = first_sequence + count.checked_sub(1)?;
         if self.live.is_none() {
-            self.account.recorded(last_sequence.saturating_sub(self.read_to).min(events.len() as u64));
+            self.account.recorded(last_sequence.saturating_sub(self.read_to).min(count));
         }
         self.read_to = self.read_to.max(last_sequence);
-        self.sent.push_back(Sent { last_sequence, begins });
-        Ok(Some(Batch { journal: self.journal, first_sequence, events }))
+        self.sent.push_back(Sent { last_sequence, count, begins });
+        Some(Batch { journal: self.journal, first_sequence, events })
     }
 
     /// Everything up to `sequence` is stored. Answers false for what was not sent.
@@ -204,9 +211,9 @@ impl Tail {
         if sequence > self.read_to {
             return false;
         }
-        self.account.stored(sequence.saturating_sub(self.acknowledged));
         self.acknowledged = self.acknowledged.max(sequence);
-        while self.sent.front().is_some_and(|sent| sent.last_sequence <= self.acknowledged) {
+        while let Some(stored) = self.sent.front().filter(|sent| sent.last_sequence <= self.acknowledged) {
+            self.account.stored(stored.count);
             self.sent.pop_front();
         }
         true

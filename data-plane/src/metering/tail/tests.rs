@@ -38,7 +38,7 @@ fn left(folder: &Path) -> Tail {
 fn drained(tail: &mut Tail) -> Vec<(u64, UsageEvent)> {
     let mut events = Vec::new();
     while !tail.is_done() {
-        if let Some(batch) = tail.read().unwrap() {
+        if let Some(batch) = tail.read() {
             let last = batch.first_sequence + batch.events.len() as u64 - 1;
             events.extend((batch.first_sequence..).zip(batch.events));
             assert!(tail.acknowledge(last));
@@ -66,12 +66,12 @@ fn what_is_not_acknowledged_is_read_again_the_same() {
     let folder = tempfile::tempdir().unwrap();
     written(folder.path(), 2500, 64 * 1024);
     let mut tail = left(folder.path());
-    let first = tail.read().unwrap().unwrap();
-    let second = tail.read().unwrap().unwrap();
+    let first = tail.read().unwrap();
+    let second = tail.read().unwrap();
     assert!(tail.acknowledge(1000));
     assert!(!tail.acknowledge(2001), "that was not sent");
     tail.rewind();
-    assert_eq!(tail.read().unwrap().unwrap(), second);
+    assert_eq!(tail.read().unwrap(), second);
     tail.rewind();
     assert_eq!(drained(&mut tail).len(), 1500);
     assert_eq!(first.first_sequence, 1);
@@ -87,13 +87,13 @@ fn a_call_without_an_event_is_interrupted_each_time_with_the_same_sequence() {
     }
     std::mem::forget(meter);
     let mut tail = left(folder.path());
-    let all = tail.read().unwrap().unwrap();
+    let all = tail.read().unwrap();
     assert_eq!((all.first_sequence, all.events.len()), (1, 4));
     let interrupted = |event: &UsageEvent| event.end() == bailiwick_proto::worker::v1::CallEnd::Interrupted;
     assert_eq!(all.events.iter().filter(|event| interrupted(event)).count(), 3);
     tail.rewind();
-    assert_eq!(tail.read().unwrap().unwrap(), all);
-    assert_eq!(left(folder.path()).read().unwrap().unwrap(), all);
+    assert_eq!(tail.read().unwrap(), all);
+    assert_eq!(left(folder.path()).read().unwrap(), all);
 }
 
 #[test]
@@ -102,13 +102,13 @@ fn a_live_journal_is_read_as_far_as_it_is_written() {
     let writer = writer(folder.path()).with_segments_of(2048);
     let mut tail = Tail::live(folder.path().to_owned(), Ulid(7), writer.published(), account());
     let meter = Meter::new(Some(writer), clock());
-    assert_eq!(tail.read().unwrap(), None);
+    assert_eq!(tail.read(), None);
     let open = meter.start(call()).unwrap();
-    assert_eq!(tail.read().unwrap(), None, "a call that is open has no event");
+    assert_eq!(tail.read(), None, "a call that is open has no event");
     for tokens in 0..50 {
         meter.start(call()).unwrap().settle(completed(tokens), now());
         assert!(tail.has_work());
-        let batch = tail.read().unwrap().unwrap();
+        let batch = tail.read().unwrap();
         assert_eq!((batch.first_sequence, batch.events.len()), (tokens + 1, 1));
         assert!(tail.acknowledge(tokens + 1));
     }
@@ -185,4 +185,20 @@ fn damage_larger_than_a_window_is_stepped_over() {
     damaged.extend(&bytes[second..]);
     fs::write(&path, &damaged).unwrap();
     assert_eq!(drained(&mut left(folder.path())).len(), 3);
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_is_read_when_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    written(folder.path(), 3, 1 << 20);
+    let path = SegmentName { journal: Ulid(7), number: 0 }.path(folder.path());
+    let mut tail = left(folder.path());
+    let aside = folder.path().join("aside");
+    fs::rename(&path, &aside).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert_eq!(tail.read(), None);
+    assert!(tail.has_work() && !tail.is_done());
+    fs::remove_dir(&path).unwrap();
+    fs::rename(&aside, &path).unwrap();
+    assert_eq!(tail.read().unwrap().events.len(), 3);
 }
