@@ -9,7 +9,7 @@ use crate::{
     caller::Caller,
     control_plane::ControlPlane,
     error::UseCaseError,
-    records::{ApiKeyRecord, DeploymentRecord},
+    records::{ApiKeyRecord, ModelRecord},
 };
 
 /// One step of a worker's path.
@@ -57,9 +57,17 @@ impl ControlPlane {
             return Ok(steps);
         }
         let Some(name) = model else { return Ok(steps) };
-        steps.push(explain_permit(&row, name));
-        if steps.iter().all(|step| step.code.is_none()) {
-            steps.push(self.explain_place(&row, name).await?);
+        // Like a worker: that the organization has no such model is said before that the key may not use it.
+        let Some(found) = self.store().model_fetch_by_name(row.organization, name).await? else {
+            let finding = format!("{} has no model named {name}", row.organization);
+            steps.push(Step::failed("permit", "model_not_found", finding));
+            return Ok(steps);
+        };
+        let permit = explain_permit(&row, name);
+        let permitted = permit.code.is_none();
+        steps.push(permit);
+        if permitted {
+            steps.push(self.explain_place(&found).await?);
         }
         Ok(steps)
     }
@@ -86,33 +94,29 @@ impl ControlPlane {
         })
     }
 
-    async fn explain_place(&self, row: &ApiKeyRecord, name: &ModelName) -> Result<Step, UseCaseError> {
-        let step = "place";
-        let Some(model) = self.store().model_fetch_by_name(row.organization, name).await? else {
-            return Ok(Step::failed(
-                step,
-                "model_not_found",
-                format!("{} has no model named {name}", row.organization),
-            ));
-        };
-        let mut admitted = 0_usize;
+    async fn explain_place(&self, model: &ModelRecord) -> Result<Step, UseCaseError> {
+        let (step, all) = ("place", model.deployments.len());
+        let (mut placed, mut admitted) = (0_usize, 0_usize);
         for id in &model.deployments {
-            let deployment = self.store().deployment_fetch(*id).await?;
-            admitted += usize::from(deployment.is_some_and(|deployment| self.admits(&deployment)));
+            let Some(deployment) = self.store().deployment_fetch(*id).await? else { continue };
+            // A worker places by the name of the host, and learns at the dial what its address is.
+            let named = self.parts.settings.egress.allow_host(&deployment.endpoint.host()).is_ok();
+            placed += usize::from(named);
+            admitted += usize::from(self.check_egress(&deployment.endpoint).is_ok());
         }
-        let all = model.deployments.len();
-        Ok(match admitted {
-            0 => Step::failed(
+        Ok(match (placed, admitted) {
+            (0, _) => Step::failed(
+                step,
+                "no_deployment_available",
+                format!("the egress policy admits the host of none of its {all} deployments"),
+            ),
+            (_, 0) => Step::failed(
                 step,
                 "egress_refused",
-                format!("the egress policy admits none of its {all} deployments"),
+                format!("the egress policy admits the address of none of its {all} deployments"),
             ),
             _ => Step::passed(step, format!("{admitted} of its {all} deployments may serve it")),
         })
-    }
-
-    fn admits(&self, deployment: &DeploymentRecord) -> bool {
-        self.check_egress(&deployment.endpoint).is_ok()
     }
 }
 

@@ -38,3 +38,6 @@ pub fn price_of(settings: &Settings, deployment: &DeploymentRecord) -> Option<(P
     };
     own.or_else(operator).or_else(catalogue)
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,6 +114,7 @@ async fn why_a_key_would_be_served_or_refused_is_told_step_by_step() {
     let steps: Vec<_> = explained.steps.iter().map(|step| (step.step.as_str(), step.passed)).collect();
     assert_eq!(steps, [("authenticate", true), ("permit", true), ("place", true)]);
     assert_eq!(code(&world, &any, "none").await, "model_not_found");
+    assert_eq!(code(&world, &other, "none").await, "model_not_found");
     assert_eq!(code(&world, &other, "gpt").await, "model_not_allowed");
     let suspend = |suspended| wire::SuspendOrganizationRequest { id: org.clone(), suspended };
     world.organizations().suspend_organization(suspend(true)).await.expect("suspended");
