@@ -8,4 +8,5 @@ mod input;
 mod raw;
 mod sealing;
 mod signup;
+mod usage;
 mod world;
