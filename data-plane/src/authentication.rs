@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use bailiwick_domain::{
-    jurisdiction::Regional as _,
     key::{self, PresentedKey},
     organization::OnStale,
     time::Timestamp,

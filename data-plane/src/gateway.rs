@@ -14,7 +14,8 @@ use bailiwick_domain::{
     usage::{CallType, RequestId},
 };
 use bailiwick_runtime::serving::{ApiError, ConnectionInfo, REQUEST_ID_HEADERS, ResponseBody, Service};
-use http::{HeaderValue, Method, Request, Response, request::Parts};
+use http::{HeaderValue, Method, Request, Response, header::CONNECTION, request::Parts};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::{
@@ -53,8 +54,13 @@ impl Service for Gateway {
     async fn call(&self, request: Request<Incoming>, connection: &ConnectionInfo) -> Response<ResponseBody> {
         let request_id = request_id(request.headers(), connection);
         let (head, body) = request.into_parts();
-        let answered = self.answer(&head, body, request_id).await;
+        let mut unread = !body.is_end_stream();
+        let answered = self.answer(&head, body, request_id, &mut unread).await;
         let mut response = answered.unwrap_or_else(|error| error.into_response(request_id));
+        if unread {
+            // What is left of the body is thrown away with the connection: nobody shall send another request behind it.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         self.mark(&mut response, request_id);
         response
     }
@@ -66,6 +72,7 @@ impl Gateway {
         head: &Parts,
         body: Incoming,
         request_id: RequestId,
+        unread: &mut bool,
     ) -> Result<Response<ResponseBody>, ApiError> {
         let route = route(head)?;
         let snapshot = self.snapshots.load_full();
@@ -82,6 +89,7 @@ impl Gateway {
             Route::Call(call_type) => call_type,
         };
         let bytes = body::read(head, body, self.max_body_bytes).await?;
+        *unread = false;
         let asked = request::scan(&bytes)?;
         let permitted = permission::permit(&snapshot, caller, &asked.model)?;
         let placed = placement::place(&snapshot, permitted)?;

@@ -10,7 +10,7 @@ use std::{
 use bailiwick_domain::usage::RequestId;
 use bailiwick_runtime::serving::{ApiError, BoxError, REQUEST_ID_HEADERS, ResponseBody};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, header::CONNECTION, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -77,10 +77,20 @@ impl Forward {
         worker: InFlight,
     ) -> Response<ResponseBody> {
         let (mut head, body) = response.into_parts();
+        // A worker that closes has answered before it read the whole body: what is left of it ends here as well.
+        let closes = says_close(&head.headers);
         strip_hop_by_hop(&mut head.headers);
-        let kept = Kept { pool: Rc::clone(&self.pool), sender, worker };
+        if closes {
+            head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let kept = Kept { pool: Rc::clone(&self.pool), sender, worker, closes };
         Response::from_parts(head, ResponseBody::stream(Passed { body, kept: Some(kept) }))
     }
+}
+
+fn says_close(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONNECTION).and_then(|value| value.to_str().ok());
+    value.is_some_and(|value| value.split(',').any(|option| option.trim().eq_ignore_ascii_case("close")))
 }
 
 fn outgoing(mut head: Parts, body: Incoming, request_id: RequestId) -> Result<Request<Incoming>, ApiError> {
@@ -106,6 +116,8 @@ struct Kept {
     pool: Rc<Pool>,
     sender: Sender,
     worker: InFlight,
+    /// The worker closes the connection behind this answer.
+    closes: bool,
 }
 
 /// The worker's answer, passed on.
@@ -116,7 +128,7 @@ struct Passed {
 
 impl Passed {
     fn finish(&mut self) {
-        if let Some(Kept { pool, sender, worker }) = self.kept.take() {
+        if let Some(Kept { pool, sender, worker, closes: false }) = self.kept.take() {
             pool.keep(worker.address(), sender);
         }
     }

@@ -7,7 +7,8 @@ use std::{rc::Rc, sync::Arc};
 
 use bailiwick_domain::usage::RequestId;
 use bailiwick_runtime::serving::{ConnectionInfo, ResponseBody, Service};
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, header::CONNECTION};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::{
@@ -31,6 +32,7 @@ impl Service for Gateway {
     async fn call(&self, request: Request<Incoming>, _connection: &ConnectionInfo) -> Response<ResponseBody> {
         let request_id = RequestId::random();
         let (head, body) = request.into_parts();
+        let has_body = !body.is_end_stream();
         let answer = if head.uri.path() == signup::PATH {
             match (&self.signup, head.method == Method::POST) {
                 (Some(signup), true) => signup.sign_up(&self.admission, &head, body, request_id).await,
@@ -46,7 +48,12 @@ impl Service for Gateway {
         };
         let response = answer.unwrap_or_else(|error| {
             self.metrics.refused(error.code);
-            error.into_response(request_id)
+            let mut response = error.into_response(request_id);
+            if has_body {
+                // It may be unread; it is thrown away with the connection, and nobody shall send another request behind it.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
         });
         self.metrics.answered(response.status());
         response

@@ -99,14 +99,18 @@ impl std::fmt::Debug for ResponseBody {
 }
 
 /// A response's body that tells its connection when it is done: from then on, only what hyper has buffered is still to be written.
+///
+/// A body that breaks off is reported one turn late: hyper throws away what it has not sent yet when it hears of it, and the last piece
+/// before the break may be the one that says why.
 pub(super) struct Tracked {
     body: ResponseBody,
     state: Rc<ConnectionState>,
+    broken: Option<BoxError>,
 }
 
 impl Tracked {
     pub(super) fn new(body: ResponseBody, state: Rc<ConnectionState>) -> Self {
-        Self { body, state }
+        Self { body, state, broken: None }
     }
 }
 
@@ -124,7 +128,17 @@ impl Body for Tracked {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        if let Some(broken) = self.broken.take() {
+            return Poll::Ready(Some(Err(broken)));
+        }
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Err(broken))) => {
+                self.broken = Some(broken);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            other => other,
+        }
     }
 
     fn is_end_stream(&self) -> bool {

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
 };
 
 const SLOW_CHUNK: Duration = Duration::from_millis(50);
+const CUT_AFTER: Duration = Duration::from_millis(30);
 const LARGEST_BODY_BYTES: usize = 32 << 20;
 
 /// What all calls share.
@@ -144,12 +145,20 @@ fn whole(kind: Kind, provider: &Provider, request: &Request, behaviour: Behaviou
 /// Half of the bytes that Content-Length promises, then an end.
 fn truncated(bytes: &Bytes) -> Response {
     let half = bytes.slice(..bytes.len() / 2);
-    let parts: Vec<Result<Bytes, io::Error>> = vec![Ok(half), Err(io::Error::other("simulated truncation"))];
+    let parts = stream::iter([Ok(half)]).chain(cut_off());
     let headers = [
         (header::CONTENT_TYPE, "application/json".to_owned()),
         (header::CONTENT_LENGTH, bytes.len().to_string()),
     ];
-    (headers, Body::from_stream(stream::iter(parts))).into_response()
+    (headers, Body::from_stream(parts)).into_response()
+}
+
+/// An end that comes when what went before has left: the server throws away what it has not sent yet.
+fn cut_off() -> impl Stream<Item = io::Result<Bytes>> {
+    stream::once(async {
+        tokio::time::sleep(CUT_AFTER).await;
+        Err(io::Error::other("simulated truncation"))
+    })
 }
 
 fn streamed(kind: Kind, provider: Provider, request: &Request, behaviour: Behaviour) -> Response {
@@ -178,7 +187,7 @@ fn streamed(kind: Kind, provider: Provider, request: &Request, behaviour: Behavi
             Ok::<_, io::Error>(Bytes::from(event))
         }
     });
-    let end = stream::iter(cut.then(|| Err(io::Error::other("simulated truncation"))));
+    let end = if cut { cut_off().left_stream() } else { stream::empty().right_stream() };
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(chunks.chain(end))).into_response()
 }
 
