@@ -106,6 +106,10 @@ pub(crate) fn body_incomplete() -> ApiError {
     of(StatusCode::BAD_REQUEST, "request_incomplete", "the body broke off before its end")
 }
 
+pub(crate) fn body_late() -> ApiError {
+    of(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the body did not come on for 30 seconds")
+}
+
 pub(crate) fn invalid_json(message: String) -> ApiError {
     of(StatusCode::BAD_REQUEST, "invalid_json", message)
 }
