@@ -6,13 +6,13 @@
 //! Never here: a secret in an argument list or an error, a request to a region other than the chosen one.
 
 mod app;
-mod arguments;
 mod certificate;
 mod checklist;
 mod commands;
 mod connection;
 mod contexts;
-mod error;
+mod environment;
+mod failure;
 mod input;
 mod output;
 mod when;

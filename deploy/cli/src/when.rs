@@ -98,7 +98,8 @@ pub(crate) fn relative(at: Timestamp, now: Timestamp) -> String {
 /// The two largest units: `3d 4h`, `59m 30s`, `12s`, `250ms`.
 pub(crate) fn short(length: Duration) -> String {
     let seconds = length.as_secs();
-    let units = [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    let units =
+        [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
     let Some(first) = units.iter().position(|(count, _)| *count > 0) else {
         return format!("{}ms", length.as_millis());
     };

@@ -4,7 +4,8 @@ const NOW: Timestamp = Timestamp::from_micros(1_795_420_800_000_000);
 
 #[test]
 fn durations_are_read_as_people_write_them() {
-    for (text, seconds) in [("90s", 90), ("24h", 86_400), ("7d", 604_800), ("1h 30m", 5400), ("1h30m", 5400), ("2w", 1_209_600)]
+    for (text, seconds) in
+        [("90s", 90), ("24h", 86_400), ("7d", 604_800), ("1h 30m", 5400), ("1h30m", 5400), ("2w", 1_209_600)]
     {
         assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
     }

@@ -1,0 +1,104 @@
+//! What can be asked, one file for each group.
+
+mod audit;
+mod check;
+mod context;
+mod credential;
+mod deployment;
+mod diagnose;
+mod explain;
+mod key;
+mod model;
+mod organization;
+mod region;
+mod usage;
+mod wait;
+mod worker;
+
+use clap::Subcommand;
+
+use crate::{
+    connection::Connection,
+    contexts::{Context, Selection},
+    environment::Environment,
+    failure::{Exit, Failure},
+    output::Output,
+};
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The contexts: which regions there are, and how to reach them
+    #[command(subcommand)]
+    Context(context::ContextCommand),
+    /// Organizations
+    #[command(subcommand)]
+    Org(organization::OrganizationCommand),
+    /// API keys, which applications present
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Providers' secrets
+    #[command(subcommand)]
+    Credential(credential::CredentialCommand),
+    /// Models: public names, and the deployments behind them
+    #[command(subcommand)]
+    Model(model::ModelCommand),
+    /// Deployments: where a provider serves a model
+    #[command(subcommand)]
+    Deployment(deployment::DeploymentCommand),
+    /// Workers and routers
+    #[command(subcommand)]
+    Worker(worker::WorkerCommand),
+    /// What calls have used and cost
+    Usage(usage::UsageArguments),
+    /// Who changed what
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// The region itself
+    #[command(name = "region", subcommand)]
+    Region(region::RegionCommand),
+    /// What workers act on
+    #[command(subcommand)]
+    Config(explain::ConfigCommand),
+    /// Checks a region from certificate to router; exit code 1 when anything is wrong
+    Check,
+    /// Looks at everything that can be seen from here, also while the control plane is down
+    Diagnose,
+    /// Prints a script that completes commands
+    Completions { shell: clap_complete::Shell },
+}
+
+impl Command {
+    pub(crate) async fn run(
+        self,
+        selection: &Selection,
+        environment: &Environment,
+        output: &Output,
+    ) -> Result<Exit, Failure> {
+        match self {
+            Self::Context(command) => {
+                return command.run(selection, environment, output).map(|()| Exit::Done);
+            }
+            Self::Diagnose => return Ok(diagnose::run(selection, environment, output).await),
+            _ => (),
+        }
+        let context = Context::resolve(selection, environment)?;
+        let open = || Connection::open(&context);
+        let done = match self {
+            Self::Check => return Ok(check::run(&context, output).await),
+            Self::Config(command) => return command.run(&context, output).await,
+            Self::Audit(command) => return command.run(&open()?, output).await,
+            Self::Key(command) => return command.run(&open()?, output).await,
+            Self::Org(command) => command.run(&open()?, &context, output).await,
+            Self::Credential(command) => command.run(&open()?, output).await,
+            Self::Model(command) => command.run(&open()?, output).await,
+            Self::Deployment(command) => command.run(&open()?, output).await,
+            Self::Worker(command) => command.run(&open()?, output).await,
+            Self::Usage(arguments) => arguments.run(&open()?, output).await,
+            Self::Region(command) => command.run(&open()?, output).await,
+            // They need no region, and were answered before.
+            Self::Context(_) | Self::Diagnose | Self::Completions { .. } => Ok(()),
+        };
+        done.map(|()| Exit::Done)
+    }
+}

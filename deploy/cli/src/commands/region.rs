@@ -1,0 +1,90 @@
+//! `bailiwick region`.
+
+use std::time::Duration;
+
+use bailiwick_proto::admin::v1::{CreateJoinTokenRequest, GetRegionRequest};
+use clap::{Subcommand, ValueEnum};
+
+use crate::{
+    connection::{Connection, idempotency_key, request},
+    failure::Failure,
+    output::{Output, Record},
+    when::duration,
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegionCommand {
+    /// Shows the region as its control plane sees it
+    Info,
+    /// Creates a one-time token with which a worker or router joins, and shows it this once
+    JoinToken {
+        #[arg(long, value_enum)]
+        role: Role,
+        /// Name in its certificate: 1 to 63 of a-z, 0-9 and -
+        #[arg(long)]
+        name: String,
+        /// How long the token can be used, at most 7 days
+        #[arg(long, value_parser = duration, default_value = "1h")]
+        lifetime: Duration,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Role {
+    Worker,
+    Router,
+}
+
+impl RegionCommand {
+    pub(crate) async fn run(self, connection: &Connection, output: &Output) -> Result<(), Failure> {
+        match self {
+            Self::Info => info(connection, output).await,
+            Self::JoinToken { role, name, lifetime } => {
+                let lifetime_seconds = u32::try_from(lifetime.as_secs())
+                    .ok()
+                    .filter(|seconds| *seconds > 0)
+                    .ok_or_else(|| Failure::usage("--lifetime: from 1 second to 7 days"))?;
+                let role = match role {
+                    Role::Worker => "worker",
+                    Role::Router => "router",
+                };
+                let message = CreateJoinTokenRequest {
+                    idempotency_key: idempotency_key(),
+                    role: role.to_owned(),
+                    name: name.clone(),
+                    lifetime_seconds,
+                };
+                let answer = connection.region().create_join_token(request(message)).await?.into_inner();
+                output.one(
+                    &Record::default()
+                        .text("role", role)
+                        .text("name", name)
+                        .time("expires", answer.expires_at_micros)
+                        .text("join_token", answer.join_token),
+                );
+                output.note("the token is shown this once and works once");
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn info(connection: &Connection, output: &Output) -> Result<(), Failure> {
+    let region = connection.region().get_region(request(GetRegionRequest {})).await?.into_inner();
+    output.one(
+        &Record::default()
+            .text("name", region.name)
+            .text("code", region.code)
+            .text("installation", region.installation)
+            .text("epoch", region.epoch)
+            .count("revision", region.revision)
+            .count("organizations", region.organizations)
+            .text("store", region.store)
+            .text("coordination", region.coordination)
+            .text("ca_fingerprint", region.ca_fingerprint)
+            .time("ca_expires", region.ca_expires_at_micros)
+            .time("now", region.now_micros)
+            .text("build", region.build),
+    );
+    Ok(())
+}
