@@ -100,6 +100,11 @@ impl CertificateAuthority for RegionAuthority {
             let problem = format!("{identity} is not of the trust domain {}", self.trust_domain);
             return Err(VaultError::Certificate(problem));
         }
+        if now >= self.expires_at {
+            return Err(VaultError::Certificate("the authority's own certificate has ended".to_owned()));
+        }
+        // A leaf that outlives its root would be refused by everyone from the root's end on.
+        let lifetime = lifetime.min(self.expires_at.saturating_since(now));
         if csr_pem.len() > LARGEST_CSR_BYTES {
             return Err(VaultError::Certificate(format!("the request is over {LARGEST_CSR_BYTES} bytes")));
         }

@@ -91,3 +91,15 @@ fn r3_a_root_does_not_open_for_another_trust_domain_or_with_another_key() {
         RegionAuthority::open(&domain("eu-central-1.local"), &root.certificate_pem, &other.key_pem).is_err()
     );
 }
+
+#[test]
+fn no_certificate_outlives_its_root() {
+    let authority = authority("eu-central-1.local");
+    let identity =
+        SpiffeId::new(domain("eu-central-1.local"), ProcessRole::Worker, "worker-1").expect("good");
+    let request = greedy_request(&KeyPair::generate().expect("key"));
+    let last_hour = authority.expires_at().saturating_sub(Duration::from_secs(3600));
+    let issued = authority.issue(&request, &identity, last_hour, DAY).expect("issued");
+    assert_eq!(issued.expires_at, authority.expires_at());
+    assert!(authority.issue(&request, &identity, authority.expires_at(), DAY).is_err());
+}
