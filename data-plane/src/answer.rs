@@ -4,6 +4,7 @@
 //! half an answer. Larger answers and streams pass through.
 
 mod passing;
+mod reading;
 
 use std::sync::Arc;
 
@@ -54,7 +55,7 @@ pub(crate) async fn pass_on(
 ) -> Result<Response<ResponseBody>, ApiError> {
     let status = answered.response.status();
     note_failure(&answered, status);
-    if let Some(error) = refused(status) {
+    if let Some(error) = refused(status, answered.response.headers()) {
         // The connection is closed with the lease: what is left of the answer is not wanted.
         settle(
             answered.call,
@@ -106,11 +107,14 @@ pub(crate) async fn pass_on(
     }
 }
 
-/// What never reaches the caller: a refusal of our own credential (its text may repeat a part of it), and redirects, which are not followed (R7).
-fn refused(status: StatusCode) -> Option<ApiError> {
+/// What never reaches the caller: a refusal of our own credential (its text may repeat a part of it), redirects, which are not followed (R7), and
+/// answers that are encoded although none was asked for, because their usage cannot be read.
+fn refused(status: StatusCode, headers: &HeaderMap) -> Option<ApiError> {
+    let encoded = headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Some(error::provider_refused_credential()),
         _ if status.is_redirection() || status.is_informational() => Some(error::provider_invalid()),
+        _ if status.is_success() && encoded => Some(error::provider_invalid()),
         _ => None,
     }
 }

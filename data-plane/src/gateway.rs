@@ -135,3 +135,6 @@ fn request_id(headers: &http::HeaderMap, connection: &ConnectionInfo) -> Request
     let given = headers.get(name).filter(|_| from_router).and_then(|value| value.to_str().ok());
     given.and_then(|text| text.parse().ok()).unwrap_or_else(RequestId::random)
 }
+
+#[cfg(test)]
+mod tests;

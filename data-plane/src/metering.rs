@@ -32,4 +32,6 @@ pub(crate) use self::{
 };
 
 #[cfg(test)]
+pub(crate) mod settled;
+#[cfg(test)]
 mod tests;

@@ -12,6 +12,10 @@ use crate::{
     snapshot::{ModelEntry, Snapshot},
 };
 
+/// What SDKs may escape of a model's name, whose other characters need no escape (RFC 3986, section 2.3).
+const ESCAPED: [(&str, &str); 7] =
+    [("%2F", "/"), ("%2f", "/"), ("%3A", ":"), ("%3a", ":"), ("%40", "@"), ("%2B", "+"), ("%2b", "+")];
+
 #[derive(Serialize)]
 struct List<'a> {
     object: &'static str,
@@ -51,8 +55,7 @@ pub(crate) fn one(
     name: &str,
 ) -> Result<Response<ResponseBody>, ApiError> {
     let key = caller.key();
-    // SDKs escape the slashes of a name.
-    let name = name.replace("%2F", "/").replace("%2f", "/").replace("%3A", ":").replace("%3a", ":");
+    let name = ESCAPED.iter().fold(name.to_owned(), |name, (escaped, plain)| name.replace(escaped, plain));
     let found = snapshot.model(&key.organization, &name).filter(|_| key.allows(&name));
     Ok(json(&Model::of(found.ok_or_else(error::model_not_found)?)))
 }

@@ -38,14 +38,12 @@ enum StreamOptions {
     Without(Range<usize>),
     /// An object that says nothing of it, at this place; whether it has members.
     Silent(Range<usize>, bool),
-    /// Not an object: the provider will say what it thinks of it.
-    Other,
 }
 
 impl Asked {
     /// Whether the caller of a stream will see the provider's usage anyway.
     pub(crate) fn asks_for_usage(&self) -> bool {
-        matches!(self.stream_options, StreamOptions::WithUsage | StreamOptions::Other)
+        matches!(self.stream_options, StreamOptions::WithUsage)
     }
 }
 
@@ -62,7 +60,10 @@ pub(crate) fn scan(body: &Bytes) -> Result<Asked, ApiError> {
         Some("true") => true,
         Some(_) => return Err(error::invalid_field("stream", "stream is not a boolean")),
     };
-    let stream_options = found.stream_options.map_or(StreamOptions::Absent, |raw| options(body, raw));
+    let stream_options = match found.stream_options {
+        None => StreamOptions::Absent,
+        Some(raw) => options(body, raw)?,
+    };
     Ok(Asked { model: name.into_owned(), stream, model_at: place(body, model), stream_options })
 }
 
@@ -76,19 +77,27 @@ fn invalid(error: &serde_json::Error) -> ApiError {
     error::invalid_json(format!("{what} (line {}, column {})", error.line(), error.column()))
 }
 
-fn options(body: &Bytes, raw: &RawValue) -> StreamOptions {
+/// Only what means the same to every provider passes: what one reads as yes and another as no would leave a stream without its usage.
+fn options(body: &Bytes, raw: &RawValue) -> Result<StreamOptions, ApiError> {
     let at = place(body, raw);
     let text = raw.get();
     if text == "null" {
-        return StreamOptions::Null(at);
+        return Ok(StreamOptions::Null(at));
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let Ok(found) = deserializer.deserialize_map(Options) else { return StreamOptions::Other };
+    let found = deserializer.deserialize_map(Options).map_err(|_| {
+        error::invalid_field(
+            "stream_options",
+            "stream_options is not an object, or names include_usage twice",
+        )
+    })?;
     match found.include_usage.map(|value| (value.get(), value)) {
-        Some(("true", _)) => StreamOptions::WithUsage,
-        Some(("false" | "null", value)) => StreamOptions::Without(place(body, value)),
-        Some(_) => StreamOptions::Other,
-        None => StreamOptions::Silent(at, found.members),
+        Some(("true", _)) => Ok(StreamOptions::WithUsage),
+        Some(("false" | "null", value)) => Ok(StreamOptions::Without(place(body, value))),
+        Some(_) => {
+            Err(error::invalid_field("stream_options", "stream_options.include_usage is not a boolean"))
+        }
+        None => Ok(StreamOptions::Silent(at, found.members)),
     }
 }
 

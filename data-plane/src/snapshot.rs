@@ -145,4 +145,26 @@ impl Snapshot {
 }
 
 #[cfg(test)]
+impl SnapshotHandle {
+    /// Applies resources, and renews the lease for an hour.
+    pub(crate) fn put_all(
+        &self,
+        jurisdiction: &bailiwick_domain::jurisdiction::Jurisdiction,
+        resources: impl IntoIterator<Item = bailiwick_proto::config::v1::Resource>,
+    ) {
+        let mut next = Snapshot::clone(&self.load());
+        for resource in resources {
+            next.put(jurisdiction, resource).expect("a good resource");
+        }
+        self.store(next);
+        self.lend(std::time::Duration::from_secs(3600));
+    }
+
+    /// Lets the lease run out after `left`.
+    pub(crate) fn lend(&self, left: std::time::Duration) {
+        self.load().lease.renew(Instant::now(), left);
+    }
+}
+
+#[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ use bailiwick_domain::{
 use bailiwick_runtime::serving::ApiError;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header, request::Parts};
+use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio_rustls::TlsConnector;
@@ -79,6 +80,8 @@ pub(crate) struct Answered {
     pub(crate) call: OpenCall,
     /// Whether usage was asked for by us alone, and is to be kept from the caller.
     pub(crate) withhold_usage: bool,
+    /// Whether the answer says itself where it ends. Where only the connection's end ends it, a cut looks the same.
+    pub(crate) delimited: bool,
     pub(crate) model: HeaderValue,
     pub(crate) metrics: CoreMetrics,
 }
@@ -114,6 +117,7 @@ impl Upstream {
         for place in placed.into_places() {
             attempts += 1;
             call.attempts(attempts);
+            call.goes_to(place.deployment.id, place.deployment.price);
             let spliced = splice(body, asked, place.deployment.upstream_model.as_str(), withhold_usage);
             let request = outgoing(&place, call_type, &head.headers, spliced)?;
             let egress = &snapshot.settings().ok_or_else(error::not_configured)?.egress;
@@ -122,8 +126,8 @@ impl Upstream {
                 Sent::Answered(response, lease) => {
                     call.first_byte(self.clock.now());
                     call.answered(response.status().as_u16());
-                    let metrics = self.metrics.clone();
-                    return Ok(Answered { response, lease, call, withhold_usage, model, metrics });
+                    let (metrics, delimited) = (self.metrics.clone(), is_delimited(&response));
+                    return Ok(Answered { response, lease, call, withhold_usage, delimited, model, metrics });
                 }
                 Sent::Unreached(refused) => {
                     self.metrics.upstream_failed(refused.class());
@@ -154,6 +158,12 @@ impl Upstream {
         call.settle(outcome, self.clock.now());
         error
     }
+}
+
+/// RFC 9112, section 6.3.
+fn is_delimited(response: &Response<Incoming>) -> bool {
+    response.body().size_hint().exact().is_some()
+        || response.headers().contains_key(header::TRANSFER_ENCODING)
 }
 
 /// The request for a provider: made anew, with nothing of the caller's head but what is listed.

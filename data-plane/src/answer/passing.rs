@@ -18,17 +18,13 @@ use bailiwick_domain::{
 };
 use bailiwick_runtime::serving::{BoxError, ResponseBody};
 use bytes::Bytes;
-use http::{Response, header};
+use http::{Response, StatusCode, header};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::reading::Reader;
 use crate::{
-    dialects::{
-        openai::{self, Event},
-        sse::{self, Events},
-        tail::UsageFinder,
-    },
     error,
     metering::{OpenCall, Outcome},
     metrics::{CoreMetrics, UpstreamFailure},
@@ -37,9 +33,11 @@ use crate::{
 
 /// A stream of events.
 pub(super) fn stream(answered: Answered, clock: Arc<dyn Clock>, idle: Duration) -> Response<ResponseBody> {
-    let reader =
-        Reader::Events { events: Events::default(), withhold: answered.withhold_usage, seen: 0, done: false };
-    pass(answered, Bytes::new(), reader, clock, idle)
+    let reader = Reader::of_events(answered.withhold_usage);
+    let mut response = pass(answered, Bytes::new(), reader, clock, idle);
+    // What is kept back would be missing from it.
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    response
 }
 
 /// An answer of which `begun` was read before it proved too large to hold.
@@ -49,7 +47,7 @@ pub(super) fn large(
     clock: Arc<dyn Clock>,
     idle: Duration,
 ) -> Response<ResponseBody> {
-    pass(answered, begun, Reader::Whole(UsageFinder::default()), clock, idle)
+    pass(answered, begun, Reader::of_object(), clock, idle)
 }
 
 fn pass(
@@ -59,21 +57,20 @@ fn pass(
     clock: Arc<dyn Clock>,
     idle: Duration,
 ) -> Response<ResponseBody> {
-    let Answered { response, lease, call, metrics, .. } = answered;
-    let (mut head, body) = response.into_parts();
-    if matches!(reader, Reader::Events { .. }) {
-        // What is kept back would be missing from it.
-        head.headers.remove(header::CONTENT_LENGTH);
-    }
-    let metering = Metering { call: Some(call), status: head.status.as_u16(), tokens: None, clock, metrics };
+    let Answered { response, lease, call, metrics, delimited, .. } = answered;
+    let (head, body) = response.into_parts();
+    let metering = Metering { call: Some(call), status: head.status, clock, metrics };
+    let deadline = Box::pin(sleep(idle));
     let mut passing = Passing {
         body,
+        delimited,
         lease: Some(lease),
         reader,
         ready: VecDeque::new(),
         metering,
         idle,
-        deadline: Box::pin(sleep(idle)),
+        deadline,
+        is_waiting: false,
         end: None,
     };
     if !begun.is_empty() {
@@ -82,22 +79,10 @@ fn pass(
     Response::from_parts(head, ResponseBody::stream(passing))
 }
 
-/// How usage is read.
-enum Reader {
-    Events {
-        events: Events,
-        /// The event that carries nothing but usage is kept from the caller, who did not ask for it.
-        withhold: bool,
-        /// Pieces of the answer so far.
-        seen: u64,
-        /// The last event has passed.
-        done: bool,
-    },
-    Whole(UsageFinder),
-}
-
 struct Passing {
     body: Incoming,
+    /// Whether the answer says itself where it ends.
+    delimited: bool,
     lease: Option<Lease>,
     reader: Reader,
     /// Pieces that may go on.
@@ -105,6 +90,8 @@ struct Passing {
     metering: Metering,
     idle: Duration,
     deadline: Pin<Box<Sleep>>,
+    /// Whether the provider is waited for, and `deadline` runs.
+    is_waiting: bool,
     end: Option<End>,
 }
 
@@ -118,93 +105,45 @@ enum End {
 /// The call while its answer passes.
 struct Metering {
     call: Option<OpenCall>,
-    status: u16,
-    tokens: Option<TokenCounts>,
+    status: StatusCode,
     clock: Arc<dyn Clock>,
     metrics: CoreMetrics,
 }
 
 impl Metering {
     /// Recorded once; what comes later changes nothing.
-    fn settle(&mut self, end: CallEnd, passed: u64) {
+    fn settle(&mut self, end: CallEnd, (source, tokens): (UsageSource, TokenCounts)) {
         let Some(call) = self.call.take() else { return };
-        let (source, tokens) = match self.tokens {
-            Some(tokens) => (UsageSource::ProviderFinal, tokens),
-            None if passed > 0 => (UsageSource::Partial, partial(passed)),
-            None => (UsageSource::Estimated, TokenCounts::default()),
-        };
-        call.settle(Outcome { status: self.status, end, source, tokens }, self.clock.now());
+        let status = self.status.as_u16();
+        call.settle(Outcome { status, end, source, tokens }, self.clock.now());
     }
-}
-
-/// Each piece of a stream holds a token or more: a lower bound.
-fn partial(passed: u64) -> TokenCounts {
-    TokenCounts { completion: passed, ..TokenCounts::default() }
 }
 
 impl Passing {
-    /// Looks at a piece and makes ready what may go on.
     fn take(&mut self, piece: Bytes) {
-        match &mut self.reader {
-            Reader::Whole(finder) => {
-                finder.push(&piece);
-                self.ready.push_back(piece);
-            }
-            Reader::Events { events, withhold, seen, done } => {
-                events.push(&piece);
-                while let Some(raw) = events.next() {
-                    let event = if raw.whole { openai::event(&sse::data(&raw.bytes)) } else { Event::Other };
-                    match event {
-                        Event::Content => {
-                            *seen += 1;
-                            if let Some(call) = &mut self.metering.call {
-                                call.progress(partial(*seen));
-                            }
-                        }
-                        Event::Usage(tokens, alone) => {
-                            self.metering.tokens = Some(tokens);
-                            if let Some(call) = &mut self.metering.call {
-                                call.progress(tokens);
-                            }
-                            if alone && *withhold {
-                                continue;
-                            }
-                        }
-                        Event::Done => {
-                            *done = true;
-                            // Before the caller can know that it is the end (R10).
-                            self.metering.settle(CallEnd::Completed, *seen);
-                        }
-                        Event::Other => {}
-                    }
-                    if *withhold {
-                        self.ready.push_back(raw.bytes);
-                    }
-                }
-                // Nothing is to be kept back: the bytes go on as they came.
-                if !*withhold {
-                    self.ready.push_back(piece);
-                }
-            }
+        self.reader.take(piece, &mut self.ready);
+        if self.reader.is_done() {
+            // Before the caller can know that it is the end (R10).
+            self.metering.settle(CallEnd::Completed, self.reader.counted());
+        } else if let Some(call) = &mut self.metering.call
+            && let (UsageSource::Partial | UsageSource::ProviderFinal, tokens) = self.reader.counted()
+        {
+            call.progress(tokens);
+        }
+        // Whoever knows the length does not ask again after the last byte, and then the end would never be seen.
+        if self.body.is_end_stream() {
+            self.ended();
         }
     }
 
-    /// The provider has said everything.
+    /// The provider has said everything; or its connection has ended, which may be a cut.
     fn ended(&mut self) {
-        let passed = match &mut self.reader {
-            Reader::Whole(finder) => {
-                self.metering.tokens = finder.found().and_then(openai::usage_in);
-                0
-            }
-            Reader::Events { events, withhold, seen, .. } => {
-                let rest = events.rest();
-                if *withhold && !rest.is_empty() {
-                    self.ready.push_back(rest);
-                }
-                *seen
-            }
-        };
-        self.metering.settle(CallEnd::Completed, passed);
+        if !self.delimited && self.metering.status.is_success() && !self.reader.is_closed() {
+            self.broken(CallEnd::ProviderFailed);
+            return;
+        }
+        self.reader.finish(&mut self.ready);
+        self.metering.settle(CallEnd::Completed, self.reader.counted());
         if let Some(lease) = self.lease.take() {
             lease.keep();
         }
@@ -214,11 +153,7 @@ impl Passing {
     /// The provider broke off. Behind its last event nothing was to come, so nobody is told.
     fn broken(&mut self, end: CallEnd) {
         self.lease = None;
-        let (seen, done) = match &self.reader {
-            Reader::Events { seen, done, .. } => (*seen, *done),
-            Reader::Whole(_) => (0, false),
-        };
-        if done {
+        if self.reader.is_done() {
             self.end = Some(End::Whole);
             return;
         }
@@ -226,48 +161,42 @@ impl Passing {
             CallEnd::TimedOut => UpstreamFailure::TimedOut,
             _ => UpstreamFailure::InvalidResponse,
         });
-        self.metering.settle(end, seen);
-        if matches!(self.reader, Reader::Events { .. }) {
-            self.ready.push_back(error_event(end));
-        }
+        self.metering.settle(end, self.reader.counted());
+        self.ready.extend(self.reader.separator().map(|separator| error_event(separator, end)));
         self.end = Some(End::Cut);
     }
 
     fn poll_provider(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                let next = Instant::now() + self.idle;
-                self.deadline.as_mut().reset(next);
-                // Trailers are meant for one hop.
-                if let Ok(piece) = frame.into_data() {
-                    self.take(piece);
-                }
-                Poll::Ready(())
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            // Counted from when it is waited for: a caller who takes long is not the provider's fault.
+            if !self.is_waiting {
+                self.is_waiting = true;
+                let deadline = Instant::now() + self.idle;
+                self.deadline.as_mut().reset(deadline);
             }
-            Poll::Ready(None) => {
-                self.ended();
-                Poll::Ready(())
-            }
-            Poll::Ready(Some(Err(_broken))) => {
-                self.broken(CallEnd::ProviderFailed);
-                Poll::Ready(())
-            }
-            Poll::Pending => {
-                ready!(self.deadline.as_mut().poll(cx));
-                self.broken(CallEnd::TimedOut);
-                Poll::Ready(())
-            }
+            ready!(self.deadline.as_mut().poll(cx));
+            self.broken(CallEnd::TimedOut);
+            return Poll::Ready(());
+        };
+        self.is_waiting = false;
+        match frame.map(|frame| frame.map(Frame::into_data)) {
+            Some(Ok(Ok(piece))) => self.take(piece),
+            // Trailers are meant for one hop.
+            Some(Ok(Err(_trailers))) => {}
+            Some(Err(_broken)) => self.broken(CallEnd::ProviderFailed),
+            None => self.ended(),
         }
+        Poll::Ready(())
     }
 }
 
 /// An error in the middle of a stream, as OpenAI sends it; SDKs raise it.
-fn error_event(end: CallEnd) -> Bytes {
+fn error_event(separator: &str, end: CallEnd) -> Bytes {
     let error = if end == CallEnd::TimedOut { error::provider_timeout() } else { error::provider_invalid() };
     let value = serde_json::json!({"error": {
         "message": error.message, "type": error.kind, "param": null, "code": error.code,
     }});
-    Bytes::from(format!("data: {value}\n\n"))
+    Bytes::from(format!("{separator}data: {value}\n\n"))
 }
 
 impl Body for Passing {

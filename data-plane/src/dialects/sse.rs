@@ -48,6 +48,16 @@ impl Events {
         None
     }
 
+    /// Whether a part of an event has come.
+    pub(crate) fn is_amid(&self) -> bool {
+        !self.buffer.is_empty() || self.oversized
+    }
+
+    /// Whether a part of an event, too large to hold, was let go.
+    pub(crate) fn is_oversized(&self) -> bool {
+        self.oversized
+    }
+
     /// What is left when the stream ends.
     pub(crate) fn rest(&mut self) -> Bytes {
         self.searched = 0;

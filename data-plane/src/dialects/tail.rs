@@ -8,6 +8,7 @@ const LARGEST_USAGE: usize = 16 << 10;
 #[derive(Debug, Default)]
 pub(crate) struct UsageFinder {
     depth: usize,
+    began: bool,
     in_string: bool,
     escaped: bool,
     /// The string at depth 1 that is being read, as long as it may be the member's name.
@@ -31,6 +32,11 @@ impl UsageFinder {
         Some(self.captured.as_slice()).filter(|captured| !self.capturing && !captured.is_empty())
     }
 
+    /// Whether what has passed ends where its outermost object does.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.began && self.depth == 0
+    }
+
     fn step(&mut self, byte: u8) {
         if self.capturing && self.captured.len() < LARGEST_USAGE {
             self.captured.push(byte);
@@ -51,6 +57,7 @@ impl UsageFinder {
                     self.captured.push(byte);
                 }
                 self.named = false;
+                self.began = true;
                 self.depth += 1;
             }
             b'}' | b']' => {

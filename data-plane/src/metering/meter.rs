@@ -131,6 +131,13 @@ impl OpenCall {
         self.event.attempts = attempts;
     }
 
+    /// The deployment that is called: another than the first, when that one cannot be reached.
+    pub(crate) fn goes_to(&mut self, deployment: DeploymentId, price: Option<Price>) {
+        self.event.deployment = deployment;
+        self.event.priced = price.is_some();
+        self.price = price;
+    }
+
     /// The caller was answered with this status; its body may still be under way.
     pub(crate) fn answered(&mut self, status: u16) {
         self.event.status = status;

@@ -35,7 +35,7 @@ pub(crate) fn splice(body: &Bytes, asked: &Asked, upstream_model: &str, ask_for_
 fn usage_change(body: &Bytes, options: &StreamOptions) -> Option<(Range<usize>, String)> {
     const WANTED: &str = r#"{"include_usage":true}"#;
     match options {
-        StreamOptions::WithUsage | StreamOptions::Other => None,
+        StreamOptions::WithUsage => None,
         StreamOptions::Null(place) => Some((place.clone(), WANTED.to_owned())),
         StreamOptions::Without(place) => Some((place.clone(), "true".to_owned())),
         StreamOptions::Silent(place, false) => Some((place.clone(), WANTED.to_owned())),

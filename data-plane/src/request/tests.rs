@@ -92,11 +92,22 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+fn any_options() -> impl Strategy<Value = Value> {
+    let asked = prop::option::of(prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from)]);
+    let object = (prop::collection::btree_map("[a-z{}\":]{0,8}", any_json(), 0..4), asked).prop_map(
+        |(others, asked)| {
+            let asked = asked.map(|asked| ("include_usage".to_owned(), asked));
+            Value::from(serde_json::Map::from_iter(others.into_iter().chain(asked)))
+        },
+    );
+    prop_oneof![Just(Value::Null), object]
+}
+
 proptest! {
     #[test]
     fn a_spliced_body_says_the_same_but_for_what_was_meant(
         others in prop::collection::btree_map("[a-z]{1,6}_", any_json(), 0..5),
-        options in prop::option::of(any_json()),
+        options in prop::option::of(any_options()),
         pretty: bool,
     ) {
         let mut object = serde_json::Map::from_iter(others);

@@ -93,7 +93,7 @@ pub(crate) struct DeploymentEntry {
 }
 
 /// An endpoint in the pieces that a request is made of.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct PreparedEndpoint {
     /// Whether it is spoken to over TLS.
     pub(crate) is_tls: bool,

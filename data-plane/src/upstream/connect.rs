@@ -1,6 +1,10 @@
 //! Dials a provider. R7 is kept here for the last time: the address that is really dialled is the one that was judged.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use bailiwick_domain::egress::EgressPolicy;
 use bailiwick_runtime::serving::ApiError;
@@ -64,12 +68,12 @@ pub(crate) fn tls() -> Result<TlsConnector, rustls::Error> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// Resolves, judges each address, and connects to the first that answers.
+/// Resolves, judges each address, and connects to the first that answers; which one that was.
 pub(super) async fn connect(
     endpoint: &PreparedEndpoint,
     egress: &EgressPolicy,
     tls: &TlsConnector,
-) -> Result<Box<dyn Stream>, ConnectError> {
+) -> Result<(Box<dyn Stream>, IpAddr), ConnectError> {
     egress.allow_host(&endpoint.host).map_err(|_| ConnectError::Egress)?;
     let resolved: Vec<SocketAddr> = match endpoint.host.parse() {
         Ok(literal) => vec![SocketAddr::new(literal, endpoint.port)],
@@ -80,7 +84,7 @@ pub(super) async fn connect(
     let mut failure = ConnectError::Egress;
     for address in admitted {
         match TcpStream::connect(address).await {
-            Ok(stream) => return secure(stream, endpoint, tls).await,
+            Ok(stream) => return Ok((secure(stream, endpoint, tls).await?, address.ip())),
             Err(error) => failure = error.into(),
         }
     }
@@ -115,7 +119,7 @@ mod tests {
         }
     }
 
-    async fn dial(url: &str, policy: &EgressPolicy) -> Result<Box<dyn Stream>, ConnectError> {
+    async fn dial(url: &str, policy: &EgressPolicy) -> Result<(Box<dyn Stream>, IpAddr), ConnectError> {
         let endpoint: Endpoint = url.parse().expect("endpoint");
         connect(&PreparedEndpoint::of(&endpoint).expect("prepared"), policy, &tls().expect("tls")).await
     }

@@ -3,7 +3,9 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
+    net::IpAddr,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -23,7 +25,7 @@ use super::{
     Timeouts,
     connect::{ConnectError, connect},
 };
-use crate::placement::Place;
+use crate::{placement::Place, snapshot::DeploymentEntry};
 
 /// Idle connections that are kept per deployment and core.
 const IDLE_PER_DEPLOYMENT: usize = 256;
@@ -33,7 +35,14 @@ const LONGEST_IDLE: Duration = Duration::from_secs(45);
 const READ_BUFFER: usize = 64 << 10;
 
 type Sender = SendRequest<Full<Bytes>>;
-type Idle = Rc<RefCell<HashMap<DeploymentId, Vec<(Sender, Instant)>>>>;
+type Idle = Rc<RefCell<HashMap<DeploymentId, Vec<(Connection, Instant)>>>>;
+
+/// A connection, and where it leads: what may be called can change while it is open.
+struct Connection {
+    sender: Sender,
+    deployment: Arc<DeploymentEntry>,
+    address: IpAddr,
+}
 
 pub(super) struct Pool {
     tls: TlsConnector,
@@ -53,21 +62,20 @@ pub(super) enum Sent {
 
 /// A connection in use. Dropped, it is closed, and the provider's work with it; kept, it serves the next call.
 pub(crate) struct Lease {
-    sender: Sender,
-    deployment: DeploymentId,
+    connection: Connection,
     idle: Idle,
 }
 
 impl Lease {
     /// The answer was read to its end.
     pub(crate) fn keep(self) {
-        if self.sender.is_closed() {
+        if self.connection.sender.is_closed() {
             return;
         }
         let mut idle = self.idle.borrow_mut();
-        let connections = idle.entry(self.deployment).or_default();
+        let connections = idle.entry(self.connection.deployment.id).or_default();
         if connections.len() < IDLE_PER_DEPLOYMENT {
-            connections.push((self.sender, Instant::now()));
+            connections.push((self.connection, Instant::now()));
         }
     }
 }
@@ -85,57 +93,57 @@ impl Pool {
         mut request: Request<Full<Bytes>>,
         timeouts: Timeouts,
     ) -> Sent {
-        let deployment = place.deployment.id;
-        while let Some(mut sender) = self.take(deployment) {
-            if sender.ready().await.is_err() {
+        while let Some(mut connection) = self.take(&place.deployment, egress) {
+            if connection.sender.ready().await.is_err() {
                 continue;
             }
-            match self.try_send(sender, deployment, request, timeouts.first_byte).await {
+            match self.try_send(connection, request, timeouts.first_byte).await {
                 Err(whole) => request = whole,
                 Ok(sent) => return sent,
             }
         }
-        let sender = match timeout(timeouts.connect, self.dial(place, egress)).await {
-            Ok(Ok(sender)) => sender,
+        let connection = match timeout(timeouts.connect, self.dial(place, egress)).await {
+            Ok(Ok(connection)) => connection,
             Ok(Err(refused)) => return Sent::Unreached(refused),
             Err(_late) => return Sent::Unreached(ConnectError::Late),
         };
-        self.try_send(sender, deployment, request, timeouts.first_byte).await.unwrap_or(Sent::Lost)
+        self.try_send(connection, request, timeouts.first_byte).await.unwrap_or(Sent::Lost)
     }
 
     /// Errors: the request, whole, when none of it was sent.
     async fn try_send(
         &self,
-        mut sender: Sender,
-        deployment: DeploymentId,
+        mut connection: Connection,
         request: Request<Full<Bytes>>,
         bound: Duration,
     ) -> Result<Sent, Request<Full<Bytes>>> {
-        match timeout(bound, sender.try_send_request(request)).await {
+        match timeout(bound, connection.sender.try_send_request(request)).await {
             Ok(Ok(response)) => {
-                let lease = Lease { sender, deployment, idle: Rc::clone(&self.idle) };
-                Ok(Sent::Answered(response, lease))
+                Ok(Sent::Answered(response, Lease { connection, idle: Rc::clone(&self.idle) }))
             }
             Ok(Err(mut error)) => error.take_message().map_or(Ok(Sent::Lost), Err),
             Err(_late) => Ok(Sent::Late),
         }
     }
 
-    fn take(&self, deployment: DeploymentId) -> Option<Sender> {
+    /// One that still leads where the deployment is, and where the policy admits it (R7): both may have changed since it was dialled.
+    fn take(&self, deployment: &Arc<DeploymentEntry>, egress: &EgressPolicy) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        let connections = idle.get_mut(&deployment)?;
-        // The newest is the likeliest to live; when it is too old, all are.
-        match connections.pop() {
-            Some((sender, since)) if since.elapsed() < LONGEST_IDLE => Some(sender),
-            _ => {
-                idle.remove(&deployment);
-                None
+        let connections = idle.get_mut(&deployment.id)?;
+        // The newest is the likeliest to live.
+        while let Some((connection, since)) = connections.pop() {
+            let same = Arc::ptr_eq(&connection.deployment, deployment)
+                || connection.deployment.prepared == deployment.prepared;
+            if same && since.elapsed() < LONGEST_IDLE && egress.allow_address(connection.address).is_ok() {
+                return Some(connection);
             }
         }
+        idle.remove(&deployment.id);
+        None
     }
 
-    async fn dial(&self, place: &Place, egress: &EgressPolicy) -> Result<Sender, ConnectError> {
-        let stream = connect(&place.deployment.prepared, egress, &self.tls).await?;
+    async fn dial(&self, place: &Place, egress: &EgressPolicy) -> Result<Connection, ConnectError> {
+        let (stream, address) = connect(&place.deployment.prepared, egress, &self.tls).await?;
         self.forget_old();
         let mut handshake = http1::Builder::new();
         handshake.max_buf_size(READ_BUFFER);
@@ -145,13 +153,15 @@ impl Pool {
             .map_err(|error| ConnectError::Io(std::io::Error::other(error)))?;
         // It ends with its connection, or with this core's runtime; how it ended, the call on it has heard.
         drop(tokio::task::spawn_local(connection));
-        Ok(sender)
+        Ok(Connection { sender, deployment: Arc::clone(&place.deployment), address })
     }
 
     /// Deployments come and go; what is idle for long belongs to nobody.
     fn forget_old(&self) {
         self.idle.borrow_mut().retain(|_, connections| {
-            connections.retain(|(sender, since)| since.elapsed() < LONGEST_IDLE && !sender.is_closed());
+            connections.retain(|(connection, since)| {
+                since.elapsed() < LONGEST_IDLE && !connection.sender.is_closed()
+            });
             !connections.is_empty()
         });
     }

@@ -1,0 +1,275 @@
+//! A gateway that really serves, its tenant, and callers.
+
+use std::{
+    path::Path,
+    rc::Rc,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bailiwick_domain::{
+    id::{CredentialId, DeploymentId, Id, ModelId, OrganizationId},
+    key::{ApiKey, Pepper},
+    time::SystemClock,
+};
+use bailiwick_proto::{
+    config::v1::{self as config, Resource, resource::Kind},
+    worker::v1::UsageEvent,
+};
+use bailiwick_runtime::{
+    drain::{self, Signal},
+    serving::{HttpLimits, Listen, Serving, serve_per_core},
+};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::{net::TcpStream, task::JoinSet};
+use url::Url;
+
+use super::super::*;
+use crate::{
+    metering::{Journals, settled},
+    metrics::CoreMetrics,
+    polling::eventually,
+    upstream::{self, Timeouts},
+};
+use bytes::Bytes;
+use http::HeaderMap;
+
+pub(super) const MAX_BODY: usize = 4096;
+const SECRET: &str = "sk-provider-secret";
+
+pub(super) struct World {
+    pub(super) snapshots: SnapshotHandle,
+    pub(super) jurisdiction: Jurisdiction,
+    pub(super) organization: OrganizationId,
+    pub(super) key: ApiKey,
+    pub(super) credential: CredentialId,
+    pub(super) deployments: Vec<DeploymentId>,
+    pub(super) pepper: [u8; 32],
+    folder: tempfile::TempDir,
+    serving: Serving,
+    _signal: Signal,
+}
+
+/// What a caller saw.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+    /// Whether the body came to its end.
+    pub(super) whole: bool,
+}
+
+impl Seen {
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// The error's code, whose shape and texts are checked: nothing that was said stands in them.
+    pub(super) fn code(&self) -> String {
+        assert!(!self.body.contains("canary"), "{}", self.body);
+        let error = self.json()["error"].clone();
+        assert!(error["message"].is_string() && error["type"].is_string(), "{error}");
+        assert_eq!(error["request_id"], self.headers["x-request-id"].to_str().unwrap());
+        error["code"].as_str().unwrap().to_owned()
+    }
+}
+
+impl World {
+    /// A tenant with the model `public`, served at these endpoints as `upstream`.
+    pub(super) fn start(endpoints: &[String]) -> Self {
+        Self::with_idle(endpoints, Duration::from_secs(20))
+    }
+
+    pub(super) fn with_idle(endpoints: &[String], idle: Duration) -> Self {
+        let regions = Regions::builtin();
+        let home: Url = "https://use1.example/".parse().unwrap();
+        let regions = regions.with_endpoint(&regions.by_name_str("us-east-1").unwrap().name.clone(), home);
+        let jurisdiction = Jurisdiction::of(regions.by_name_str("eu-central-1").unwrap());
+        let organization = jurisdiction.mint_random(SystemClock.now()).into_inner();
+        let here = Here {
+            jurisdiction: jurisdiction.clone(),
+            regions,
+            name: HeaderValue::from_static("eu-central-1"),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let journals = Journals::open(folder.path(), 1, 1 << 20, SystemClock.now()).unwrap();
+        let snapshots = SnapshotHandle::default();
+        let (signal, watch) = drain::channel();
+        let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), tls: None };
+        let limits = Timeouts { connect: Duration::from_secs(5), first_byte: idle, idle };
+        let (handle, writers, here) = (snapshots.clone(), Mutex::new(journals.writers), Arc::new(here));
+        let tls = upstream::tls().unwrap();
+        let serving = serve_per_core(vec![listen], 1, HttpLimits::default(), watch, move |_core| {
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+            Gateway {
+                snapshots: handle.clone(),
+                meter: Meter::new(writers.lock().unwrap().pop(), Arc::clone(&clock)),
+                upstream: Rc::new(Upstream::new(&tls, limits, Arc::clone(&clock), CoreMetrics::default())),
+                here: Arc::clone(&here),
+                clock,
+                max_body_bytes: MAX_BODY,
+            }
+        });
+        let world = Self {
+            snapshots,
+            key: ApiKey::generate(jurisdiction.code()),
+            credential: jurisdiction.mint_random(SystemClock.now()).into_inner(),
+            deployments: endpoints
+                .iter()
+                .map(|_| jurisdiction.mint_random(SystemClock.now()).into_inner())
+                .collect(),
+            jurisdiction,
+            organization,
+            pepper: [7; 32],
+            folder,
+            serving: serving.unwrap(),
+            _signal: signal,
+        };
+        world.configure(endpoints);
+        world
+    }
+
+    fn configure(&self, endpoints: &[String]) {
+        let (credential, deployments) = (self.credential, &self.deployments);
+        let (organization_id, id) = (self.organization.to_string(), self.organization.to_string());
+        let all = endpoints.iter().zip(deployments).map(|(endpoint, id)| self.deployment(*id, endpoint));
+        self.put([
+            self.settings(&["127.0.0.1", "localhost"], &["127.0.0.0/8", "::1/128"]),
+            Kind::Organization(config::Organization { id, suspended: false, on_stale: 0 }),
+            self.api_key(&self.key, &[]),
+            Kind::Credential(config::Credential {
+                id: credential.to_string(),
+                organization_id: organization_id.clone(),
+                secret: SECRET.into(),
+            }),
+            Kind::Model(config::Model {
+                id: {
+                    let model: ModelId = self.id();
+                    model.to_string()
+                },
+                organization_id,
+                name: "public".into(),
+                deployment_ids: deployments.iter().map(ToString::to_string).collect(),
+                created_at_micros: 1_700_000_000_000_000,
+            }),
+        ]);
+        self.put(all);
+    }
+
+    pub(super) fn put(&self, kinds: impl IntoIterator<Item = Kind>) {
+        self.snapshots
+            .put_all(&self.jurisdiction, kinds.into_iter().map(|kind| Resource { kind: Some(kind) }));
+    }
+
+    pub(super) fn id<K: bailiwick_domain::id::Kind>(&self) -> Id<K> {
+        self.jurisdiction.mint_random(SystemClock.now()).into_inner()
+    }
+
+    pub(super) fn settings(&self, hosts: &[&str], ranges: &[&str]) -> Kind {
+        Kind::RegionSettings(config::RegionSettings {
+            region_code: self.jurisdiction.code().to_string(),
+            pepper: self.pepper.to_vec(),
+            egress_hosts: hosts.iter().map(ToString::to_string).collect(),
+            egress_private_ranges: ranges.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    pub(super) fn api_key(&self, key: &ApiKey, allowed: &[&str]) -> Kind {
+        Kind::ApiKey(config::ApiKey {
+            id: key.key_id().to_string(),
+            organization_id: self.organization.to_string(),
+            digest: key.digest(&Pepper::from_bytes(self.pepper)).0.to_vec(),
+            expires_at_micros: 0,
+            allowed_models: allowed.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// A nano-dollar a token, so that every token shows.
+    pub(super) fn deployment(&self, id: DeploymentId, endpoint: &str) -> Kind {
+        Kind::Deployment(config::Deployment {
+            id: id.to_string(),
+            organization_id: self.organization.to_string(),
+            provider: "openai_compatible".into(),
+            endpoint: endpoint.into(),
+            upstream_model: "upstream".into(),
+            credential_id: self.credential.to_string(),
+            price: Some(config::Price {
+                input_nanos_usd_per_million: 1_000_000,
+                output_nanos_usd_per_million: 1_000_000,
+                ..config::Price::default()
+            }),
+        })
+    }
+
+    pub(super) async fn call(&self, body: &str) -> Seen {
+        self.send(self.post("/v1/chat/completions", body)).await
+    }
+
+    pub(super) fn post(&self, path: &str, body: &str) -> http::Request<Full<Bytes>> {
+        http::Request::post(path)
+            .header("host", "worker")
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {}", self.key.expose()))
+            .body(Full::from(body.to_owned()))
+            .unwrap()
+    }
+
+    pub(super) async fn send(&self, request: http::Request<Full<Bytes>>) -> Seen {
+        let mut callers = JoinSet::new();
+        let (head, mut body): (_, Incoming) = self.begin(&mut callers, request).await.into_parts();
+        let (mut bytes, mut whole) = (Vec::new(), true);
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => bytes.extend_from_slice(&frame.into_data().unwrap()),
+                Err(_) => {
+                    whole = false;
+                    break;
+                }
+            }
+        }
+        Seen {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: String::from_utf8(bytes).unwrap(),
+            whole,
+        }
+    }
+
+    /// The caller leaves when `callers` is dropped.
+    pub(super) async fn begin(
+        &self,
+        callers: &mut JoinSet<()>,
+        request: http::Request<Full<Bytes>>,
+    ) -> Response<Incoming> {
+        let stream = TcpStream::connect(self.address()).await.unwrap();
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        callers.spawn(async move {
+            let _how = connection.await;
+        });
+        sender.send_request(request).await.unwrap()
+    }
+
+    pub(super) fn address(&self) -> std::net::SocketAddr {
+        self.serving.addresses()[0]
+    }
+
+    /// The events that were recorded, once there are so many.
+    pub(super) async fn metered(&self, count: usize) -> Vec<UsageEvent> {
+        eventually(|| settled::events(self.folder()).len() >= count).await;
+        let events = settled::events(self.folder());
+        assert_eq!(events.len(), count);
+        events
+    }
+
+    pub(super) fn metered_now(&self) -> Vec<UsageEvent> {
+        settled::events(self.folder())
+    }
+
+    fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
