@@ -17,6 +17,7 @@ use bailiwick_domain::{
 };
 use bailiwick_runtime::{
     drain::{self, Watch},
+    enrollment,
     grpc::channel,
     identity::{Acceptor, Connector, Identity},
     lifecycle::{self, Tasks},
@@ -29,7 +30,6 @@ use tokio::sync::watch;
 use ulid::Ulid;
 
 use crate::{
-    enrollment,
     gateway::{Gateway, Here},
     metering::{FolderLock, Journals, Meter, Reporter, Writer},
     metrics::{Counted, WorkerMetrics},
@@ -60,8 +60,14 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     tasks.spawn("ops", ops_server.run(tasks.stopping().cancelled_owned()));
 
     conditions.identity.not_ready("waiting for a certificate");
-    let identity =
-        enrollment::establish(&settings.region, &settings.control_plane, &settings.identity, &*clock).await?;
+    let identity = enrollment::establish(
+        ProcessRole::Worker,
+        &settings.region,
+        &settings.control_plane,
+        &settings.identity,
+        &*clock,
+    )
+    .await?;
     conditions.identity.ready();
 
     let worker = Worker { settings, clock, ops, conditions, identity };

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use bailiwick_proto::worker::v1::{ReportRequest, ReportResponse, usage_service_client::UsageServiceClient};
+use bailiwick_runtime::backoff::Backoff;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,6 @@ use tonic::{Status, Streaming, transport::Channel};
 use ulid::Ulid;
 
 use super::tail::{Batch, Tail};
-use crate::backoff::Backoff;
 
 /// Batches that are sent and not acknowledged.
 const WINDOW: usize = 8;
@@ -140,7 +140,7 @@ impl Reporter {
                 tracing::warn!(reason, "usage is not sent; it waits in the journal");
                 self.trouble = reason;
             }
-            tokio::time::sleep(self.backoff.next()).await;
+            tokio::time::sleep(self.backoff.next_wait()).await;
         }
     }
 

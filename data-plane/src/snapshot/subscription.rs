@@ -13,6 +13,7 @@ use bailiwick_proto::{
     status,
     worker::v1::{SnapshotRequest, configuration_service_client::ConfigurationServiceClient},
 };
+use bailiwick_runtime::backoff::{Backoff, random_part};
 use tokio::sync::watch;
 use tonic::{Status, transport::Channel};
 
@@ -21,7 +22,6 @@ use super::{
     Refused, SnapshotHandle,
     transfer::{Transfer, TransferError},
 };
-use crate::backoff::{Backoff, random_part};
 
 /// A chunk holds up to 4 MiB of payload.
 const MAX_CHUNK_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
@@ -165,7 +165,7 @@ impl Subscriber {
                 self.take_snapshot().await?;
                 self.transfers_since_bookmark = self.transfers_since_bookmark.saturating_add(1);
                 // Once at once; again and again, with care.
-                Ok(if self.transfers_since_bookmark > 1 { self.backoff.next() } else { Duration::ZERO })
+                Ok(if self.transfers_since_bookmark > 1 { self.backoff.next_wait() } else { Duration::ZERO })
             }
         }
     }
@@ -185,7 +185,7 @@ impl Subscriber {
             SubscriptionError::Refused(refusal) => status::retry_after_of(refusal),
             _ => None,
         };
-        self.backoff.next().max(wanted.unwrap_or_default())
+        self.backoff.next_wait().max(wanted.unwrap_or_default())
     }
 
     /// Takes all configuration at once, and swaps it in.
