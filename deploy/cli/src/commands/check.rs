@@ -24,7 +24,7 @@ use crate::{
 };
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
-/// Leases are measured in seconds: clocks further apart make them run out early or late.
+/// What expires is compared across machines: clocks further apart make it end early or late.
 const SKEW: Duration = Duration::from_secs(2);
 /// A root is replaced by people, who need time.
 const CA_NOTICE: Duration = Duration::from_secs(30 * 86_400);
@@ -85,7 +85,7 @@ pub(super) fn advice(failure: Failure) -> (String, String) {
 
 /// Files and dates, before anything is dialled.
 pub(super) fn list_certificate(context: &Context, list: &mut Checklist<'_>) {
-    let hint = || "an operator's certificate comes from: bailiwick-control-plane".to_owned();
+    let hint = || "an operator's certificate is issued with the program bailiwick-control-plane".to_owned();
     for (check, file) in [("certificate authority's file", "ca.pem"), ("certificate", "cert.pem")] {
         let finding = Certificate::read(&context.identity.join(file))
             .map_err(|problem| (problem, hint()))

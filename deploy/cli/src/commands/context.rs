@@ -32,7 +32,7 @@ pub(crate) struct AddArguments {
     /// Address of the control plane's admin API
     #[arg(long, value_name = "HOST:PORT")]
     admin: String,
-    /// The region that answers there; other regions' certificates are refused (the option --region)
+    /// Name of the installation, as in its certificates; the region's name is given with --region
     #[arg(long, value_name = "NAME")]
     installation: String,
     /// Directory of ca.pem, cert.pem and key.pem

@@ -135,11 +135,11 @@ async fn revoke(
         output.one(&revoked);
         return Ok(Exit::Done);
     };
-    let applied = wait::until_applied(connection, revision, &key.organization_id, timeout, output).await?;
+    let applied = wait::until_applied(connection, revision, timeout, output).await?;
     let record = revoked
         .count("workers", applied.workers)
         .count("applied", applied.applied)
-        .with("not_applied", Value::List(applied.missing()));
+        .with("not_applied", Value::List(applied.missing.clone()));
     output.one(&record);
     Ok(if applied.everywhere() { Exit::Done } else { Exit::Failed })
 }
