@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod canary;
+mod command;
 mod crash;
 mod isolation;
 mod lifecycle;
