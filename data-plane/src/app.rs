@@ -22,7 +22,7 @@ use bailiwick_runtime::{
     identity::{Acceptor, Connector, Identity},
     lifecycle::{self, Tasks},
     ops::{Condition, Ops},
-    serving::{HttpLimits, Listen, Serving, serve_per_core},
+    serving::{HttpLimits, Listen, Serving, Transport, serve_per_core},
     telemetry,
 };
 use http::HeaderValue;
@@ -151,9 +151,9 @@ impl Worker {
         drain: Watch,
     ) -> anyhow::Result<Serving> {
         let serve = &self.settings.serve;
-        let tls = Some(Acceptor::new(self.identity.clone(), &CALLERS)?);
-        let plain = serve.plain_listen.map(|address| Listen { address, tls: None });
-        let listeners = std::iter::once(Listen { address: serve.listen, tls }).chain(plain).collect();
+        let transport = Transport::Mutual(Acceptor::new(self.identity.clone(), &CALLERS)?);
+        let plain = serve.plain_listen.map(|address| Listen { address, transport: Transport::Plain });
+        let listeners = std::iter::once(Listen { address: serve.listen, transport }).chain(plain).collect();
         let limits = HttpLimits { max_connections: serve.max_connections_per_core, ..HttpLimits::default() };
 
         let here = Arc::new(self.here()?);

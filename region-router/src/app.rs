@@ -6,10 +6,10 @@ use anyhow::Context;
 use bailiwick_domain::{spiffe::ProcessRole, time::SystemClock};
 use bailiwick_runtime::{
     configuration, drain, enrollment, grpc,
-    identity::{Connector, Identity},
+    identity::{Connector, Identity, PublicAcceptor},
     lifecycle::{Tasks, run_until_signalled},
     ops::Ops,
-    serving::{CoreContext, Listen, Serving, serve_per_core},
+    serving::{CoreContext, Listen, Serving, Transport, serve_per_core},
     telemetry,
 };
 
@@ -75,7 +75,8 @@ async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
 
     let (signal, watch) = drain::channel();
     let signup = settings.signup.then(|| Signup::new(channel));
-    let serving = serve_callers(&settings, &identity, workers, signup, &ops, watch)?;
+    let transport = transport(&settings, &mut tasks)?;
+    let serving = serve_callers(&settings, &identity, workers, signup, transport, &ops, watch)?;
     tracing::info!(listen = ?serving.addresses(), "serving");
     tasks.spawn("serving", {
         let stopping = tasks.stopping();
@@ -84,11 +85,25 @@ async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     Ok(run_until_signalled(tasks, signal, settings.drain).await?)
 }
 
+/// TLS where the operator named certificates, which are followed from then on.
+fn transport(settings: &Settings, tasks: &mut Tasks) -> anyhow::Result<Transport> {
+    if settings.serve.certificates.is_empty() {
+        return Ok(Transport::Plain);
+    }
+    let acceptor = PublicAcceptor::load(settings.serve.certificates.clone()).context("serve.tls")?;
+    tasks.spawn("public-certificates", {
+        let (acceptor, stopping) = (acceptor.clone(), tasks.stopping());
+        async move { acceptor.watch_files(stopping.cancelled_owned()).await }
+    });
+    Ok(Transport::Public(acceptor))
+}
+
 fn serve_callers(
     settings: &Settings,
     identity: &Identity,
     workers: Workers,
     signup: Option<Signup>,
+    transport: Transport,
     ops: &Ops,
     drain: drain::Watch,
 ) -> anyhow::Result<Serving> {
@@ -108,6 +123,6 @@ fn serve_callers(
         signup: signup.clone(),
         metrics: metrics.clone(),
     };
-    let listeners = vec![Listen { address: settings.serve.listen, tls: None }];
+    let listeners = vec![Listen { address: settings.serve.listen, transport }];
     Ok(serve_per_core(listeners, settings.serve.cores, settings.serve.limits, drain, make_service)?)
 }

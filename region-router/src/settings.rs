@@ -1,6 +1,6 @@
 //! What the operator says in the router's configuration file.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bailiwick_runtime::{
     configuration::{
@@ -8,6 +8,7 @@ use bailiwick_runtime::{
         RawIdentitySection, RawOpsSection, RawRegionSection, RawTelemetrySection, RegionSection,
         TelemetrySection,
     },
+    identity::CertificateFiles,
     serving::HttpLimits,
 };
 use serde::Deserialize;
@@ -32,8 +33,10 @@ pub(crate) struct Settings {
 /// Where callers come in.
 #[derive(Debug)]
 pub(crate) struct ServeSection {
-    /// Plain HTTP: something in front of it terminates TLS, unless callers are on this machine.
     pub(crate) listen: SocketAddr,
+    /// Certificates of the names by which callers know the region. Empty: plain HTTP, because callers are on this machine or something in front
+    /// of it terminates TLS.
+    pub(crate) certificates: Vec<CertificateFiles>,
     /// Threads that serve; 0: one per processor.
     pub(crate) cores: usize,
     pub(crate) limits: HttpLimits,
@@ -61,9 +64,20 @@ pub(crate) struct RawSettings {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawServe {
     listen: Option<SocketAddr>,
+    #[serde(default)]
+    tls: Vec<RawCertificate>,
+    #[serde(default)]
+    allow_plain: bool,
     cores: Option<usize>,
     max_connections_per_core: Option<usize>,
     response_timeout_ms: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCertificate {
+    certificate: PathBuf,
+    key: PathBuf,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -109,6 +123,14 @@ impl Checked for ServeSection {
 
     fn check(raw: RawServe, problems: &mut Problems) -> Option<Self> {
         let listen = problems.require("listen", raw.listen);
+        if raw.tls.is_empty() && !raw.allow_plain && listen.is_some_and(|address| !address.ip().is_loopback())
+        {
+            problems.report(
+                "tls",
+                "keys and prompts would cross the network in the clear: name certificates with [[serve.tls]] certificate, key; or say \
+                 allow_plain = true where something in front of this router terminates TLS",
+            );
+        }
         let cores = problems.within("cores", raw.cores.unwrap_or(0), 0..=1024);
         let limits = HttpLimits::default();
         let connections = raw.max_connections_per_core.unwrap_or(limits.max_connections);
@@ -117,9 +139,38 @@ impl Checked for ServeSection {
             problems.within("response_timeout_ms", raw.response_timeout_ms.unwrap_or(300_000), 1..=3_600_000);
         Some(Self {
             listen: listen?,
+            certificates: raw
+                .tls
+                .into_iter()
+                .map(|RawCertificate { certificate, key }| CertificateFiles { certificate, key })
+                .collect(),
             cores: cores?,
             limits: HttpLimits { max_connections: connections?, ..limits },
             response_timeout: Duration::from_millis(timeout?),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serve(toml: &str) -> Result<ServeSection, Vec<String>> {
+        let raw: RawServe = toml::from_str(toml).expect("readable");
+        let mut problems = Problems::default();
+        let checked = ServeSection::check(raw, &mut problems);
+        let problems: Vec<String> = problems.into_list().iter().map(ToString::to_string).collect();
+        checked.filter(|_checked| problems.is_empty()).ok_or(problems)
+    }
+
+    #[test]
+    fn keys_and_prompts_cross_no_network_in_the_clear_unless_the_operator_says_so() {
+        let problems = serve("listen = \"10.0.0.1:80\"").expect_err("refused");
+        assert!(problems.iter().any(|problem| problem.contains("allow_plain")), "{problems:?}");
+        serve("listen = \"127.0.0.1:8101\"").expect("on this machine");
+        serve("listen = \"[::1]:8101\"").expect("on this machine");
+        serve("listen = \"10.0.0.1:80\"\nallow_plain = true").expect("said so");
+        let secured = serve("listen = \"0.0.0.0:443\"\n[[tls]]\ncertificate = \"a.pem\"\nkey = \"a.key\"");
+        assert_eq!(secured.expect("secured").certificates.len(), 1);
     }
 }

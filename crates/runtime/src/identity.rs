@@ -4,6 +4,8 @@
 //! `spiffe://<region>.<installation>/<role>/<name>`. Both ends of every connection check chain, trust domain and role, so a
 //! process of one region cannot talk to a process of another (invariant R3): the handshake fails.
 //!
+//! Outside of that stands [`PublicAcceptor`]: what a router presents to callers, who have no certificate.
+//!
 //! Start reading at [`Identity`] (what a process holds), then [`Acceptor`] and [`Connector`] (the two ends of a connection) and
 //! [`Peer`] (the proof that the other end was verified). Certificates are looked up at each handshake, so a renewed
 //! one is used at once and no open connection is dropped.
@@ -17,6 +19,7 @@ mod csr;
 mod files;
 mod material;
 mod peer;
+mod public;
 mod tls;
 mod verify;
 
@@ -38,6 +41,7 @@ pub use connector::{Connector, Dial, PinnedConnector};
 pub use csr::{CsrError, CsrPem, PrivateKeyPem, new_key_and_csr};
 pub use material::{IdentityError, Material};
 pub use peer::{Peer, VerifiedPeer};
+pub use public::{CertificateFiles, PublicAcceptor};
 
 use material::Current;
 

@@ -30,7 +30,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 use crate::drain::Watch;
-use crate::identity::{Acceptor, Peer};
+use crate::identity::{Acceptor, Peer, PublicAcceptor};
 
 pub use body::{BoxError, ResponseBody};
 pub use cores::{Serving, ServingError, serve_per_core};
@@ -50,7 +50,7 @@ pub trait Service: 'static {
 /// What is known of the caller's connection before its first request.
 #[derive(Debug, Clone)]
 pub struct ConnectionInfo {
-    /// The verified process at the other end; `None` on a listener without TLS.
+    /// The verified process at the other end; `None` on a listener without mutual TLS.
     pub peer: Option<Peer>,
     /// The address at the other end.
     pub remote: SocketAddr,
@@ -61,8 +61,19 @@ pub struct ConnectionInfo {
 pub struct Listen {
     /// Where. Port 0 lets the system choose, see [`Serving::addresses`].
     pub address: SocketAddr,
-    /// Mutual TLS; plain HTTP without.
-    pub tls: Option<Acceptor>,
+    /// How connections are secured.
+    pub transport: Transport,
+}
+
+/// How a listener's connections are secured.
+#[derive(Clone, Debug)]
+pub enum Transport {
+    /// Not at all: for this machine alone, or behind what terminates TLS.
+    Plain,
+    /// TLS by which only this end is known: for callers from outside.
+    Public(PublicAcceptor),
+    /// Mutual TLS inside the region.
+    Mutual(Acceptor),
 }
 
 /// What a service may want to know while it is made. It is made on its core's thread, inside that core's runtime, so it may start local tasks.

@@ -87,13 +87,20 @@ impl ServerOnlyAcceptor {
     }
 }
 
+/// Opaque: its identity holds a key.
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Acceptor")
+    }
+}
+
 fn speaking(config: &ServerConfig, protocol: &[u8]) -> Arc<ServerConfig> {
     let mut config = config.clone();
     config.alpn_protocols = vec![protocol.to_vec()];
     Arc::new(config)
 }
 
-async fn accept(
+pub(super) async fn accept(
     config: &Arc<ServerConfig>,
     stream: TcpStream,
 ) -> io::Result<(TlsStream<TcpStream>, SocketAddr)> {

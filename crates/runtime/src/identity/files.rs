@@ -38,7 +38,7 @@ pub(super) fn read(directory: &Path) -> Result<Material, IdentityError> {
 }
 
 /// Others may not touch the key. A group may read it: mounted secrets come so.
-fn refuse_permissive(key: &Path) -> Result<(), IdentityError> {
+pub(super) fn refuse_permissive(key: &Path) -> Result<(), IdentityError> {
     let mode = fs::metadata(key).map_err(failed("read", key))?.permissions().mode() & 0o777;
     if mode & 0o037 == 0 { Ok(()) } else { Err(IdentityError::Permissive { path: key.to_owned(), mode }) }
 }

@@ -162,13 +162,16 @@ fn one_root(pem: &str) -> Result<CertificateDer<'static>, IdentityError> {
     }
 }
 
-fn certificates(what: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+pub(super) fn certificates(
+    what: &'static str,
+    pem: &str,
+) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     let found: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<_, _>>()
         .map_err(|error| malformed(what, &error))?;
     if found.is_empty() { Err(malformed(what, &"no PEM certificate in it")) } else { Ok(found) }
 }
 
-fn malformed(what: &'static str, problem: &dyn std::fmt::Display) -> IdentityError {
+pub(super) fn malformed(what: &'static str, problem: &dyn std::fmt::Display) -> IdentityError {
     IdentityError::Malformed { what, problem: problem.to_string() }
 }

@@ -1,6 +1,7 @@
 //! A connection's life: handshake, requests one after the other, end.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -20,8 +21,8 @@ use tokio::net::TcpStream;
 use super::body::Tracked;
 use super::io::{ConnectionIo, Stream};
 use super::registry::{Command, ConnectionState, Phase};
-use super::{ConnectionInfo, HttpLimits, PARSER_HEADERS, Service, panicked};
-use crate::identity::Acceptor;
+use super::{ConnectionInfo, HttpLimits, PARSER_HEADERS, Service, Transport, panicked};
+use crate::identity::Peer;
 
 /// What hyper may buffer of a request before somebody reads it. Above the largest head, so that our limit is the one that is met.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -48,20 +49,17 @@ pub(super) fn parser(limits: &HttpLimits) -> http1::Builder {
 pub(super) async fn serve<S: Service>(
     stream: TcpStream,
     remote: SocketAddr,
-    tls: Option<Rc<Acceptor>>,
+    transport: Transport,
     parser: Rc<http1::Builder>,
     service: Rc<S>,
     state: Rc<ConnectionState>,
 ) {
-    let (stream, peer) = match tls {
-        None => (Stream::Plain(stream), None),
-        Some(acceptor) => match acceptor.accept(stream).await {
-            Ok((stream, peer)) => (Stream::Tls(Box::new(stream)), Some(peer)),
-            Err(error) => {
-                tracing::warn!(%remote, %error, "a caller's handshake was refused");
-                return;
-            }
-        },
+    let (stream, peer) = match secure(stream, &transport).await {
+        Ok(secured) => secured,
+        Err(error) => {
+            tracing::warn!(%remote, %error, "a caller's handshake was refused");
+            return;
+        }
     };
     if let Some(peer) = &peer {
         state.expires(peer.expires);
@@ -73,6 +71,17 @@ pub(super) async fn serve<S: Service>(
     });
     let connection = parser.serve_connection(ConnectionIo::new(stream, Rc::clone(&state)), service);
     Told { connection, state, finishing: false }.await;
+}
+
+async fn secure(stream: TcpStream, transport: &Transport) -> io::Result<(Stream, Option<Peer>)> {
+    Ok(match transport {
+        Transport::Plain => (Stream::Plain(stream), None),
+        Transport::Public(acceptor) => (Stream::Tls(Box::new(acceptor.accept(stream).await?.0)), None),
+        Transport::Mutual(acceptor) => {
+            let (stream, peer) = acceptor.accept(stream).await?;
+            (Stream::Tls(Box::new(stream)), Some(peer))
+        }
+    })
 }
 
 /// One request: noted in the connection's state, and guarded against panics.

@@ -16,9 +16,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::registry::{Registry, SWEEP_INTERVAL};
-use super::{CoreContext, HttpLimits, Listen, Service, connection, listen};
+use super::{CoreContext, HttpLimits, Listen, Service, Transport, connection, listen};
 use crate::drain::Watch;
-use crate::identity::Acceptor;
 
 /// How long to wait when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -121,20 +120,23 @@ impl Drop for Serving {
 /// A listener of one core.
 struct Door {
     listener: StdListener,
-    tls: Option<Acceptor>,
+    transport: Transport,
 }
 
 fn bind(listeners: &[Listen], cores: usize) -> Result<(Vec<SocketAddr>, Vec<Vec<Door>>), ServingError> {
     let mut addresses = Vec::with_capacity(listeners.len());
     let mut per_core: Vec<Vec<Door>> = std::iter::repeat_with(Vec::new).take(cores).collect();
-    for Listen { address, tls } in listeners {
+    for Listen { address, transport } in listeners {
         let failed = |source| ServingError::Listen { address: *address, source };
         let bound = listen::bind_per_core(*address, cores).map_err(failed)?;
         addresses.push(bound.first().map_or(Ok(*address), StdListener::local_addr).map_err(failed)?);
-        // Callers that offer HTTP/2 as well get HTTP/1.1.
-        let tls = tls.as_ref().map(|acceptor| acceptor.speaking(b"http/1.1"));
+        let transport = match transport {
+            // Callers that offer HTTP/2 as well get HTTP/1.1.
+            Transport::Mutual(acceptor) => Transport::Mutual(acceptor.speaking(b"http/1.1")),
+            other => other.clone(),
+        };
         for (doors, listener) in per_core.iter_mut().zip(bound) {
-            doors.push(Door { listener, tls: tls.clone() });
+            doors.push(Door { listener, transport: transport.clone() });
         }
     }
     Ok((addresses, per_core))
@@ -203,11 +205,11 @@ impl Core {
         let registry = Registry::new(self.limits);
         let parser = Rc::new(connection::parser(&self.limits));
         let mut doors = JoinSet::new();
-        for Door { listener, tls } in self.doors {
+        for Door { listener, transport } in self.doors {
             let open = OpenDoor {
                 listener: TcpListener::from_std(listener)?,
                 hall: Hall {
-                    tls: tls.map(Rc::new),
+                    transport,
                     parser: Rc::clone(&parser),
                     service: Rc::clone(&service),
                     registry: Rc::clone(&registry),
@@ -239,7 +241,7 @@ struct OpenDoor<S> {
 
 /// Where a listener's connections go.
 struct Hall<S> {
-    tls: Option<Rc<Acceptor>>,
+    transport: Transport,
     parser: Rc<http1::Builder>,
     service: Rc<S>,
     registry: Rc<Registry>,
@@ -253,7 +255,7 @@ impl<S: Service> Hall<S> {
         self.connections.spawn_local(connection::serve(
             stream,
             remote,
-            self.tls.clone(),
+            self.transport.clone(),
             Rc::clone(&self.parser),
             Rc::clone(&self.service),
             self.registry.open(),

@@ -2,6 +2,7 @@
 
 mod drain;
 mod limits;
+mod public;
 mod requests;
 mod tls;
 
@@ -74,7 +75,7 @@ struct Server {
 
 fn serve(limits: HttpLimits) -> Server {
     let (signal, watch) = channel();
-    let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), tls: None };
+    let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), transport: Transport::Plain };
     let serving = serve_per_core(vec![listen], 1, limits, watch, |_core| Echo).unwrap();
     Server { address: serving.addresses()[0], signal, serving }
 }

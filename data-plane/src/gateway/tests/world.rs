@@ -18,7 +18,7 @@ use bailiwick_proto::{
 };
 use bailiwick_runtime::{
     drain::{self, Signal},
-    serving::{HttpLimits, Listen, Serving, serve_per_core},
+    serving::{HttpLimits, Listen, Serving, Transport, serve_per_core},
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
@@ -99,7 +99,7 @@ impl World {
         let journals = Journals::open(folder.path(), 1, 1 << 20, SystemClock.now()).unwrap();
         let snapshots = SnapshotHandle::default();
         let (signal, watch) = drain::channel();
-        let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), tls: None };
+        let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), transport: Transport::Plain };
         let limits = Timeouts { connect: Duration::from_secs(5), first_byte: idle, idle };
         let (handle, writers, here) = (snapshots.clone(), Mutex::new(journals.writers), Arc::new(here));
         let tls = upstream::tls().unwrap();

@@ -7,7 +7,7 @@ use crate::identity::{Acceptor, Connector};
 fn serve_tls(authority: &Authority) -> (Signal, Serving) {
     let (signal, watch) = channel();
     let tls = Acceptor::new(authority.identity(ProcessRole::Worker), &[ProcessRole::Router]).unwrap();
-    let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), tls: Some(tls) };
+    let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), transport: Transport::Mutual(tls) };
     (signal, serve_per_core(vec![listen], 2, HttpLimits::default(), watch, |_core| Echo).unwrap())
 }
 
