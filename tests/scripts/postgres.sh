@@ -1,8 +1,9 @@
 #!/bin/sh
-# A PostgreSQL 15 server of one's own, for tests: in one folder, on one unix socket, on no network, owned by an
+# A PostgreSQL 15 server of one's own, for tests: in one folder, on one unix socket and one port of loopback, owned by an
 # unprivileged user.
 #
-#   postgres.sh start DIR    installs the server where it is missing, starts it, and prints its URL as the only line on stdout
+#   postgres.sh start DIR    installs the server where it is missing, starts it, and prints its URL as the only line on stdout.
+#                            DIR/tls.url then holds the URL of the same server over TLS, DIR/server.crt what to trust.
 #   postgres.sh stop DIR     ends the server that was started there, by its own pid
 #
 # DIR is made when it is missing. Remove it after `stop`.
@@ -68,11 +69,29 @@ start() {
         SOCKETS=$(unprivileged mktemp -d /tmp/bailiwick-pg.XXXXXX)
     fi
     echo "$SOCKETS" >"$DIR/sockets"
-    # On a socket the port is only part of its name: none can be taken.
-    unprivileged "$BIN/pg_ctl" -D "$DIR/data" -l "$DIR/server.log" -w -t 60 start \
-        -o "-c listen_addresses='' -c unix_socket_directories='$SOCKETS' -c port=5432 -c max_connections=300" >/dev/null ||
-        fail "the server did not start: see $DIR/server.log"
-    echo "postgres://bailiwick@localhost/postgres?host=$(echo "$SOCKETS" | sed 's|%|%25|g; s|/|%2F|g; s| |%20|g')"
+    certify
+    # A port may be taken by then: another one is tried.
+    for _attempt in 1 2 3 4 5; do
+        PORT=$(shuf -i 40000-59999 -n 1)
+        if unprivileged "$BIN/pg_ctl" -D "$DIR/data" -l "$DIR/server.log" -w -t 60 start \
+            -o "-c listen_addresses=127.0.0.1 -c unix_socket_directories='$SOCKETS' -c port=$PORT -c max_connections=300 \
+                -c ssl=on -c ssl_cert_file='$DIR/server.crt' -c ssl_key_file='$DIR/server.key'" >/dev/null; then
+            echo "postgres://bailiwick@localhost:$PORT/postgres" >"$DIR/tls.url"
+            echo "postgres://bailiwick@localhost:$PORT/postgres?host=$(echo "$SOCKETS" | sed 's|%|%25|g; s|/|%2F|g; s| |%20|g')"
+            return
+        fi
+    done
+    fail "the server did not start: see $DIR/server.log"
+}
+
+# A certificate that the server signs for itself, for the name localhost.
+certify() {
+    [ -f "$DIR/server.crt" ] && return
+    printf '%s\n' '[req]' 'distinguished_name = name' 'x509_extensions = leaf' 'prompt = no' '[name]' 'CN = localhost' \
+        '[leaf]' 'basicConstraints = critical, CA:FALSE' 'subjectAltName = DNS:localhost' >"$DIR/openssl.cnf"
+    unprivileged openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -config "$DIR/openssl.cnf" \
+        -keyout "$DIR/server.key" -out "$DIR/server.crt" 2>"$DIR/openssl.log" || fail "openssl failed: see $DIR/openssl.log"
+    unprivileged chmod 600 "$DIR/server.key"
 }
 
 stop() {

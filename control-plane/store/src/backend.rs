@@ -1,11 +1,12 @@
 //! What the two backends do differently: how they are opened, and how their transactions begin.
 
-use std::{str::FromStr, time::Duration};
+use std::{net::IpAddr, str::FromStr, time::Duration};
 
 use bailiwick_core::ports::store::StoreError;
 use sqlx::{
     Any, AnyPool, ConnectOptions,
     any::{AnyConnectOptions, AnyPoolOptions, install_default_drivers},
+    postgres::{PgConnectOptions, PgSslMode},
     sqlite::SqliteConnectOptions,
 };
 
@@ -86,10 +87,29 @@ impl Pools {
                 Ok(Self { backend, readers: readers.connect_lazy_with(options), writer })
             }
             Backend::Postgres => {
+                refuse_clear_text(&PgConnectOptions::from_str(url).map_err(error::of)?)?;
                 let pool = patient(POSTGRES_CONNECTIONS).connect_with(options).await.map_err(error::of)?;
                 Ok(Self { backend, readers: pool.clone(), writer: pool })
             }
         }
+    }
+}
+
+/// A region's accounts cross no network unless the server has proved who it is: the milder modes of `sslmode` encrypt when the server offers it, to
+/// whoever answers.
+fn refuse_clear_text(options: &PgConnectOptions) -> Result<(), StoreError> {
+    let host = options.get_host();
+    let is_here = host.starts_with('/')
+        || host == "localhost"
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let is_verified = matches!(options.get_ssl_mode(), PgSslMode::VerifyCa | PgSslMode::VerifyFull);
+    if options.get_socket().is_some() || is_here || is_verified {
+        Ok(())
+    } else {
+        Err(error::refused(
+            "a PostgreSQL server on another machine is reached over verified TLS only: add ?sslmode=verify-full to the store's URL, \
+             and &sslrootcert=FILE where its certificate is of an authority of your own",
+        ))
     }
 }
 
@@ -119,4 +139,32 @@ fn sqlite_file(path: &std::path::Path) -> Result<(), StoreError> {
     let mut options = std::fs::OpenOptions::new();
     options.create(true).append(true).mode(0o600).open(path).map_err(unavailable)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(unavailable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r4_a_server_on_another_machine_is_reached_over_verified_tls_or_not_at_all() {
+        let judge = |url: &str| refuse_clear_text(&PgConnectOptions::from_str(url).expect("a URL"));
+        for refused in [
+            "postgres://u@db.internal/region",
+            "postgres://u@db.internal/region?sslmode=disable",
+            "postgres://u@db.internal/region?sslmode=prefer",
+            "postgres://u@db.internal/region?sslmode=require",
+            "postgres://u@10.0.0.1/region",
+            "postgres://u@localhost.example/region",
+        ] {
+            assert!(judge(refused).is_err(), "{refused}");
+        }
+        for allowed in [
+            "postgres://u@db.internal/region?sslmode=verify-full",
+            "postgres://u@db.internal/region?sslmode=verify-ca",
+            "postgres://u@127.0.0.1/region",
+            "postgres://u@localhost/region?host=%2Frun%2Fpostgresql",
+        ] {
+            judge(allowed).expect(allowed);
+        }
+    }
 }

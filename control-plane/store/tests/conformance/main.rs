@@ -22,6 +22,7 @@ mod mutations;
 mod pages;
 mod places;
 mod throughput;
+mod tls;
 mod usage;
 
 macro_rules! conformance {
@@ -112,8 +113,13 @@ fn postgres_is_tested_where_it_is_required() {
     let required = fixture::setting("CI").as_deref() == Some("true")
         || fixture::setting("BAILIWICK_REQUIRE_POSTGRES").as_deref() == Some("1");
     assert!(
-        !required || fixture::setting(fixture::POSTGRES_URL).is_some(),
-        "{} is not set: start a server with tests/scripts/postgres.sh",
-        fixture::POSTGRES_URL
+        !required
+            || [fixture::POSTGRES_URL, tls::URL, tls::ROOT]
+                .iter()
+                .all(|name| fixture::setting(name).is_some()),
+        "{} and {}, {} are not all set: start a server with tests/scripts/postgres.sh",
+        fixture::POSTGRES_URL,
+        tls::URL,
+        tls::ROOT
     );
 }
