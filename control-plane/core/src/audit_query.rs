@@ -35,12 +35,12 @@ pub struct Verification {
 
 impl Verification {
     /// Before the first record.
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self { records: 0, head: GENESIS, first_bad: None }
     }
 
     /// The next record, as it is stored.
-    fn follow(&mut self, record: &AuditRecord) {
+    pub(crate) fn follow(&mut self, record: &AuditRecord) {
         let expected = audit::record_hash(&self.head, record);
         let fits = record.sequence == self.records + 1 && record.hash == expected;
         if !fits && self.first_bad.is_none() {

@@ -17,6 +17,7 @@ pub mod expiry;
 pub mod explain;
 pub mod fleet;
 pub mod idempotency;
+pub mod inspection;
 pub mod key;
 pub mod model;
 pub mod organization;

@@ -2,5 +2,6 @@
 //! in crates of their own and never see each other.
 
 pub mod coordination;
+pub mod rows;
 pub mod store;
 pub mod vault;

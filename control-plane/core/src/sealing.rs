@@ -35,6 +35,16 @@ impl Keys {
         Self(vec![key])
     }
 
+    /// Keys that were unlocked, oldest first.
+    pub(crate) fn many(keys: Vec<Arc<dyn DataKey>>) -> Self {
+        Self(keys)
+    }
+
+    /// Whether a value opens in its place under any of them.
+    pub(crate) fn opens(&self, place: SealContext<'_>, sealed: &Sealed) -> bool {
+        self.0.iter().rev().any(|key| key.open(place, sealed).is_ok())
+    }
+
     /// Seals under the newest key.
     ///
     /// # Errors

@@ -1,5 +1,10 @@
-//! What an operator runs on the control plane's own machine: `init`, `operator-certificate`, `join-token`. They work on the store, also while
-//! the server runs, and also when it does not. What they give is for `main` to print.
+//! What an operator runs on the control plane's own machine: `init`, `operator-certificate`, `join-token`, `verify-store`. They work on the
+//! store, also while the server runs, and also when it does not. What they give is for `main` to print.
+
+mod progress;
+mod verify_store;
+
+pub(crate) use verify_store::verify_store;
 
 use std::{
     fs::{DirBuilder, OpenOptions},
@@ -32,6 +37,15 @@ use crate::{
     region::{self, Ground, Region},
     settings::Settings,
 };
+
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
 
 /// Makes what a region needs, once. Run again it changes nothing.
 pub(crate) async fn init(settings: &Settings, generate_master_key: bool) -> anyhow::Result<String> {

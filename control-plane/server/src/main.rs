@@ -21,6 +21,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 use bailiwick_domain::spiffe::ProcessRole;
 use bailiwick_runtime::configuration::load;
 use clap::{Parser, Subcommand, ValueEnum};
+use secrecy::SecretString;
 
 use settings::{ENVIRONMENT, Settings};
 
@@ -78,6 +79,19 @@ enum Command {
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=10_080))]
         minutes: u64,
     },
+    /// Read a whole store and say what does not hold; exit 1 if anything. Changes nothing, and may run while the server does.
+    ///
+    /// With this region's identity and master key, it tries to open every sealed value in its place, verifies every audit chain, and checks that
+    /// references and counts agree. The store of another region or installation is refused, and named.
+    VerifyStore {
+        /// The store to verify, instead of the configured one: sqlite:///path/region.db, or postgres://user@host/database. A password belongs
+        /// into the configuration, where the process list does not show it.
+        #[arg(long, value_name = "URL")]
+        store: Option<SecretString>,
+        /// How the report is printed.
+        #[arg(short, long, value_enum, default_value_t = commands::Format::Text)]
+        output: commands::Format,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -127,6 +141,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 commands::join_token(&settings, role, &name, Duration::from_secs(minutes * 60)).await?;
             // Nothing but the token, so that it can be piped.
             say(token.expose())?;
+        }
+        Command::VerifyStore { store, output } => {
+            let (report, holds) = commands::verify_store(&settings, store, output).await?;
+            say(&report)?;
+            return Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -16,7 +16,7 @@ use bailiwick_core::{
 };
 use bailiwick_domain::{
     spiffe::{ProcessRole, SpiffeId},
-    time::{Clock, SystemClock},
+    time::{Clock, SystemClock, Timestamp},
 };
 use bailiwick_store::{ExpectedIdentity, SqlStore};
 use bailiwick_vault::{LocalVault, MasterKey, RegionAuthority};
@@ -43,22 +43,15 @@ pub(crate) struct Region {
 impl Ground {
     /// Reads the master key and opens the store; a new one is made.
     pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Self> {
-        let master = settings.master_key.read().context(
-            "the master key cannot be read; for a new region, `init --generate-master-key` writes one",
-        )?;
-        let master = MasterKey::parse(&master)?;
-        let region = settings.region.region().clone();
-        let vault = LocalVault::new(&master, region.code)?;
-
+        let vault = vault(settings)?;
         let clock = SystemClock;
-        let installation = settings.region.trust_domain.installation().to_owned();
-        let expected = ExpectedIdentity { region, installation, now: clock.now() };
+        let expected = expected(settings, clock.now());
         let url = store_url(&settings.store)?;
         make_folder(url.expose_secret()).context("the store's folder cannot be made")?;
         let sql =
             SqlStore::open(url.expose_secret(), &expected).await.context("the store cannot be opened")?;
         let store: Arc<dyn Store> = Arc::new(sql.clone());
-        Ok(Self { sql, store, vault: Arc::new(vault), clock: Arc::new(clock) })
+        Ok(Self { sql, store, vault, clock: Arc::new(clock) })
     }
 
     /// Makes the region's secrets, unless they are there.
@@ -140,7 +133,22 @@ pub(crate) fn actor(settings: &Settings) -> anyhow::Result<SpiffeId> {
     SpiffeId::new(domain, ProcessRole::ControlPlane, &settings.identity.name).context("identity.name")
 }
 
-fn store_url(source: &StoreUrl) -> anyhow::Result<SecretString> {
+/// The vault of this region, its master key read.
+pub(crate) fn vault(settings: &Settings) -> anyhow::Result<Arc<dyn Vault>> {
+    let master = settings.master_key.read().context(
+        "the master key cannot be read; for a new region, `init --generate-master-key` writes one",
+    )?;
+    let master = MasterKey::parse(&master)?;
+    Ok(Arc::new(LocalVault::new(&master, settings.region.region().code)?))
+}
+
+/// Whose store this process opens.
+pub(crate) fn expected(settings: &Settings, now: Timestamp) -> ExpectedIdentity {
+    let installation = settings.region.trust_domain.installation().to_owned();
+    ExpectedIdentity { region: settings.region.region().clone(), installation, now }
+}
+
+pub(crate) fn store_url(source: &StoreUrl) -> anyhow::Result<SecretString> {
     match source {
         StoreUrl::Here(url) => Ok(url.clone()),
         StoreUrl::From(source) => source.read().context("the store's URL cannot be read"),

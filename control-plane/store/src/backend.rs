@@ -71,6 +71,15 @@ pub(crate) struct Pools {
 }
 
 impl Pools {
+    /// Connects to what is there: a SQLite file is not made.
+    pub(crate) async fn connect_to_existing(url: &str) -> Result<Self, StoreError> {
+        if Backend::of_url(url)? == Backend::Sqlite {
+            let file = SqliteConnectOptions::from_str(url).map_err(error::of)?;
+            std::fs::metadata(file.get_filename()).map_err(|source| error::of(sqlx::Error::Io(source)))?;
+        }
+        Self::connect(url).await
+    }
+
     /// Connects. A SQLite file is made when it is missing, readable by its owner alone.
     pub(crate) async fn connect(url: &str) -> Result<Self, StoreError> {
         install_default_drivers();

@@ -34,11 +34,27 @@ impl ExpectedIdentity {
 
 /// Refuses a foreign store before anything is written to it. A store without tables is nobody's yet.
 pub(crate) async fn refuse_foreign(db: &mut Db<'_>, expected: &ExpectedIdentity) -> Result<(), StoreError> {
+    match owner(db).await? {
+        Some(found) => expected.admit(&found),
+        None => Ok(()),
+    }
+}
+
+/// Refuses nobody's store too.
+pub(crate) async fn refuse_all_but(db: &mut Db<'_>, expected: &ExpectedIdentity) -> Result<(), StoreError> {
+    match owner(db).await? {
+        Some(found) => expected.admit(&found),
+        None => Err(error::refused("there is no region in this store")),
+    }
+}
+
+/// Whose store it is, if anybody's.
+async fn owner(db: &mut Db<'_>) -> Result<Option<ClusterIdentity>, StoreError> {
     let statement = query("SELECT region_name, installation, epoch, created_at FROM cluster_identity");
     match statement.fetch_optional(&mut *db.connection).await {
-        Ok(Some(row)) => expected.admit(&read(Row::new(&row, TABLE, db.home))?),
-        Ok(None) => Ok(()),
-        Err(error) if error::is_missing_table(&error) => Ok(()),
+        Ok(Some(row)) => read(Row::new(&row, TABLE, db.home)).map(Some),
+        Ok(None) => Ok(None),
+        Err(error) if error::is_missing_table(&error) => Ok(None),
         Err(error) => Err(error::of(error)),
     }
 }

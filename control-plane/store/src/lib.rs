@@ -14,6 +14,7 @@ mod error;
 mod migrate;
 mod page;
 mod row;
+mod rows;
 mod session;
 mod store;
 mod transaction;

@@ -5,9 +5,10 @@ use bailiwick_domain::region::RegionCode;
 use sqlx::{
     AnyConnection, AssertSqlSafe, Connection, SqlSafeStr,
     migrate::{Migration, MigrationType, Migrator},
+    query,
 };
 
-use crate::{backend::Backend, error};
+use crate::{backend::Backend, error, session::Db};
 
 struct Step {
     version: i64,
@@ -56,6 +57,24 @@ pub(crate) async fn run(
             all.commit().await.map_err(error::of)
         }
         Backend::Postgres => migrator.run(connection).await.map_err(error::of_migration),
+    }
+}
+
+/// The newest step that this build knows for a backend.
+fn newest(backend: Backend) -> i64 {
+    let steps = STEPS.iter().filter(|step| step.only.is_none_or(|only| only == backend));
+    steps.map(|step| step.version).max().unwrap_or_default()
+}
+
+/// Refuses a store whose newest step is not this build's.
+pub(crate) async fn check(db: &mut Db<'_>) -> Result<(), StoreError> {
+    let statement = query("SELECT MAX(version) AS newest FROM _sqlx_migrations");
+    let found: i64 = db.one("_sqlx_migrations", statement, |row| row.integer("newest")).await?;
+    match found == newest(db.backend) {
+        true => Ok(()),
+        false => Err(error::refused(
+            "the store's schema is of another build: use that one, or let this one's `init` bring it up to date",
+        )),
     }
 }
 

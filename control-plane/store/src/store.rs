@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bailiwick_core::{
     ports::{
+        rows::RowReader,
         store::{Store, StoreError, Transaction},
         vault::{KeyScope, Sealed, WrappedDataKey},
     },
@@ -27,8 +28,8 @@ use sqlx::{Any, AnyPool, pool::PoolConnection};
 
 use crate::{
     audit, backend::Pools, configuration, credential, data_key, deployment, error, idempotency, identity,
-    identity::ExpectedIdentity, join_token, key, migrate, model, organization, session::Session,
-    transaction::SqlTransaction, usage, worker,
+    identity::ExpectedIdentity, join_token, key, migrate, model, organization, rows::SqlRows,
+    session::Session, transaction::SqlTransaction, usage, worker,
 };
 
 type Reading = Session<PoolConnection<Any>>;
@@ -55,6 +56,19 @@ impl SqlStore {
         identity::refuse_foreign(&mut session.db(), expected).await?;
         migrate::run(&mut session.connection, store.pools.backend, expected.region.code).await?;
         identity::establish(&mut session.db(), expected).await?;
+        Ok(store)
+    }
+
+    /// Opens a store that is there already, and changes nothing in it: neither its schema nor whose it is.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; also when nobody's store is there, or its schema is not this build's.
+    pub async fn open_as_it_is(url: &str, expected: &ExpectedIdentity) -> Result<Self, StoreError> {
+        let pools = Pools::connect_to_existing(url).await?;
+        let store = Self { pools, home: Arc::new(Jurisdiction::of(&expected.region)) };
+        let mut session = store.connection(&store.pools.writer).await?;
+        identity::refuse_all_but(&mut session.db(), expected).await?;
+        migrate::check(&mut session.db()).await?;
         Ok(store)
     }
 
@@ -272,6 +286,10 @@ impl Store for SqlStore {
         page: &Page,
     ) -> Result<PageOf<Local<UsageEvent>>, StoreError> {
         usage::event_list(&mut self.read().await?.db(), organization, page).await
+    }
+
+    async fn rows(&self) -> Result<Box<dyn RowReader>, StoreError> {
+        Ok(Box::new(SqlRows::of(self.snapshot().await?).await?))
     }
 
     async fn audit_list(&self, chain: Chain, page: &Page) -> Result<PageOf<AuditRecord>, StoreError> {

@@ -15,7 +15,10 @@ use bailiwick_domain::{
     usage::UsageEvent,
 };
 
-use super::vault::{KeyScope, Sealed, WrappedDataKey};
+use super::{
+    rows::RowReader,
+    vault::{KeyScope, Sealed, WrappedDataKey},
+};
 use crate::records::{
     ApiKeyRecord, AuditDraft, AuditRecord, Chain, ChangedResource, ClusterIdentity, ConfigurationDelta,
     ConfigurationRows, CredentialRecord, DeploymentRecord, JoinTokenRecord, ModelRecord, OrganizationRecord,
@@ -142,6 +145,9 @@ pub trait Store: Send + Sync {
         organization: Local<OrganizationId>,
         page: &Page,
     ) -> Result<PageOf<Local<UsageEvent>>, StoreError>;
+
+    /// Every row of every table, at the state of its first read.
+    async fn rows(&self) -> Result<Box<dyn RowReader>, StoreError>;
 
     /// A chain's records, oldest first.
     async fn audit_list(&self, chain: Chain, page: &Page) -> Result<PageOf<AuditRecord>, StoreError>;

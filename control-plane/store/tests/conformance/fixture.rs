@@ -73,6 +73,23 @@ impl Fixture {
         execute(&self.url, sql).await
     }
 
+    /// As [`Self::tamper`], where references between tables are not checked: the database's own tools can do that.
+    pub(crate) async fn tamper_past_references(&self, sql: &str) -> u64 {
+        let unchecked = match self.place {
+            Place::Folder(_) => "PRAGMA foreign_keys = OFF",
+            Place::Database { .. } => "SET session_replication_role = replica",
+        };
+        let mut connection = AnyConnection::connect(&self.url).await.expect("connects");
+        let mut affected = 0;
+        for sql in [unchecked, sql] {
+            let done =
+                sqlx::query(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.expect("runs");
+            affected = done.rows_affected();
+        }
+        connection.close().await.expect("closes");
+        affected
+    }
+
     /// As [`Self::tamper`], and tells whether the database refused.
     pub(crate) async fn is_refused(&self, sql: &str) -> bool {
         try_execute(&self.url, sql).await.is_err()

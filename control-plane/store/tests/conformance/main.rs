@@ -11,12 +11,14 @@
 )]
 
 mod fixture;
+mod inhabited;
 mod samples;
 
 mod aggregates;
 mod audit;
 mod configuration;
 mod identity;
+mod inspection;
 mod laws;
 mod mutations;
 mod pages;
@@ -89,6 +91,13 @@ conformance! {
         a_suspended_organization_keeps_its_resources,
         a_log_that_does_not_reach_back_is_truncated,
         long_deltas_come_in_pages;
+    inspection:
+        a_store_that_nobody_tampered_with_holds,
+        r4_a_sealed_value_that_was_moved_is_found,
+        r4_a_data_key_that_was_moved_is_found,
+        r11_a_record_that_was_changed_or_taken_away_is_found,
+        r2_a_row_that_refers_to_nothing_is_found,
+        r10_usage_that_was_taken_away_is_found;
     laws:
         a_delta_is_the_difference_of_two_snapshots;
     pages:

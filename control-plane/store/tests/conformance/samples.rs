@@ -175,28 +175,41 @@ impl Tenant {
 
     /// A completed call with this tenant's key that started at `started`.
     pub(crate) fn call(&self, fixture: &Fixture, started: Timestamp) -> Local<UsageEvent> {
-        let event = UsageEvent {
-            event_id: EventId::new(started),
-            request_id: RequestId::random(),
-            organization: self.organization.id.into_inner(),
-            key: self.key.id.into_inner(),
-            model: self.model.id.into_inner(),
-            deployment: self.deployment.id.into_inner(),
-            call_type: CallType::ChatCompletion,
-            stream: true,
-            status: 200,
-            end: CallEnd::Completed,
-            source: UsageSource::ProviderFinal,
-            tokens: TokenCounts { prompt: 100, completion: 20, cached_prompt: 10, reasoning: 5 },
-            cost: NanoUsd::from_nanos(1_000_000_007),
-            priced: true,
-            started,
-            first_byte: Some(started),
-            finished: started,
-            attempts: 1,
-        };
+        let mut event = call_of(fixture, self.organization.id, started).into_inner();
+        event.key = self.key.id.into_inner();
+        event.model = self.model.id.into_inner();
+        event.deployment = self.deployment.id.into_inner();
         fixture.home.admit(event).expect("of this region")
     }
+}
+
+/// A completed call of an organization, with a key, a model and a deployment that nobody knows.
+pub(crate) fn call_of(
+    fixture: &Fixture,
+    organization: Local<OrganizationId>,
+    started: Timestamp,
+) -> Local<UsageEvent> {
+    let event = UsageEvent {
+        event_id: EventId::new(started),
+        request_id: RequestId::random(),
+        organization: organization.into_inner(),
+        key: ApiKey::generate(fixture.home.code()).key_id(),
+        model: fixture.home.mint_random(NOW).into_inner(),
+        deployment: fixture.home.mint_random(NOW).into_inner(),
+        call_type: CallType::ChatCompletion,
+        stream: true,
+        status: 200,
+        end: CallEnd::Completed,
+        source: UsageSource::ProviderFinal,
+        tokens: TokenCounts { prompt: 100, completion: 20, cached_prompt: 10, reasoning: 5 },
+        cost: NanoUsd::from_nanos(1_000_000_007),
+        priced: true,
+        started,
+        first_byte: Some(started),
+        finished: started,
+        attempts: 1,
+    };
+    fixture.home.admit(event).expect("of this region")
 }
 
 pub(crate) fn worker(fixture: &Fixture, name: &str) -> WorkerRecord {

@@ -1,0 +1,133 @@
+//! A region as it really is: use cases on a test's own store, a vault, an authority, and tenants whose values are sealed.
+
+use std::sync::Arc;
+
+use bailiwick_coordination::InProcess;
+use bailiwick_core::{
+    bootstrap::{self, NewAuthority},
+    caller::Caller,
+    control_plane::{ControlPlane, Parts, Settings},
+    credential::ProviderSecret,
+    fleet::Fleet,
+    inspection::{Findings, inspect},
+    key::NewKey,
+    organization::NewOrganization,
+    ports::{store::Store, vault::Vault},
+};
+use bailiwick_domain::{
+    id::{CredentialId, OrganizationId},
+    jurisdiction::Local,
+    key::KeyId,
+    organization::OnStale,
+    region::Regions,
+    spiffe::{ProcessRole, SpiffeId, TrustDomain},
+    time::ManualClock,
+    usage::RequestId,
+};
+use bailiwick_store::SqlStore;
+use bailiwick_vault::{LocalVault, MasterKey, RegionAuthority};
+use secrecy::SecretString;
+
+use crate::fixture::{Fixture, NOW};
+
+/// The region that a fixture's store is of.
+pub(crate) struct Inhabited {
+    pub(crate) control_plane: ControlPlane,
+    pub(crate) vault: Arc<dyn Vault>,
+    caller: Caller,
+}
+
+/// A tenant, and what it has.
+pub(crate) struct Resident {
+    pub(crate) organization: Local<OrganizationId>,
+    pub(crate) key: Local<KeyId>,
+    pub(crate) credential: Local<CredentialId>,
+}
+
+pub(crate) fn vault(master: u8) -> Arc<dyn Vault> {
+    let master = SecretString::from(format!("{master:02x}").repeat(32));
+    let master = MasterKey::parse(&master).expect("64 digits");
+    Arc::new(LocalVault::new(&master, "euc1".parse().expect("good")).expect("made"))
+}
+
+impl Inhabited {
+    /// Makes the region's secrets in the fixture's store, and its use cases.
+    pub(crate) async fn new(fixture: &Fixture) -> Self {
+        Self::of(fixture, fixture.store.clone()).await
+    }
+
+    /// The same of another store of the region.
+    pub(crate) async fn of(fixture: &Fixture, store: SqlStore) -> Self {
+        let (store, vault): (Arc<dyn Store>, _) = (Arc::new(store), vault(0xab));
+        let trust_domain = TrustDomain::new(fixture.home.region().name.clone(), "local").expect("good");
+        let make_authority = || {
+            let root = RegionAuthority::create(&trust_domain, NOW)?;
+            Ok(NewAuthority { root_pem: root.certificate_pem, key_pem: root.key_pem })
+        };
+        bootstrap::establish(store.as_ref(), vault.as_ref(), NOW, "test", make_authority, [5; 32].into())
+            .await
+            .expect("established");
+        let secrets = bootstrap::open(store.as_ref(), vault.as_ref()).await.expect("opened");
+        let authority = RegionAuthority::open(&trust_domain, &secrets.root_pem, &secrets.ca_key_pem);
+        let revision = store.revision().await.expect("read");
+        let control_plane = ControlPlane::new(Parts {
+            store,
+            vault: Arc::clone(&vault),
+            coordination: Arc::new(InProcess::new(revision)),
+            authority: Arc::new(authority.expect("opened")),
+            clock: Arc::new(ManualClock::at(NOW)),
+            fleet: Arc::new(Fleet::default()),
+            jurisdiction: fixture.home.clone(),
+            regions: Regions::builtin(),
+            trust_domain: trust_domain.clone(),
+            pepper: secrets.pepper(),
+            settings: Settings::default(),
+        });
+        let caller = Caller::new(SpiffeId::new(trust_domain, ProcessRole::Operator, "alice").expect("good"));
+        Self { control_plane, vault, caller }
+    }
+
+    pub(crate) async fn resident(&self) -> Resident {
+        let new = NewOrganization {
+            idempotency_key: fresh(),
+            region: self.control_plane.parts.jurisdiction.region().name.clone(),
+            name: "Example".parse().expect("good"),
+            contact_email: Some("someone@example.com".parse().expect("good")),
+            on_stale: OnStale::Refuse,
+        };
+        let made = self.control_plane.organization_create(&self.caller, new).await.expect("made");
+        let organization = made.0.id;
+        let new = NewKey {
+            idempotency_key: fresh(),
+            organization,
+            name: "key".parse().expect("good"),
+            allowed_models: Vec::new(),
+            expires_at: None,
+        };
+        let key = self.control_plane.key_create(&self.caller, new).await.expect("made");
+        let (name, secret) =
+            ("credential".parse().expect("good"), ProviderSecret::new("sk-secret").expect("good"));
+        let credential =
+            self.control_plane.credential_create(&self.caller, fresh(), organization, name, secret).await;
+        let credential = credential.expect("made").0.row.id;
+        Resident { organization, key: key.key.row.id, credential }
+    }
+
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    pub(crate) async fn inspect(&self) -> Findings {
+        self.inspect_with(self.vault.as_ref()).await
+    }
+
+    pub(crate) async fn inspect_with(&self, vault: &dyn Vault) -> Findings {
+        let mut rows = self.control_plane.parts.store.rows().await.expect("read");
+        let home = &self.control_plane.parts.jurisdiction;
+        inspect(rows.as_mut(), vault, home, &mut |_, _| {}).await.expect("inspected")
+    }
+}
+
+pub(crate) fn fresh<T: std::str::FromStr<Err: std::fmt::Debug>>() -> T {
+    RequestId::random().to_string().parse().expect("good")
+}
