@@ -27,6 +27,14 @@ use crate::{
 /// How long a certificate is valid.
 pub const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
+/// How long a certificate that is issued by hand may be valid: people and services have no way to renew theirs, processes have.
+pub fn longest_lifetime(role: ProcessRole) -> Duration {
+    match role {
+        ProcessRole::Operator | ProcessRole::Service => Duration::from_secs(365 * 24 * 3600),
+        ProcessRole::ControlPlane | ProcessRole::Worker | ProcessRole::Router => CERTIFICATE_LIFETIME,
+    }
+}
+
 /// Certifies the processes of one region.
 pub struct Enrollment {
     /// Where join tokens and workers are kept.
@@ -119,25 +127,27 @@ impl Enrollment {
         Ok(self.enrolled(worker.id, peer.clone(), issued))
     }
 
-    /// A certificate for a person or a service that calls the admin API, as the operator of the control plane's own machine gives it out.
+    /// A certificate of any role, as whoever may read the master key gives it out on the control plane's own machine. It makes nobody a member of the region:
+    /// a worker or router of this name is answered only when it has enrolled.
     ///
     /// # Errors
-    /// The role is neither operator nor service.
-    pub async fn certify_caller(
+    /// The lifetime is over what the role may have, see [`longest_lifetime`].
+    pub async fn certify(
         &self,
         actor: &SpiffeId,
-        caller: &SpiffeId,
+        holder: &SpiffeId,
         csr_pem: &str,
         lifetime: Duration,
     ) -> Result<IssuedCertificate, EnrollmentError> {
-        if !matches!(caller.role, ProcessRole::Operator | ProcessRole::Service) {
-            return Err(EnrollmentError::InvalidRequest(
-                "the role is neither operator nor service".to_owned(),
-            ));
+        let longest = longest_lifetime(holder.role);
+        if lifetime > longest {
+            let minutes = longest.as_secs() / 60;
+            let problem = format!("a certificate of a {} may live {minutes} minutes at most", holder.role);
+            return Err(EnrollmentError::InvalidRequest(problem));
         }
         let now = self.clock.now();
-        let issued = self.authority.issue(csr_pem, caller, now, lifetime).map_err(unusable)?;
-        let audit = self.audit(now, actor, "caller.certify", caller).await?;
+        let issued = self.authority.issue(csr_pem, holder, now, lifetime).map_err(unusable)?;
+        let audit = self.audit(now, actor, "certificate.issue", holder).await?;
         self.store.begin().await?.commit(audit, &[]).await?;
         Ok(issued)
     }

@@ -1,4 +1,4 @@
-//! What an operator runs on the control plane's own machine: `init`, `operator-certificate`, `join-token`, `verify-store`. They work on the
+//! What an operator runs on the control plane's own machine: `init`, `issue-certificate`, `join-token`, `verify-store`. They work on the
 //! store, also while the server runs, and also when it does not. What they give is for `main` to print.
 
 mod progress;
@@ -65,24 +65,24 @@ pub(crate) async fn init(settings: &Settings, generate_master_key: bool) -> anyh
     Ok(format!("The region {name} {done}.\nFingerprint of its certificate authority: {fingerprint}"))
 }
 
-/// Issues a certificate with which a person or a service calls the admin API.
-pub(crate) async fn operator_certificate(
+/// Issues a certificate of any role: whoever can read the master key could sign one anyway.
+pub(crate) async fn issue_certificate(
     settings: &Settings,
     role: ProcessRole,
     name: &str,
     out: &Path,
     lifetime: Duration,
 ) -> anyhow::Result<String> {
-    let caller = SpiffeId::new(settings.region.trust_domain.clone(), role, name)?;
+    let holder = SpiffeId::new(settings.region.trust_domain.clone(), role, name)?;
     let region = Region::open(settings).await?;
     let (key, csr) = new_key_and_csr()?;
     let enrollment = region.enrollment(settings);
-    let issued = enrollment.certify_caller(&region::actor(settings)?, &caller, &csr.0, lifetime).await?;
+    let issued = enrollment.certify(&region::actor(settings)?, &holder, &csr.0, lifetime).await?;
     region.ground.sql.close().await;
     let root_pem = region.authority.root_pem().to_owned();
     let material = Material { root_pem, certificate_pem: issued.certificate_pem, key_pem: key.0 };
     Identity::establish(out, settings.region.trust_domain.clone(), &material)?;
-    Ok(format!("{caller}: ca.pem, cert.pem and key.pem are in {}", out.display()))
+    Ok(format!("{holder}: ca.pem, cert.pem and key.pem are in {}", out.display()))
 }
 
 /// A join token, which is shown this once.

@@ -28,7 +28,7 @@ use settings::{ENVIRONMENT, Settings};
 /// The control plane of one Bailiwick region: it holds the region's accounts and key material, and tells its workers what to serve.
 ///
 /// A new region: write a configuration file, then `init`, then `serve`. Workers and routers join with a token from `join-token`; people call the
-/// admin API with a certificate from `operator-certificate`.
+/// admin API with a certificate from `issue-certificate --role operator`.
 #[derive(Parser)]
 #[command(name = "bailiwick-control-plane", version)]
 struct Arguments {
@@ -52,20 +52,21 @@ enum Command {
         #[arg(long)]
         generate_master_key: bool,
     },
-    /// Issue a certificate for a person or a service that calls the admin API; writes ca.pem, cert.pem and key.pem.
-    OperatorCertificate {
+    /// Issue a certificate of any role; writes ca.pem, cert.pem and key.pem. People and services call the admin API with one. Workers and routers join
+    /// with a token instead: a certificate alone makes none of them a member of the region.
+    IssueCertificate {
+        /// What the holder is: an operator may do everything, a service changes nothing of the region itself.
+        #[arg(long, value_enum)]
+        role: Role,
         /// Name in the certificate and in audit records: lower-case letters, digits and hyphens.
         #[arg(long)]
         name: String,
         /// Folder to write to; made when missing.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
-        /// What the holder may do: an operator everything, a service no changes to the region itself.
-        #[arg(long, value_enum, default_value_t = CallerRole::Operator)]
-        role: CallerRole,
-        /// Days until the certificate ends.
-        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=365))]
-        days: u64,
+        /// Minutes until the certificate ends: up to 525600 (a year) for operators and services, 1440 (a day) for processes.
+        #[arg(long, default_value_t = 1440, value_parser = clap::value_parser!(u64).range(1..=525_600))]
+        minutes: u64,
     },
     /// Print a token with which one process joins the region, once.
     JoinToken {
@@ -95,9 +96,24 @@ enum Command {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum CallerRole {
+enum Role {
+    ControlPlane,
+    Worker,
+    Router,
     Operator,
     Service,
+}
+
+impl From<Role> for ProcessRole {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::ControlPlane => Self::ControlPlane,
+            Role::Worker => Self::Worker,
+            Role::Router => Self::Router,
+            Role::Operator => Self::Operator,
+            Role::Service => Self::Service,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -124,13 +140,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Serve => return app::serve(settings).await,
         Command::CheckConfig => say("The configuration is good.")?,
         Command::Init { generate_master_key } => say(&commands::init(&settings, generate_master_key).await?)?,
-        Command::OperatorCertificate { name, out, role, days } => {
-            let role = match role {
-                CallerRole::Operator => ProcessRole::Operator,
-                CallerRole::Service => ProcessRole::Service,
-            };
-            let lifetime = Duration::from_secs(days * 24 * 3600);
-            say(&commands::operator_certificate(&settings, role, &name, &out, lifetime).await?)?;
+        Command::IssueCertificate { role, name, out, minutes } => {
+            let lifetime = Duration::from_secs(minutes * 60);
+            say(&commands::issue_certificate(&settings, role.into(), &name, &out, lifetime).await?)?;
         }
         Command::JoinToken { role, name, minutes } => {
             let role = match role {

@@ -21,6 +21,8 @@ use crate::{
 };
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// 30 days: how long the operator of a local installation may leave it running.
+const OPERATOR_MINUTES: &str = "43200";
 
 /// A region that serves.
 pub(crate) struct Region {
@@ -79,8 +81,8 @@ async fn control_plane(
     process::run(&program, &["init", "--generate-master-key", "--config", &file]).await?;
     let operator = configuration::operator_dir(region);
     let out = operator.to_string_lossy();
-    process::run(&program, &["operator-certificate", "--name", "local", "--out", &out, "--config", &file])
-        .await?;
+    let operator = ["--role", "operator", "--name", "local", "--minutes", OPERATOR_MINUTES, "--out", &out];
+    process::run(&program, &[&["issue-certificate"], &operator[..], &["--config", &file]].concat()).await?;
     serve(start, region, "control-plane", &program, config, processes)?;
     ready(processes, region.control_plane_ops).await
 }

@@ -1,14 +1,19 @@
 use std::time::Duration;
 
+use bailiwick_core::{
+    enrollment::longest_lifetime,
+    records::{Chain, Page},
+};
 use bailiwick_domain::spiffe::ProcessRole;
 use bailiwick_proto::{
     status::{metadata_of, reason_of},
     worker::v1::{RenewRequest, renewal_service_client::RenewalServiceClient},
 };
-use bailiwick_runtime::identity::new_key_and_csr;
+use bailiwick_runtime::identity::{Identity, new_key_and_csr};
 use tonic::Code;
 
 use super::world::World;
+use crate::commands;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -86,7 +91,7 @@ async fn a_certificate_is_renewed_for_its_own_name_and_not_after_removal() {
     assert_eq!(world.identity(enrolled, key).spiffe_id(), identity.spiffe_id());
 
     let operator = world.operator();
-    let page = bailiwick_core::records::Page { size: 10, token: None };
+    let page = Page { size: 10, token: None };
     let (rows, _) = world.control_plane.worker_list(&operator, &page).await.expect("listed");
     let id = rows.rows.first().expect("one").row.id;
     world.control_plane.worker_remove(&operator, id).await.expect("removed");
@@ -107,4 +112,28 @@ async fn a_region_is_initialized_once_and_a_restart_serves_the_same_members() {
     let (_, csr) = new_key_and_csr().expect("made");
     let mut client = RenewalServiceClient::new(world.channel(&identity));
     assert!(client.renew(RenewRequest { csr_pem: csr.0 }).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_certificate_issued_by_hand_is_recorded_and_bounded_by_its_role() {
+    let world = World::new("eu-central-1").await;
+    let settings = world.settings();
+    let out = tempfile::tempdir().expect("a folder");
+    for role in ProcessRole::ALL {
+        let folder = out.path().join(role.as_str());
+        let made = commands::issue_certificate(&settings, role, "by-hand", &folder, 5 * MINUTE).await;
+        assert!(made.is_ok(), "{role}: {made:?}");
+        let identity = Identity::load_dir(&folder, world.trust_domain.clone()).expect("loads");
+        assert_eq!(identity.spiffe_id(), world.spiffe(role, "by-hand"));
+        let over = longest_lifetime(role) + MINUTE;
+        let refused = commands::issue_certificate(&settings, role, "by-hand", &folder, over).await;
+        assert!(refused.is_err(), "{role} may not live {over:?}");
+    }
+    let page = Page { size: 100, token: None };
+    let records = world.control_plane.parts.store.audit_list(Chain::Region, &page).await.expect("listed");
+    let issued: Vec<_> = records.rows.iter().filter(|record| record.action == "certificate.issue").collect();
+    let subjects: Vec<_> = issued.iter().map(|record| record.subject.clone()).collect();
+    let expected: Vec<_> =
+        ProcessRole::ALL.iter().map(|role| world.spiffe(*role, "by-hand").to_string()).collect();
+    assert_eq!(subjects, expected);
 }

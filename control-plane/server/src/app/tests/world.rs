@@ -85,6 +85,11 @@ impl World {
         }
     }
 
+    /// What its operator's commands read.
+    pub(super) fn settings(&self) -> Settings {
+        settings(self.trust_domain.region().as_str(), self.folder.path())
+    }
+
     /// What another replica of this region would be made of.
     pub(super) fn parts(&self) -> Parts {
         let parts = &self.control_plane.parts;
