@@ -3,7 +3,7 @@
 
 use std::{env, error::Error, path::PathBuf};
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 15] = [
     "bailiwick/config/v1/resources.proto",
     "bailiwick/admin/v1/common.proto",
     "bailiwick/admin/v1/organization.proto",
@@ -13,7 +13,9 @@ const FILES: [&str; 13] = [
     "bailiwick/admin/v1/usage.proto",
     "bailiwick/admin/v1/audit.proto",
     "bailiwick/admin/v1/region.proto",
+    "bailiwick/admin/v1/trust.proto",
     "bailiwick/worker/v1/enrollment.proto",
+    "bailiwick/worker/v1/trust.proto",
     "bailiwick/worker/v1/configuration.proto",
     "bailiwick/worker/v1/usage.proto",
     "bailiwick/worker/v1/discovery.proto",

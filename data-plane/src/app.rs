@@ -21,6 +21,7 @@ use bailiwick_runtime::{
     grpc::channel,
     identity::{Acceptor, Connector, Identity},
     lifecycle::{self, Tasks},
+    membership::{Member, serve_while_a_member},
     ops::{Condition, Ops},
     serving::{HttpLimits, Listen, Serving, Transport, serve_per_core},
     telemetry,
@@ -128,16 +129,25 @@ impl Worker {
         // Opened last of what can fail: whoever reaches the listener is answered.
         let serving = self.serve(writers, &snapshot, &metrics, watch.clone())?;
         let stopping = tasks.stopping();
-        tasks.spawn("configuration", subscribe(subscriber, self.conditions.configuration, watch.clone()));
+        let following = subscribe(
+            subscriber,
+            self.conditions.configuration,
+            snapshot,
+            self.identity.clone(),
+            watch.clone(),
+        );
+        tasks.spawn("configuration", following);
         tasks.spawn("usage", reporter.run(stopping.clone(), FLUSH_TIMEOUT));
         tasks.spawn("journal", syncer.run(journal.fsync_interval, stopping.clone()));
-        let renewal =
-            enrollment::keep_fresh(self.identity.clone(), connection()?, self.clock, stopping.clone());
-        tasks.spawn("renewal", renewal);
-        let identity = self.identity;
-        let stop = stopping.clone();
-        tasks.spawn("identity files", async move { identity.watch_files(stop.cancelled_owned()).await });
-        tasks.spawn("serving", serving.run(stopping.cancelled_owned()));
+        let member = Member {
+            identity: self.identity.clone(),
+            channel: connection()?,
+            region: self.settings.region.region().name.to_string(),
+            clock: self.clock,
+            condition: self.conditions.identity,
+        };
+        member.maintain(tasks, &self.ops);
+        tasks.spawn("serving", serve_while_a_member(serving, self.identity, stopping));
         self.conditions.serving.ready();
         tasks.spawn("drain", say_draining(watch, self.conditions.serving));
         Ok((signal, lock))
@@ -200,13 +210,26 @@ impl Worker {
     }
 }
 
-/// Subscribes until the drain: routers then see that this worker is gone.
-async fn subscribe(subscriber: Subscriber, configuration: Condition, drain: Watch) {
-    let ready = subscriber.ready();
+/// Subscribes until the drain: routers then see that this worker is gone. A worker that the region has shut out forgets what it was told: the pepper,
+/// the keys and the providers' secrets are none of its business any more.
+async fn subscribe(
+    subscriber: Subscriber,
+    configuration: Condition,
+    snapshot: SnapshotHandle,
+    identity: Identity,
+    drain: Watch,
+) {
+    let (ready, draining) = (subscriber.ready(), drain.clone());
     tokio::select! {
         () = subscriber.run() => {}
-        () = say_configured(ready, configuration) => {}
-        () = drain.signalled() => {}
+        () = say_configured(ready, configuration.clone()) => {}
+        () = draining.signalled() => {}
+        () = identity.disowned() => {
+            // The subscriber is gone by now: nothing that is forgotten comes back.
+            snapshot.forget();
+            configuration.not_ready("forgotten, because this worker was revoked");
+            drain.signalled().await;
+        }
     }
 }
 

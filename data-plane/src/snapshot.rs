@@ -57,6 +57,11 @@ impl SnapshotHandle {
         self.0.load_full()
     }
 
+    /// Forgets everything, for good. Secrets are zeroed when the last request that uses them is done.
+    pub(crate) fn forget(&self) {
+        self.store(Snapshot::default());
+    }
+
     fn store(&self, snapshot: Snapshot) {
         self.0.store(Arc::new(snapshot));
     }

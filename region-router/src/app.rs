@@ -8,6 +8,7 @@ use bailiwick_runtime::{
     configuration, drain, enrollment, grpc,
     identity::{Connector, Identity, PublicAcceptor},
     lifecycle::{Tasks, run_until_signalled},
+    membership::{Member, serve_while_a_member},
     ops::Ops,
     serving::{CoreContext, Listen, Serving, Transport, serve_per_core},
     telemetry,
@@ -44,7 +45,9 @@ async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let _telemetry =
         telemetry::init(&settings.telemetry, "bailiwick-router", settings.region.region().name.as_str())?;
     let (ops, mut tasks) = (Ops::new(), Tasks::new());
-    let discovered = ops.readiness().register("discovery");
+    let (certified, discovered) =
+        (ops.readiness().register("identity"), ops.readiness().register("discovery"));
+    certified.not_ready("waiting for a certificate");
     discovered.not_ready("the control plane has not named any worker yet");
     let operations = ops
         .bind(settings.ops.listen)
@@ -65,10 +68,14 @@ async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let identity = identity.await?;
     let to_control_plane = Connector::new(identity.clone(), ProcessRole::ControlPlane)?;
     let channel = grpc::channel(&settings.control_plane.address, &to_control_plane)?;
-    tasks.spawn(
-        "identity",
-        enrollment::keep_fresh(identity.clone(), channel.clone(), Arc::new(SystemClock), tasks.stopping()),
-    );
+    let member = Member {
+        identity: identity.clone(),
+        channel: channel.clone(),
+        region: region.clone(),
+        clock: Arc::new(SystemClock),
+        condition: certified,
+    };
+    member.maintain(&mut tasks, &ops);
     let workers = Workers::default();
     let following = workers::follow(workers.clone(), channel.clone(), region, discovered, tasks.stopping());
     tasks.spawn("discovery", following);
@@ -78,10 +85,8 @@ async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let transport = transport(&settings, &mut tasks)?;
     let serving = serve_callers(&settings, &identity, workers, signup, transport, &ops, watch)?;
     tracing::info!(listen = ?serving.addresses(), "serving");
-    tasks.spawn("serving", {
-        let stopping = tasks.stopping();
-        async move { serving.run(stopping.cancelled_owned()).await }
-    });
+    let stopping = tasks.stopping();
+    tasks.spawn("serving", serve_while_a_member(serving, identity, stopping));
     Ok(run_until_signalled(tasks, signal, settings.drain).await?)
 }
 

@@ -20,7 +20,12 @@ pub(crate) struct Pool {
     idle: RefCell<HashMap<SocketAddr, Vec<Sender>>>,
 }
 
-pub(crate) type Sender = SendRequest<Incoming>;
+/// A connection to a worker.
+pub(crate) struct Sender {
+    requests: SendRequest<Incoming>,
+    /// Fingerprint of the certificate that this router presented on it.
+    presented: [u8; 32],
+}
 
 /// What came of a call.
 pub(crate) enum Sent {
@@ -41,7 +46,7 @@ impl Pool {
     /// and goes over a new one.
     pub(crate) async fn send(&self, address: SocketAddr, mut request: Request<Incoming>) -> Sent {
         while let Some(mut sender) = self.take(address) {
-            if sender.ready().await.is_err() {
+            if sender.requests.ready().await.is_err() {
                 continue;
             }
             match try_send(sender, request).await {
@@ -64,7 +69,7 @@ impl Pool {
 
     /// Keeps a connection whose answer was read to its end.
     pub(crate) fn keep(&self, address: SocketAddr, sender: Sender) {
-        if sender.is_closed() {
+        if sender.requests.is_closed() || self.is_outdated(&sender) {
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -75,20 +80,42 @@ impl Pool {
     }
 
     fn take(&self, address: SocketAddr) -> Option<Sender> {
-        self.idle.borrow_mut().get_mut(&address)?.pop()
+        let mut idle = self.idle.borrow_mut();
+        let connections = idle.get_mut(&address)?;
+        connections.retain(|sender| !self.is_outdated(sender));
+        connections.pop()
+    }
+
+    /// Opened with a certificate that this router has renewed since. The worker ends it when that one expires, which may be in the middle of a call that
+    /// was just sent; so it is used no more, long before.
+    fn is_outdated(&self, sender: &Sender) -> bool {
+        sender.presented != self.connector.identity().fingerprint()
     }
 
     async fn dial(&self, address: SocketAddr) -> io::Result<Sender> {
+        // Asked before: of two certificates, the older one is taken for what was presented.
+        let presented = self.connector.identity().fingerprint();
         let stream = self.connector.connect(address).await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        // It ends with its connection, or with this core's runtime; how it ended, the call on it has heard.
-        drop(tokio::task::spawn_local(connection));
-        Ok(sender)
+        let worker = stream.peer().clone();
+        let (requests, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        let mut connection = tokio::task::spawn_local(connection);
+        // Both end with the connection, or with this core's runtime; how it ended, the call on it has heard.
+        drop(tokio::task::spawn_local(async move {
+            tokio::select! {
+                _ended = &mut connection => {}
+                () = worker.revoked() => {
+                    tracing::warn!(%address, spiffe_id = %worker.spiffe, "a revoked worker's connection is closed");
+                    connection.abort();
+                }
+            }
+        }));
+        Ok(Sender { requests, presented })
     }
 }
 
 async fn try_send(mut sender: Sender, request: Request<Incoming>) -> Sent {
-    match sender.try_send_request(request).await {
+    match sender.requests.try_send_request(request).await {
         Ok(response) => Sent::Answered(response, sender),
         Err(mut error) => match error.take_message() {
             Some(request) => Sent::Unsent(request),

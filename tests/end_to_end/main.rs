@@ -7,5 +7,6 @@ mod command;
 mod crash;
 mod isolation;
 mod lifecycle;
+mod membership;
 mod revocation;
 mod sdk;

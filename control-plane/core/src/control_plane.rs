@@ -28,6 +28,7 @@ use crate::{
     },
     records::{Chain, ChangedResource, Revision},
     sealing::{Keys, scope_of},
+    trust::Trust,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -57,6 +58,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Workers that are connected.
     pub fleet: Arc<Fleet>,
+    /// Whom the region's processes trust.
+    pub trust: Arc<Trust>,
     /// This region.
     pub jurisdiction: Jurisdiction,
     /// All regions, to say which is right.

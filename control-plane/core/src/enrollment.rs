@@ -18,7 +18,7 @@ use bailiwick_domain::{
 use crate::{
     ports::{
         store::{Store, StoreError},
-        vault::{CertificateAuthority, IssuedCertificate, Vault, VaultError},
+        vault::{CertificateAuthority, IssuedCertificate, Validity, Vault, VaultError},
     },
     process_audit::{self, ProcessAuditError},
     records::{AuditDraft, Chain, JoinTokenRecord, WorkerRecord},
@@ -83,7 +83,7 @@ impl Enrollment {
         let offered = known.filter(usable).ok_or(EnrollmentError::InvalidToken)?;
 
         let spiffe = self.named(offered.role, &offered.name)?;
-        let issued = self.issue(csr_pem, &spiffe, now)?;
+        let issued = self.issue(csr_pem, &spiffe, now, CERTIFICATE_LIFETIME).await?;
         let minted = self.jurisdiction.mint_random(now);
         let audit = self.audit(now, &spiffe, "worker.enroll", &spiffe).await?;
 
@@ -116,7 +116,7 @@ impl Enrollment {
     pub async fn renew(&self, peer: &SpiffeId, csr_pem: &str) -> Result<Enrolled, EnrollmentError> {
         let worker = self.member(peer).await?;
         let now = self.clock.now();
-        let issued = self.issue(csr_pem, peer, now)?;
+        let issued = self.issue(csr_pem, peer, now, CERTIFICATE_LIFETIME).await?;
         let audit = self.audit(now, peer, "worker.renew", peer).await?;
         let mut transaction = self.store.begin().await?;
         match transaction.worker_set_certificate(worker.id, issued.expires_at).await {
@@ -146,7 +146,7 @@ impl Enrollment {
             return Err(EnrollmentError::InvalidRequest(problem));
         }
         let now = self.clock.now();
-        let issued = self.authority.issue(csr_pem, holder, now, lifetime).map_err(unusable)?;
+        let issued = self.issue(csr_pem, holder, now, lifetime).await?;
         let audit = self.audit(now, actor, "certificate.issue", holder).await?;
         self.store.begin().await?.commit(audit, &[]).await?;
         Ok(issued)
@@ -173,8 +173,18 @@ impl Enrollment {
         spiffe.ok_or(EnrollmentError::InvalidToken)
     }
 
-    fn issue(&self, csr: &str, to: &SpiffeId, now: Timestamp) -> Result<IssuedCertificate, EnrollmentError> {
-        self.authority.issue(csr, to, now, CERTIFICATE_LIFETIME).map_err(unusable)
+    /// A certificate that no revocation of its holder refuses. Where one comes at the same time, it does: it was asked for under the old name.
+    async fn issue(
+        &self,
+        csr: &str,
+        to: &SpiffeId,
+        now: Timestamp,
+        lifetime: Duration,
+    ) -> Result<IssuedCertificate, EnrollmentError> {
+        let validity = Validity::starting(now, lifetime);
+        let revoked = self.store.revocation_fetch(to.role, to.name()).await?;
+        let validity = revoked.map_or(validity, |revoked| validity.after(revoked.issued_until));
+        self.authority.issue(csr, to, validity).map_err(unusable)
     }
 
     async fn audit(

@@ -28,5 +28,6 @@ pub mod records;
 pub mod region;
 pub mod sealing;
 pub mod signup;
+pub mod trust;
 pub mod usage;
 pub mod usage_intake;

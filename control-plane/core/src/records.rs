@@ -161,6 +161,35 @@ pub struct WorkerRecord {
     pub last_seen_at: Option<Timestamp>,
 }
 
+/// Counts up with every change of what the region's processes trust.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TrustVersion(pub u64);
+
+/// How many names may be revoked at a time.
+pub const MAX_REVOKED_CERTIFICATES: i64 = 10_000;
+
+/// Certificates of one holder that every process of the region refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevokedCertificate {
+    /// The holder's role.
+    pub role: ProcessRole,
+    /// The holder's name.
+    pub name: String,
+    /// Those are refused whose validity begins at or before this time.
+    pub issued_until: Timestamp,
+    /// When the last of them ends by itself.
+    pub expires_at: Timestamp,
+}
+
+/// Whom the region's processes trust.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustRecord {
+    /// Of all of it.
+    pub version: TrustVersion,
+    /// Also those that have expired, as long as they are stored.
+    pub revoked: Vec<RevokedCertificate>,
+}
+
 /// Which audit chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Chain {

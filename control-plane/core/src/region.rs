@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bailiwick_domain::{
-    id::WorkerId,
     jurisdiction::Local,
     key::{CaFingerprint, JoinToken, JoinTokenId},
     permission::Permission,
@@ -17,7 +16,6 @@ use crate::{
     error::{UseCaseError, Violation},
     fleet::Live,
     idempotency::{Claimed, IdempotencyKey},
-    ports::store::StoreError,
     records::{Chain, ClusterIdentity, JoinTokenRecord, Page, PageOf, Revision, WorkerRecord},
 };
 
@@ -87,25 +85,6 @@ impl ControlPlane {
         let with_live = |row: WorkerRecord| WorkerStatus { live: self.parts.fleet.live(row.id), row };
         let rows = found.rows.into_iter().map(with_live).collect();
         Ok((PageOf { rows, next: found.next }, self.store().revision().await?))
-    }
-
-    /// Removes a worker: its certificate is not renewed, and its streams end.
-    ///
-    /// # Errors
-    /// There is none; the caller may not.
-    pub async fn worker_remove(&self, caller: &Caller, id: Local<WorkerId>) -> Result<(), UseCaseError> {
-        let permit = caller.permit(Permission::RegionWrite)?;
-        let keys = self.keys(Chain::Region).await?;
-        let mut transaction = self.store().begin().await?;
-        match transaction.worker_remove(id, self.now()).await {
-            Err(StoreError::NotFound) => return Err(UseCaseError::NotFound { what: "the worker" }),
-            removed => removed?,
-        }
-        let mutation =
-            Mutation { chain: Chain::Region, action: "worker.remove", subject: id.to_string(), changes: &[] };
-        self.commit(&permit, &keys, transaction, mutation).await?;
-        self.parts.fleet.remove(id);
-        Ok(())
     }
 
     /// A token with which one process enrolls, once. `None` when an earlier call with the same idempotency key made it.

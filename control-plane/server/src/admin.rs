@@ -9,6 +9,7 @@ mod model;
 mod organization;
 mod region;
 pub(crate) mod signup;
+mod trust;
 mod usage;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use bailiwick_proto::admin::v1::{
     audit_service_server::AuditServiceServer, credential_service_server::CredentialServiceServer,
     key_service_server::KeyServiceServer, model_service_server::ModelServiceServer,
     organization_service_server::OrganizationServiceServer, region_service_server::RegionServiceServer,
-    usage_service_server::UsageServiceServer,
+    trust_service_server::TrustServiceServer, usage_service_server::UsageServiceServer,
 };
 use tonic::service::RoutesBuilder;
 
@@ -50,7 +51,8 @@ impl Admin {
             ModelServiceServer,
             UsageServiceServer,
             AuditServiceServer,
-            RegionServiceServer
+            RegionServiceServer,
+            TrustServiceServer
         );
     }
 }

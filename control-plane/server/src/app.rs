@@ -31,9 +31,10 @@ use crate::{
     region::{self, Region},
     settings::Settings,
     tasks,
+    trust::TrustFollower,
     worker::{
         configuration::ConfigurationGrpc, discovery::DiscoveryGrpc, enrollment::EnrollmentGrpc,
-        renewal::RenewalGrpc, usage,
+        renewal::RenewalGrpc, trust::TrustGrpc, usage,
     },
 };
 
@@ -62,6 +63,7 @@ struct Serving {
     control_plane: Arc<ControlPlane>,
     enrollment: Arc<Enrollment>,
     follower: Follower,
+    trust: TrustFollower,
     log: Arc<Log>,
     log_metrics: LogMetrics,
     ready: Condition,
@@ -84,6 +86,10 @@ impl Serving {
         let coordination: Arc<dyn Coordination> = Arc::new(InProcess::new(revision));
         let fleet = Arc::new(Fleet::default());
         let control_plane = Arc::new(region.control_plane(&settings, coordination, fleet));
+        // Before anybody is let in: whoever was revoked while this process was off stays out.
+        let trust = TrustFollower::start(&control_plane.parts, own.identity.clone())
+            .await
+            .context("whom the region trusts cannot be read")?;
         let log_metrics = LogMetrics::default();
         ops.register(|registry| log_metrics.register(registry));
         let follower = follower(&settings, &region, log_metrics.clone()).await?;
@@ -99,6 +105,7 @@ impl Serving {
             listeners,
             control_plane,
             follower,
+            trust,
             log_metrics,
             ready,
         })
@@ -126,7 +133,8 @@ impl Serving {
             regions: self.settings.region.regions.clone(),
         };
         let revisions = self.control_plane.parts.coordination.revisions();
-        tasks.spawn("configuration log", self.follower.run(revisions, stopping));
+        tasks.spawn("configuration log", self.follower.run(revisions, stopping.clone()));
+        tasks.spawn("trust", self.trust.run(stopping));
 
         let (drain, held) = (self.drain.clone(), watch.clone());
         tracing::info!(
@@ -191,6 +199,13 @@ impl Serving {
                 drain: self.drain.clone(),
             },
             renewal: RenewalGrpc { enrollment: Arc::clone(&self.enrollment), regions: parts.regions.clone() },
+            trust: TrustGrpc {
+                enrollment: Arc::clone(&self.enrollment),
+                jurisdiction: parts.jurisdiction.clone(),
+                regions: parts.regions.clone(),
+                trust: Arc::clone(&parts.trust),
+                drain: self.drain.clone(),
+            },
         }
     }
 

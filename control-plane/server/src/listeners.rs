@@ -11,7 +11,7 @@ use bailiwick_proto::{
         configuration_service_server::ConfigurationServiceServer,
         discovery_service_server::DiscoveryServiceServer, enrollment_service_server::EnrollmentServiceServer,
         renewal_service_server::RenewalServiceServer, signup_service_server::SignupServiceServer,
-        usage_service_server::UsageServiceServer,
+        trust_service_server::TrustServiceServer, usage_service_server::UsageServiceServer,
     },
 };
 use bailiwick_runtime::{
@@ -29,7 +29,7 @@ use crate::{
     admin::Admin,
     worker::{
         configuration::ConfigurationGrpc, discovery::DiscoveryGrpc, enrollment::EnrollmentGrpc,
-        renewal::RenewalGrpc, usage::UsageGrpc,
+        renewal::RenewalGrpc, trust::TrustGrpc, usage::UsageGrpc,
     },
 };
 
@@ -48,6 +48,7 @@ pub(crate) struct ProcessServices {
     pub(crate) usage: UsageGrpc,
     pub(crate) discovery: DiscoveryGrpc,
     pub(crate) renewal: RenewalGrpc,
+    pub(crate) trust: TrustGrpc,
 }
 
 impl ProcessServices {
@@ -65,6 +66,7 @@ impl ProcessServices {
             ))
             .add_service(SignupServiceServer::with_interceptor(signup, authorize(P::SignUp)))
             .add_service(RenewalServiceServer::with_interceptor(self.renewal, authorize(P::CertificateRenew)))
+            .add_service(TrustServiceServer::with_interceptor(self.trust, authorize(P::TrustFollow)))
             .add_service(health().await)
     }
 }

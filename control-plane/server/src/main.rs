@@ -14,6 +14,7 @@ mod region;
 mod settings;
 mod status;
 mod tasks;
+mod trust;
 mod worker;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use bailiwick_core::{enrollment::CERTIFICATE_LIFETIME, ports::vault::CertificateAuthority};
+use bailiwick_core::{
+    enrollment::CERTIFICATE_LIFETIME,
+    ports::vault::{CertificateAuthority, Validity},
+};
 use bailiwick_domain::{
     spiffe::SpiffeId,
     time::{Clock, Timestamp},
@@ -64,7 +67,9 @@ pub(crate) fn issue(
     lifetime: Duration,
 ) -> anyhow::Result<Material> {
     let (key, csr) = new_key_and_csr()?;
-    let issued = authority.issue(&csr.0, to, now, lifetime).context("a certificate cannot be issued")?;
+    let issued = authority
+        .issue(&csr.0, to, Validity::starting(now, lifetime))
+        .context("a certificate cannot be issued")?;
     Ok(Material {
         root_pem: authority.root_pem().to_owned(),
         certificate_pem: issued.certificate_pem,

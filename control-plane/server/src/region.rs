@@ -95,6 +95,7 @@ impl Region {
             authority: Arc::clone(&self.authority),
             clock: Arc::clone(&self.ground.clock),
             fleet,
+            trust: Arc::default(),
             jurisdiction: settings.region.jurisdiction.clone(),
             regions: settings.region.regions.clone(),
             trust_domain: settings.region.trust_domain.clone(),

@@ -9,4 +9,5 @@ pub(crate) mod discovery;
 pub(crate) mod enrollment;
 pub(crate) mod membership;
 pub(crate) mod renewal;
+pub(crate) mod trust;
 pub(crate) mod usage;

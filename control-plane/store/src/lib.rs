@@ -18,6 +18,7 @@ mod rows;
 mod session;
 mod store;
 mod transaction;
+mod trust;
 
 mod audit;
 mod configuration;

@@ -32,6 +32,7 @@ const STEPS: &[Step] = &[
         only: Some(Backend::Postgres),
         sql: include_str!("../migrations/0002_room_for_updates.postgres.sql"),
     },
+    Step { version: 6, description: "fleet", only: None, sql: include_str!("../migrations/0006_fleet.sql") },
 ];
 
 /// Runs the steps that this store has not had. Replicas that start together take turns.

@@ -12,7 +12,8 @@ use bailiwick_core::{
     records::{
         ApiKeyRecord, AuditRecord, Chain, ClusterIdentity, ConfigurationDelta, ConfigurationRows,
         CredentialRecord, DeploymentRecord, JoinTokenRecord, ModelRecord, OrganizationRecord, Page, PageOf,
-        Revision, UsageInserted, UsageQuery, UsageRow, WorkerRecord,
+        Revision, RevokedCertificate, TrustRecord, TrustVersion, UsageInserted, UsageQuery, UsageRow,
+        WorkerRecord,
     },
 };
 use bailiwick_domain::{
@@ -29,7 +30,7 @@ use sqlx::{Any, AnyPool, pool::PoolConnection};
 use crate::{
     audit, backend::Pools, configuration, credential, data_key, deployment, error, idempotency, identity,
     identity::ExpectedIdentity, join_token, key, migrate, model, organization, rows::SqlRows,
-    session::Session, transaction::SqlTransaction, usage, worker,
+    session::Session, transaction::SqlTransaction, trust, usage, worker,
 };
 
 type Reading = Session<PoolConnection<Any>>;
@@ -235,6 +236,22 @@ impl Store for SqlStore {
 
     async fn join_token_fetch(&self, id: JoinTokenId) -> Result<Option<JoinTokenRecord>, StoreError> {
         join_token::fetch(&mut self.read().await?.db(), id).await
+    }
+
+    async fn trust_version(&self) -> Result<TrustVersion, StoreError> {
+        trust::version(&mut self.read().await?.db()).await
+    }
+
+    async fn trust_fetch(&self) -> Result<TrustRecord, StoreError> {
+        trust::fetch(&mut self.snapshot().await?.db()).await
+    }
+
+    async fn revocation_fetch(
+        &self,
+        role: ProcessRole,
+        name: &str,
+    ) -> Result<Option<RevokedCertificate>, StoreError> {
+        trust::revocation(&mut self.read().await?.db(), role, name).await
     }
 
     async fn worker_fetch_by_name(

@@ -8,7 +8,7 @@ use bailiwick_core::{
     },
     records::{
         ApiKeyRecord, AuditDraft, ChangedResource, CredentialRecord, DeploymentRecord, JoinTokenRecord,
-        ModelRecord, OrganizationRecord, Revision, WorkerRecord,
+        ModelRecord, OrganizationRecord, Revision, RevokedCertificate, TrustVersion, WorkerRecord,
     },
 };
 use bailiwick_domain::{
@@ -22,7 +22,7 @@ use sqlx::Any;
 
 use crate::{
     audit, configuration, credential, data_key, deployment, error, idempotency, join_token, key, model,
-    organization, session::Session, worker,
+    organization, session::Session, trust, worker,
 };
 
 /// An open transaction. sqlx rolls it back when it is dropped.
@@ -142,8 +142,20 @@ impl Transaction for SqlTransaction {
         worker::set_certificate(&mut self.0.db(), id, expires_at).await
     }
 
-    async fn worker_remove(&mut self, id: Local<WorkerId>, at: Timestamp) -> Result<(), StoreError> {
+    async fn worker_remove(
+        &mut self,
+        id: Local<WorkerId>,
+        at: Timestamp,
+    ) -> Result<WorkerRecord, StoreError> {
         worker::remove(&mut self.0.db(), id, at).await
+    }
+
+    async fn certificate_revoke(
+        &mut self,
+        row: &RevokedCertificate,
+        now: Timestamp,
+    ) -> Result<TrustVersion, StoreError> {
+        trust::revoke(&mut self.0.db(), row, now).await
     }
 
     /// Everybody locks in one order, the chain's head and then the revision, so that no two mutations wait for each other. The

@@ -78,9 +78,17 @@ pub(crate) async fn set_certificate(
     found(db.execute(statement.bind(expires_at.as_micros()).bind(id.to_string())).await?)
 }
 
-pub(crate) async fn remove(db: &mut Db<'_>, id: Local<WorkerId>, at: Timestamp) -> Result<(), StoreError> {
-    let statement = query("UPDATE workers SET removed_at = $1 WHERE id = $2 AND removed_at IS NULL");
-    found(db.execute(statement.bind(at.as_micros()).bind(id.to_string())).await?)
+pub(crate) async fn remove(
+    db: &mut Db<'_>,
+    id: Local<WorkerId>,
+    at: Timestamp,
+) -> Result<WorkerRecord, StoreError> {
+    let statement = query(
+        "UPDATE workers SET removed_at = $1 WHERE id = $2 AND removed_at IS NULL \
+         RETURNING id, role, name, enrolled_at, certificate_expires_at, last_seen_at",
+    );
+    let statement = statement.bind(at.as_micros()).bind(id.to_string());
+    db.optional(TABLE, statement, read).await?.ok_or(StoreError::NotFound)
 }
 
 fn read(row: Row<'_>) -> Result<WorkerRecord, StoreError> {

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use aws_lc_rs::digest;
-use bailiwick_core::ports::vault::{CertificateAuthority, IssuedCertificate, VaultError};
+use bailiwick_core::ports::vault::{CertificateAuthority, IssuedCertificate, Validity, VaultError};
 use bailiwick_domain::{
     key::CaFingerprint,
     spiffe::{SpiffeId, TrustDomain},
@@ -18,8 +18,6 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 use secrecy::{ExposeSecret, SecretString};
 
 const ROOT_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-/// Clocks differ: a certificate is valid from a little before it was made.
-const CLOCK_SKEW: Duration = Duration::from_secs(300);
 const LARGEST_CSR_BYTES: usize = 8 << 10;
 
 /// Signs certificates of one trust domain.
@@ -43,7 +41,7 @@ impl RegionAuthority {
     /// Makes a root (ECDSA P-256, valid for 10 years) for a trust domain.
     pub fn create(trust_domain: &TrustDomain, now: Timestamp) -> Result<NewRoot, VaultError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(unusable)?;
-        let mut params = params(now, ROOT_LIFETIME)?;
+        let mut params = params(Validity::starting(now, ROOT_LIFETIME))?;
         params.distinguished_name.push(DnType::CommonName, format!("Bailiwick root of {trust_domain}"));
         params.subject_alt_names = vec![uri(&format!("spiffe://{trust_domain}"))?];
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -93,24 +91,23 @@ impl CertificateAuthority for RegionAuthority {
         &self,
         csr_pem: &str,
         identity: &SpiffeId,
-        now: Timestamp,
-        lifetime: Duration,
+        validity: Validity,
     ) -> Result<IssuedCertificate, VaultError> {
         if identity.trust_domain != self.trust_domain {
             let problem = format!("{identity} is not of the trust domain {}", self.trust_domain);
             return Err(VaultError::Certificate(problem));
         }
-        if now >= self.expires_at {
+        if validity.from >= self.expires_at {
             return Err(VaultError::Certificate("the authority's own certificate has ended".to_owned()));
         }
         // A leaf that outlives its root would be refused by everyone from the root's end on.
-        let lifetime = lifetime.min(self.expires_at.saturating_since(now));
+        let validity = Validity { until: validity.until.min(self.expires_at), ..validity };
         if csr_pem.len() > LARGEST_CSR_BYTES {
             return Err(VaultError::Certificate(format!("the request is over {LARGEST_CSR_BYTES} bytes")));
         }
         // Parsing verifies the request's own signature: the caller holds the private key.
         let mut request = CertificateSigningRequestParams::from_pem(csr_pem).map_err(unusable)?;
-        let mut leaf = params(now, lifetime)?;
+        let mut leaf = params(validity)?;
         leaf.subject_alt_names = vec![uri(&identity.to_string())?];
         leaf.is_ca = IsCa::ExplicitNoCa;
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -120,7 +117,7 @@ impl CertificateAuthority for RegionAuthority {
         // Nothing that the request asked for survives: only its public key is taken.
         request.params = leaf;
         let certificate = request.signed_by(&self.issuer).map_err(unusable)?;
-        Ok(IssuedCertificate { certificate_pem: certificate.pem(), expires_at: now.saturating_add(lifetime) })
+        Ok(IssuedCertificate { certificate_pem: certificate.pem(), expires_at: validity.until })
     }
 }
 
@@ -130,11 +127,11 @@ impl fmt::Debug for RegionAuthority {
     }
 }
 
-fn params(now: Timestamp, lifetime: Duration) -> Result<CertificateParams, VaultError> {
+fn params(validity: Validity) -> Result<CertificateParams, VaultError> {
     let mut params = CertificateParams::default();
     let epoch = date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + seconds(now.saturating_sub(CLOCK_SKEW));
-    params.not_after = epoch + seconds(now.saturating_add(lifetime));
+    params.not_before = epoch + seconds(validity.from);
+    params.not_after = epoch + seconds(validity.until);
     params.distinguished_name = DistinguishedName::new();
     let mut serial = [0_u8; 16];
     aws_lc_rs::rand::fill(&mut serial).map_err(|_| VaultError::Crypto)?;

@@ -23,11 +23,12 @@ pub enum Permission {
     DiscoveryWatch,
     SignUp,
     CertificateRenew,
+    TrustFollow,
 }
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::OrganizationRead,
         Self::OrganizationWrite,
         Self::KeyRead,
@@ -45,6 +46,7 @@ impl Permission {
         Self::DiscoveryWatch,
         Self::SignUp,
         Self::CertificateRenew,
+        Self::TrustFollow,
     ];
 }
 
@@ -81,9 +83,14 @@ pub fn allows(role: ProcessRole, permission: Permission) -> bool {
                 | P::AuditRead
         ),
         ProcessRole::Worker => {
-            matches!(permission, P::ConfigurationSubscribe | P::UsageReport | P::CertificateRenew)
+            matches!(
+                permission,
+                P::ConfigurationSubscribe | P::UsageReport | P::CertificateRenew | P::TrustFollow
+            )
         }
-        ProcessRole::Router => matches!(permission, P::DiscoveryWatch | P::SignUp | P::CertificateRenew),
+        ProcessRole::Router => {
+            matches!(permission, P::DiscoveryWatch | P::SignUp | P::CertificateRenew | P::TrustFollow)
+        }
         ProcessRole::ControlPlane => false,
     }
 }
@@ -101,10 +108,14 @@ mod tests {
                     Permission::ConfigurationSubscribe,
                     Permission::UsageReport,
                     Permission::CertificateRenew,
+                    Permission::TrustFollow,
                 ],
-                ProcessRole::Router => {
-                    &[Permission::DiscoveryWatch, Permission::SignUp, Permission::CertificateRenew]
-                }
+                ProcessRole::Router => &[
+                    Permission::DiscoveryWatch,
+                    Permission::SignUp,
+                    Permission::CertificateRenew,
+                    Permission::TrustFollow,
+                ],
                 _ => &[],
             };
             assert_eq!(allowed, expected, "{role}");
@@ -119,6 +130,7 @@ mod tests {
             Permission::DiscoveryWatch,
             Permission::SignUp,
             Permission::CertificateRenew,
+            Permission::TrustFollow,
         ];
         let of_the_region = [Permission::RegionRead, Permission::RegionWrite];
         for permission in Permission::ALL {

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
-use crate::identity::{Dial, Peer};
+use crate::identity::{ClientStream, Dial, Peer};
 
 pub use incoming::{GrpcConnection, Handshake, incoming};
 
@@ -65,10 +65,7 @@ pub fn channel(address: &str, dialer: &impl Dial) -> Result<Channel, AddressErro
 }
 
 /// The first address of a name at which someone answers whom the dialer expects.
-async fn dial(
-    dialer: &impl Dial,
-    address: &str,
-) -> io::Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
+async fn dial(dialer: &impl Dial, address: &str) -> io::Result<ClientStream> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, format!("{address} resolves to no address"));
     for candidate in tokio::net::lookup_host(address).await? {
         match dialer.connect(candidate).await {

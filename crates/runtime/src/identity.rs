@@ -10,16 +10,20 @@
 //! [`Peer`] (the proof that the other end was verified). Certificates are looked up at each handshake, so a renewed
 //! one is used at once and no open connection is dropped.
 //!
+//! A certificate that the region has revoked ([`Revocations`]) is refused as an expired one is, and a connection that it opened ends.
+//!
 //! Never here: a trust store with a second root, session resumption (a resumed session is not verified again), a role
 //! or a name taken from anything but a verified certificate.
 
 mod acceptor;
+mod client_stream;
 mod connector;
 mod csr;
 mod files;
 mod material;
 mod peer;
 mod public;
+mod revocation;
 mod tls;
 mod verify;
 
@@ -37,11 +41,13 @@ use bailiwick_domain::time::Timestamp;
 use tokio::sync::watch;
 
 pub use acceptor::{Acceptor, ServerOnlyAcceptor};
+pub use client_stream::ClientStream;
 pub use connector::{Connector, Dial, PinnedConnector};
 pub use csr::{CsrError, CsrPem, PrivateKeyPem, new_key_and_csr};
 pub use material::{IdentityError, Material};
 pub use peer::{Peer, VerifiedPeer};
 pub use public::{CertificateFiles, PublicAcceptor};
+pub use revocation::{MAX_REVOCATIONS, Revocation, Revocations};
 
 use material::Current;
 
@@ -61,6 +67,10 @@ struct Shared {
     directory: Option<PathBuf>,
     current: ArcSwap<Current>,
     changes: watch::Sender<Timestamp>,
+    /// Whose certificates are refused, whatever this process presents itself.
+    revocations: Revocations,
+    /// Fingerprint of the certificate of this process that its control plane has revoked.
+    disowned: watch::Sender<Option<[u8; 32]>>,
 }
 
 impl Identity {
@@ -107,7 +117,8 @@ impl Identity {
     fn with(trust_domain: TrustDomain, directory: Option<PathBuf>, current: Current) -> Self {
         let changes = watch::Sender::new(current.expires);
         let current = ArcSwap::from_pointee(current);
-        Self { shared: Arc::new(Shared { trust_domain, directory, current, changes }) }
+        let (revocations, disowned) = (Revocations::default(), watch::Sender::new(None));
+        Self { shared: Arc::new(Shared { trust_domain, directory, current, changes, revocations, disowned }) }
     }
 
     /// Replaces certificate, key and root: on disk first (all three or none, also after a crash), then in memory. New handshakes
@@ -199,6 +210,48 @@ impl Identity {
     /// SHA-256 of the root certificate's DER, as join tokens carry it.
     pub fn root_fingerprint(&self) -> CaFingerprint {
         CaFingerprint(self.current().root_fingerprint.0)
+    }
+
+    /// The certificates of the region that are refused. All acceptors and connectors of this identity ask it.
+    pub fn revocations(&self) -> &Revocations {
+        &self.shared.revocations
+    }
+
+    /// The control plane says that the present certificate is revoked. There is no way back but another certificate: the files are deleted, so that
+    /// the next start joins anew, with a join token, or not at all.
+    pub fn disown(&self) {
+        let fingerprint = self.fingerprint();
+        let first = self.shared.disowned.send_if_modified(|disowned| {
+            let first = *disowned != Some(fingerprint);
+            *disowned = Some(fingerprint);
+            first
+        });
+        if !first {
+            return;
+        }
+        tracing::error!(
+            spiffe_id = %self.spiffe_id(),
+            "the region has revoked this process's certificate: to join again it needs a new join token"
+        );
+        if let Some(directory) = &self.shared.directory
+            && let Err(error) = files::remove(directory)
+        {
+            tracing::error!(%error, "the revoked certificate's files cannot be deleted: delete them");
+        }
+    }
+
+    /// Whether the present certificate is revoked.
+    pub fn is_disowned(&self) -> bool {
+        *self.shared.disowned.borrow() == Some(self.fingerprint())
+    }
+
+    /// Resolves once the present certificate is revoked.
+    pub async fn disowned(&self) {
+        let mut disowned = self.shared.disowned.subscribe();
+        if disowned.wait_for(|disowned| *disowned == Some(self.fingerprint())).await.is_err() {
+            // The sender lives as long as `self` does.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Changes with each replacement; the value is the expiry of the present certificate.

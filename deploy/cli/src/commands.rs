@@ -11,6 +11,7 @@ mod key;
 mod model;
 mod organization;
 mod region;
+mod trust;
 mod usage;
 mod wait;
 mod worker;
@@ -93,7 +94,7 @@ impl Command {
             Self::Credential(command) => command.run(&open()?, output).await,
             Self::Model(command) => command.run(&open()?, output).await,
             Self::Deployment(command) => command.run(&open()?, output).await,
-            Self::Worker(command) => command.run(&open()?, output).await,
+            Self::Worker(command) => return command.run(&open()?, output).await,
             Self::Usage(arguments) => arguments.run(&open()?, output).await,
             Self::Region(command) => command.run(&open()?, output).await,
             // They need no region, and were answered before.

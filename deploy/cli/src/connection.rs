@@ -10,7 +10,8 @@ use bailiwick_proto::admin::v1::{
     Change, PageRequest, PageResponse, audit_service_client::AuditServiceClient,
     credential_service_client::CredentialServiceClient, key_service_client::KeyServiceClient,
     model_service_client::ModelServiceClient, organization_service_client::OrganizationServiceClient,
-    region_service_client::RegionServiceClient, usage_service_client::UsageServiceClient,
+    region_service_client::RegionServiceClient, trust_service_client::TrustServiceClient,
+    usage_service_client::UsageServiceClient,
 };
 use bailiwick_runtime::{
     grpc,
@@ -57,6 +58,10 @@ impl Connection {
 
     pub(crate) fn region(&self) -> RegionServiceClient<Channel> {
         RegionServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn trust(&self) -> TrustServiceClient<Channel> {
+        TrustServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn usage(&self) -> UsageServiceClient<Channel> {

@@ -22,7 +22,8 @@ use super::{
 use crate::records::{
     ApiKeyRecord, AuditDraft, AuditRecord, Chain, ChangedResource, ClusterIdentity, ConfigurationDelta,
     ConfigurationRows, CredentialRecord, DeploymentRecord, JoinTokenRecord, ModelRecord, OrganizationRecord,
-    Page, PageOf, Revision, UsageInserted, UsageQuery, UsageRow, WorkerRecord,
+    Page, PageOf, Revision, RevokedCertificate, TrustRecord, TrustVersion, UsageInserted, UsageQuery,
+    UsageRow, WorkerRecord,
 };
 
 /// Reads, and the beginning of mutations. Implementations retry nothing: a lost connection is an error.
@@ -112,6 +113,16 @@ pub trait Store: Send + Sync {
 
     /// One join token, used ones too.
     async fn join_token_fetch(&self, id: JoinTokenId) -> Result<Option<JoinTokenRecord>, StoreError>;
+    /// Version of what the region's processes trust.
+    async fn trust_version(&self) -> Result<TrustVersion, StoreError>;
+    /// Whom the region's processes trust, read in one snapshot.
+    async fn trust_fetch(&self) -> Result<TrustRecord, StoreError>;
+    /// What is revoked of a holder.
+    async fn revocation_fetch(
+        &self,
+        role: bailiwick_domain::spiffe::ProcessRole,
+        name: &str,
+    ) -> Result<Option<RevokedCertificate>, StoreError>;
     /// One worker or router by its name in certificates; removed ones are not found.
     async fn worker_fetch_by_name(
         &self,
@@ -234,8 +245,17 @@ pub trait Transaction: Send {
         id: Local<WorkerId>,
         expires_at: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Removes a worker for good. NotFound when it is not there.
-    async fn worker_remove(&mut self, id: Local<WorkerId>, at: Timestamp) -> Result<(), StoreError>;
+    /// Removes a worker for good, and gives its row. NotFound when it is not there.
+    async fn worker_remove(&mut self, id: Local<WorkerId>, at: Timestamp)
+    -> Result<WorkerRecord, StoreError>;
+
+    /// Refuses a holder's certificates, and forgets revocations that refuse nothing any more at `now`. A revocation is only ever widened.
+    /// Conflict when too many are there.
+    async fn certificate_revoke(
+        &mut self,
+        row: &RevokedCertificate,
+        now: Timestamp,
+    ) -> Result<TrustVersion, StoreError>;
 
     /// Ends the mutation: appends the audit record to its chain, writes the configuration changes, advances the revision (last, and only when
     /// `changes` is not empty), commits. Gives the revision that holds afterwards.

@@ -1,6 +1,6 @@
 //! The key hierarchy: a master key wraps data keys, data keys seal fields.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bailiwick_domain::{
@@ -115,15 +115,40 @@ pub trait CertificateAuthority: Send + Sync {
     /// End of the root's validity.
     fn expires_at(&self) -> Timestamp;
 
-    /// Signs the public key of a PKCS #10 request (its names are ignored) for `identity`, from 5 minutes before `now` (clock skew) for `lifetime`.
-    /// `identity` must be of the authority's own trust domain.
+    /// Signs the public key of a PKCS #10 request (its names are ignored) for `identity`, which must be of the authority's own trust domain. The
+    /// certificate ends with its root at the latest.
     fn issue(
         &self,
         csr_pem: &str,
         identity: &SpiffeId,
-        now: Timestamp,
-        lifetime: std::time::Duration,
+        validity: Validity,
     ) -> Result<IssuedCertificate, VaultError>;
+}
+
+/// From when until when a certificate is valid. Certificates know whole seconds: both ends are cut to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// Its beginning.
+    pub from: Timestamp,
+    /// Its end.
+    pub until: Timestamp,
+}
+
+/// Clocks differ: a certificate is valid from a little before it was made, but never so long before that half of its life were over by then.
+const CLOCK_SKEW: Duration = Duration::from_secs(300);
+
+impl Validity {
+    /// For `lifetime` from `now` on, and from up to 5 minutes (a tenth of the lifetime, where that is less) before.
+    pub fn starting(now: Timestamp, lifetime: Duration) -> Self {
+        let skew = CLOCK_SKEW.min(lifetime / 10);
+        Self { from: now.saturating_sub(skew), until: now.saturating_add(lifetime) }
+    }
+
+    /// The same, beginning after `revoked`: who joins again after a revocation is not taken for who was shut out.
+    #[must_use]
+    pub fn after(self, revoked: Timestamp) -> Self {
+        Self { from: self.from.max(revoked.saturating_add(Duration::from_secs(1))), ..self }
+    }
 }
 
 /// A signed leaf certificate.

@@ -65,17 +65,6 @@ impl RegionService for Admin {
             expires_at_micros: expires_at.as_micros(),
         }))
     }
-
-    async fn remove_worker(
-        &self,
-        request: Request<wire::RemoveWorkerRequest>,
-    ) -> Result<Response<wire::RemoveWorkerResponse>, Status> {
-        let (mut edge, request) = self.edge(request)?;
-        let id = edge.id("id", &request.id);
-        let id = edge.checked(id).await?;
-        let removed = self.control_plane.worker_remove(&edge.caller, id).await;
-        self.answer(removed.map(|()| wire::RemoveWorkerResponse {}))
-    }
 }
 
 impl Admin {

@@ -186,14 +186,16 @@ pub(crate) async fn workers_are_renewed_by_name_and_removed_for_good(fixture: &F
     }
     mutate(fixture, &[], async |t| {
         t.worker_set_certificate(first.id, later(9999)).await?;
-        t.worker_remove(first.id, NOW).await
+        let removed = t.worker_remove(first.id, NOW).await?;
+        assert_eq!((removed.id, removed.role, removed.name.as_str()), (first.id, first.role, "worker-1"));
+        Ok(())
     })
     .await
     .expect("removed");
     assert_eq!(fixture.store.worker_fetch_by_name(first.role, "worker-1").await.expect("reads"), None);
     let left = fixture.store.worker_list(&page(10, None)).await.expect("lists").rows;
     assert_eq!(left, vec![router]);
-    let twice = mutate(fixture, &[], async |t| t.worker_remove(first.id, NOW).await).await;
+    let twice = mutate(fixture, &[], async |t| t.worker_remove(first.id, NOW).await.map(|_| ())).await;
     assert!(matches!(twice, Err(StoreError::NotFound)), "{twice:?}");
     let newcomer = worker(fixture, "worker-1");
     mutate(fixture, &[], async |t| {

@@ -77,6 +77,7 @@ impl Inhabited {
             authority: Arc::new(authority.expect("opened")),
             clock: Arc::new(ManualClock::at(NOW)),
             fleet: Arc::new(Fleet::default()),
+            trust: Arc::default(),
             jurisdiction: fixture.home.clone(),
             regions: Regions::builtin(),
             trust_domain: trust_domain.clone(),

@@ -25,6 +25,7 @@ mod pages;
 mod places;
 mod throughput;
 mod tls;
+mod trust;
 mod usage;
 
 macro_rules! conformance {
@@ -75,6 +76,9 @@ conformance! {
         expired_keys_are_listed_until_they_are_revoked,
         a_row_that_was_changed_from_outside_is_corrupt,
         r2_a_row_that_names_another_region_is_corrupt;
+    trust:
+        r12_a_revocation_is_only_ever_widened_and_forgotten_when_it_is_of_no_use,
+        revocations_are_bounded;
     mutations:
         an_idempotency_key_is_used_once,
         concurrent_commits_give_gap_free_revisions,

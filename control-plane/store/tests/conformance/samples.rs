@@ -242,7 +242,7 @@ pub(crate) fn later(seconds: u64) -> Timestamp {
     NOW.saturating_add(std::time::Duration::from_secs(seconds))
 }
 
-pub(crate) const TABLES: [&str; 18] = [
+pub(crate) const TABLES: [&str; 20] = [
     "cluster_identity",
     "region_revision",
     "configuration_changes",
@@ -257,6 +257,8 @@ pub(crate) const TABLES: [&str; 18] = [
     "model_deployments",
     "join_tokens",
     "workers",
+    "trust",
+    "revoked_certificates",
     "audit_chains",
     "audit_records",
     "usage_events",
@@ -270,6 +272,7 @@ pub(crate) async fn one_row_in_every_table(fixture: &Fixture) -> Tenant {
         t.data_key_insert(&data_key(KeyScope::Region, 1)).await?;
         t.idempotency_insert("method", "key", "subject", NOW).await?;
         t.join_token_insert(&join_token(fixture)).await?;
+        t.certificate_revoke(&crate::trust::revoked("worker-9", NOW, later(600)), NOW).await?;
         t.worker_upsert(&worker(fixture, "worker-1")).await.map(|_| ())
     })
     .await

@@ -33,7 +33,8 @@ fn only_the_public_key_of_a_request_is_taken() {
     let key = KeyPair::generate().expect("key");
     let identity =
         SpiffeId::new(domain("eu-central-1.local"), ProcessRole::Worker, "worker-1").expect("good");
-    let issued = authority.issue(&greedy_request(&key), &identity, now(), DAY).expect("issued");
+    let issued =
+        authority.issue(&greedy_request(&key), &identity, Validity::starting(now(), DAY)).expect("issued");
     let der = CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes()).expect("pem");
     let (_, leaf) = parse_x509_certificate(&der).expect("certificate");
     let names = leaf.subject_alternative_name().expect("readable").expect("there");
@@ -54,7 +55,7 @@ fn r3_an_identity_of_another_region_is_never_signed() {
     let request = greedy_request(&KeyPair::generate().expect("key"));
     for foreign in ["us-west-1.local", "eu-central-1.other"] {
         let identity = SpiffeId::new(domain(foreign), ProcessRole::Worker, "worker-1").expect("good");
-        assert!(authority.issue(&request, &identity, now(), DAY).is_err(), "{foreign}");
+        assert!(authority.issue(&request, &identity, Validity::starting(now(), DAY)).is_err(), "{foreign}");
     }
 }
 
@@ -74,7 +75,7 @@ fn a_request_that_its_sender_did_not_sign_is_refused() {
         "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n",
         &"x".repeat(9000),
     ] {
-        assert!(authority.issue(text, &identity, now(), DAY).is_err());
+        assert!(authority.issue(text, &identity, Validity::starting(now(), DAY)).is_err());
     }
 }
 
@@ -99,7 +100,8 @@ fn no_certificate_outlives_its_root() {
         SpiffeId::new(domain("eu-central-1.local"), ProcessRole::Worker, "worker-1").expect("good");
     let request = greedy_request(&KeyPair::generate().expect("key"));
     let last_hour = authority.expires_at().saturating_sub(Duration::from_secs(3600));
-    let issued = authority.issue(&request, &identity, last_hour, DAY).expect("issued");
+    let issued = authority.issue(&request, &identity, Validity::starting(last_hour, DAY)).expect("issued");
     assert_eq!(issued.expires_at, authority.expires_at());
-    assert!(authority.issue(&request, &identity, authority.expires_at(), DAY).is_err());
+    let late = authority.expires_at().saturating_add(DAY);
+    assert!(authority.issue(&request, &identity, Validity::starting(late, DAY)).is_err());
 }

@@ -6,13 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bailiwick_domain::time::{Clock, SystemClock, Timestamp};
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
@@ -30,8 +28,8 @@ pub trait Handshake: Clone + Send + Sync + 'static {
     /// What is known of the caller: a [`Peer`], or only its address.
     type Info: Clone + Send + Sync + 'static;
 
-    /// Until when a caller is as good as what it presented.
-    fn valid_until(info: &Self::Info) -> Option<Timestamp>;
+    /// Resolves when the caller's right to its connection ends.
+    fn ends(info: Self::Info) -> impl Future<Output = ()> + Send + 'static;
 
     /// The same, speaking HTTP/2 only.
     #[must_use]
@@ -47,8 +45,8 @@ pub trait Handshake: Clone + Send + Sync + 'static {
 impl Handshake for Acceptor {
     type Info = Peer;
 
-    fn valid_until(peer: &Peer) -> Option<Timestamp> {
-        Some(peer.expires)
+    async fn ends(peer: Peer) {
+        peer.forfeited().await;
     }
 
     fn for_grpc(&self) -> Self {
@@ -63,8 +61,8 @@ impl Handshake for Acceptor {
 impl Handshake for ServerOnlyAcceptor {
     type Info = SocketAddr;
 
-    fn valid_until(_stranger: &SocketAddr) -> Option<Timestamp> {
-        None
+    async fn ends(_stranger: SocketAddr) {
+        std::future::pending().await
     }
 
     fn for_grpc(&self) -> Self {
@@ -123,7 +121,7 @@ async fn shake<H: Handshake>(
 ) -> Option<GrpcConnection<H::Info>> {
     match acceptor.shake(stream).await {
         Ok((stream, info)) => {
-            let end = H::valid_until(&info).map(|at| Box::pin(sleep(at.saturating_since(SystemClock.now()))));
+            let end = Box::pin(H::ends(info.clone()));
             Some(GrpcConnection { stream, info, end })
         }
         Err(error) => {
@@ -135,12 +133,12 @@ async fn shake<H: Handshake>(
 
 /// A connection whose handshake is done. Handlers find `Info` in their request's extensions.
 ///
-/// It ends with the caller's certificate, as if the caller had closed it: a stream that lasts for weeks would otherwise outlive
-/// the right to have it. Callers dial again, with the certificate that they have renewed by then.
+/// It ends when the caller's certificate expires or is revoked, as if the caller had closed it: a stream that lasts for weeks would otherwise
+/// outlive the right to have it. Callers dial again, with the certificate that they have renewed by then.
 pub struct GrpcConnection<Info> {
     stream: TlsStream<TcpStream>,
     info: Info,
-    end: Option<Pin<Box<Sleep>>>,
+    end: BoxFuture<'static, ()>,
 }
 
 impl<Info: Clone + Send + Sync + 'static> Connected for GrpcConnection<Info> {
@@ -157,7 +155,9 @@ impl<Info: Unpin> AsyncRead for GrpcConnection<Info> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.end.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready()) {
+        if self.end.as_mut().poll(cx).is_ready() {
+            // Asked again, it is over still.
+            self.end = Box::pin(std::future::ready(()));
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_read(cx, buf)

@@ -1,6 +1,7 @@
 use std::convert::Infallible;
 
 use bailiwick_domain::spiffe::ProcessRole;
+use bailiwick_domain::time::{Clock, SystemClock};
 use futures_util::StreamExt;
 use http::{Request, Response};
 use tokio::io::AsyncReadExt;
@@ -13,7 +14,7 @@ use tonic::{Code, Status};
 
 use super::*;
 use crate::identity::tests::authority::{Authority, PATIENCE};
-use crate::identity::{Acceptor, Connector};
+use crate::identity::{Acceptor, Connector, Revocation};
 
 /// Answers every call with the caller's name as an error's message: enough to see who arrived, without a contract.
 #[derive(Clone)]
@@ -112,6 +113,30 @@ async fn a_connection_ends_with_its_callers_certificate() {
     let _caller = dialled.unwrap();
     let mut connection = accepted.unwrap().unwrap();
     let ended = tokio::time::timeout(PATIENCE, connection.read_u8()).await.expect("in time");
+    assert_eq!(ended.expect_err("closed").kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[tokio::test]
+async fn r3_a_connection_ends_when_its_caller_is_revoked() {
+    let authority = Authority::of("eu-central-1");
+    let server = authority.identity(ProcessRole::ControlPlane);
+    let acceptor = Acceptor::new(server.clone(), &[ProcessRole::Worker]).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connector =
+        Connector::new(authority.identity(ProcessRole::Worker), ProcessRole::ControlPlane).unwrap();
+    let mut connections = std::pin::pin!(incoming(listener, &acceptor));
+    let (accepted, dialled) = tokio::join!(connections.next(), connector.connect(address));
+    let _caller = dialled.unwrap();
+    let mut connection = accepted.unwrap().unwrap();
+    let now = SystemClock.now();
+    let holder = authority.name(ProcessRole::Worker).parse().unwrap();
+    let expires = now.saturating_add(Duration::from_secs(60));
+    let revoked =
+        async { server.revocations().learn([Revocation { holder, issued_until: now, expires }], now) };
+    let (ended, _) = tokio::time::timeout(PATIENCE, async { tokio::join!(connection.read_u8(), revoked) })
+        .await
+        .expect("in time");
     assert_eq!(ended.expect_err("closed").kind(), io::ErrorKind::UnexpectedEof);
 }
 

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::revocation::Revocations;
 use super::tls::{self, Presented};
 use super::verify::{Callers, in_plain_words};
 use super::{Identity, Peer};
@@ -23,6 +24,7 @@ pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Acceptor {
     config: Arc<ServerConfig>,
+    revocations: Revocations,
 }
 
 impl Acceptor {
@@ -33,25 +35,26 @@ impl Acceptor {
     /// The TLS library refuses its settings, which means that it was built without TLS 1.3.
     pub fn new(identity: Identity, roles: &[ProcessRole]) -> Result<Self, rustls::Error> {
         let verifier = Arc::new(Callers::new(identity.clone(), roles));
+        let revocations = identity.revocations().clone();
         let presented = Arc::new(Presented { identity, with_root: false });
-        Ok(Self { config: Arc::new(tls::server_config(verifier, presented)?) })
+        Ok(Self { config: Arc::new(tls::server_config(verifier, presented)?), revocations })
     }
 
     /// The same, speaking one application protocol (ALPN): `h2` or `http/1.1`. A caller that offers only others is refused, so a
     /// connection meant for one kind of listener is never understood by another.
     pub(crate) fn speaking(&self, protocol: &[u8]) -> Self {
-        Self { config: speaking(&self.config, protocol) }
+        Self { config: speaking(&self.config, protocol), revocations: self.revocations.clone() }
     }
 
-    /// Shakes hands, within 10 seconds.
+    /// Shakes hands, within 10 seconds. Whoever keeps the connection ends it when the peer's certificate does, see [`Peer::forfeited`].
     ///
     /// # Errors
-    /// The peer has no certificate, is of another region, in a role that is not admitted, or not in time; the message names the reason
-    /// and no secret.
+    /// The peer has no certificate or a revoked one, is of another region, in a role that is not admitted, or not in time; the message names the
+    /// reason and no secret.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Peer)> {
         let (stream, remote) = accept(&self.config, stream).await?;
-        let peer =
-            Peer::verified(stream.get_ref().1.peer_certificates(), remote).map_err(io::Error::other)?;
+        let chain = stream.get_ref().1.peer_certificates();
+        let peer = Peer::verified(chain, remote, &self.revocations).map_err(io::Error::other)?;
         Ok((stream, peer))
     }
 }

@@ -13,10 +13,11 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::Identity;
 use super::acceptor::{HANDSHAKE_TIMEOUT, late};
+use super::revocation::Revocations;
 use super::tls::{self, Presented};
 use super::verify::{Server, in_plain_words};
+use super::{ClientStream, Identity, Peer};
 
 /// How long a TCP connection may take to open.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,7 +28,7 @@ pub trait Dial: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// Nobody listens, or whoever answers is not whom this connector expects.
-    fn connect(&self, address: SocketAddr) -> impl Future<Output = io::Result<TlsStream<TcpStream>>> + Send;
+    fn connect(&self, address: SocketAddr) -> impl Future<Output = io::Result<ClientStream>> + Send;
 
     /// The same, speaking one application protocol (ALPN).
     #[must_use]
@@ -38,6 +39,8 @@ pub trait Dial: Clone + Send + Sync + 'static {
 #[derive(Clone)]
 pub struct Connector {
     config: Arc<ClientConfig>,
+    identity: Identity,
+    expected: ProcessRole,
 }
 
 impl Connector {
@@ -47,8 +50,13 @@ impl Connector {
     /// The TLS library refuses its settings, which means that it was built without TLS 1.3.
     pub fn new(identity: Identity, expected: ProcessRole) -> Result<Self, rustls::Error> {
         let verifier = Arc::new(Server::of_identity(identity.clone(), expected));
-        let presented = Arc::new(Presented { identity, with_root: false });
-        Ok(Self { config: Arc::new(tls::client_config(verifier, Some(presented))?) })
+        let presented = Arc::new(Presented { identity: identity.clone(), with_root: false });
+        Ok(Self { config: Arc::new(tls::client_config(verifier, Some(presented))?), identity, expected })
+    }
+
+    /// What is presented.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// See [`Dial::connect`].
@@ -56,18 +64,23 @@ impl Connector {
     /// # Errors
     /// As there. With TLS 1.3 the client is done before the server has looked at its certificate, so a refusal of *this* process
     /// shows at the first read.
-    pub async fn connect(&self, address: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
-        connect(&self.config, address).await
+    pub async fn connect(&self, address: SocketAddr) -> io::Result<ClientStream> {
+        let stream = connect(&self.config, address).await?;
+        let peer = verified(&stream, address, self.identity.revocations())?;
+        // Of all that a process dials, only its control plane knows whose certificates are revoked.
+        let counts = self.expected == ProcessRole::ControlPlane;
+        Ok(ClientStream::new(stream, peer, counts.then(|| self.identity.clone())))
     }
 }
 
 impl Dial for Connector {
-    async fn connect(&self, address: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
-        connect(&self.config, address).await
+    async fn connect(&self, address: SocketAddr) -> io::Result<ClientStream> {
+        Self::connect(self, address).await
     }
 
     fn speaking(&self, protocol: &[u8]) -> Self {
-        Self { config: speaking(&self.config, protocol) }
+        let (identity, expected) = (self.identity.clone(), self.expected);
+        Self { config: speaking(&self.config, protocol), identity, expected }
     }
 }
 
@@ -92,19 +105,30 @@ impl PinnedConnector {
     ///
     /// # Errors
     /// As there.
-    pub async fn connect(&self, address: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
-        connect(&self.config, address).await
+    pub async fn connect(&self, address: SocketAddr) -> io::Result<ClientStream> {
+        let stream = connect(&self.config, address).await?;
+        let peer = verified(&stream, address, &Revocations::default())?;
+        Ok(ClientStream::new(stream, peer, None))
     }
 }
 
 impl Dial for PinnedConnector {
-    async fn connect(&self, address: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
-        connect(&self.config, address).await
+    async fn connect(&self, address: SocketAddr) -> io::Result<ClientStream> {
+        Self::connect(self, address).await
     }
 
     fn speaking(&self, protocol: &[u8]) -> Self {
         Self { config: speaking(&self.config, protocol) }
     }
+}
+
+fn verified(
+    stream: &TlsStream<TcpStream>,
+    address: SocketAddr,
+    revocations: &Revocations,
+) -> io::Result<Peer> {
+    let chain = stream.get_ref().1.peer_certificates();
+    Peer::verified(chain, address, revocations).map_err(io::Error::other)
 }
 
 fn speaking(config: &ClientConfig, protocol: &[u8]) -> Arc<ClientConfig> {

@@ -81,6 +81,20 @@ fn finish_pending(directory: &Path) -> Result<(), IdentityError> {
     fs::remove_dir_all(&pending).map_err(failed("remove", &pending))
 }
 
+/// Deletes the key first: without it the rest is worth nothing.
+pub(super) fn remove(directory: &Path) -> Result<(), IdentityError> {
+    finish_pending(directory)?;
+    for name in [KEY, CERTIFICATE, ROOT] {
+        let path = directory.join(name);
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("remove", &path)(error)),
+        }
+    }
+    sync(directory)
+}
+
 /// When the files last changed, as far as it can be told.
 pub(super) fn changed_at(directory: &Path) -> [Option<SystemTime>; 3] {
     NAMES.map(|name| fs::metadata(directory.join(name)).and_then(|file| file.modified()).ok())

@@ -5,15 +5,20 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use bailiwick_domain::spiffe::{ProcessRole, SpiffeId, TrustDomain};
-use bailiwick_domain::time::Timestamp;
+use bailiwick_domain::time::{Clock, SystemClock, Timestamp};
 use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::revocation::Revocations;
+
 /// The verified other end of a connection. Only a completed handshake makes one, and nothing can change it afterwards; so a function
-/// that takes a `Peer` knows that chain, trust domain and role were checked. Cheap to clone.
+/// that takes a `Peer` knows that chain, trust domain, role and revocation were checked. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Peer(Arc<VerifiedPeer>);
+pub struct Peer {
+    verified: Arc<VerifiedPeer>,
+    revocations: Revocations,
+}
 
 /// What a [`Peer`] says.
 #[derive(Debug)]
@@ -23,6 +28,8 @@ pub struct VerifiedPeer {
     pub spiffe: SpiffeId,
     /// SHA-256 of its leaf certificate's DER.
     pub fingerprint: [u8; 32],
+    /// When its certificate became valid.
+    pub issued: Timestamp,
     /// When its certificate expires.
     pub expires: Timestamp,
     /// The address at the other end of the connection.
@@ -34,15 +41,36 @@ impl Peer {
     pub(super) fn verified(
         chain: Option<&[CertificateDer<'_>]>,
         remote: SocketAddr,
+        revocations: &Revocations,
     ) -> Result<Self, NameRefused> {
         let leaf = chain.and_then(<[_]>::first).ok_or(NameRefused::NoCertificate)?;
         let leaf = Leaf::read(leaf)?;
-        Ok(Self(Arc::new(VerifiedPeer {
+        let verified = VerifiedPeer {
             spiffe: leaf.spiffe_id,
             fingerprint: leaf.fingerprint,
+            issued: leaf.issued,
             expires: leaf.expires,
             remote,
-        })))
+        };
+        Ok(Self { verified: Arc::new(verified), revocations: revocations.clone() })
+    }
+
+    /// Whether its certificate was revoked after the handshake.
+    pub fn is_revoked(&self) -> bool {
+        self.revocations.refuse(&self.spiffe, self.issued)
+    }
+
+    /// Resolves once its certificate is revoked.
+    pub async fn revoked(&self) {
+        self.revocations.refused(&self.spiffe, self.issued).await;
+    }
+
+    /// Resolves once its certificate has expired or is revoked: a peer is as good as what it presented.
+    pub async fn forfeited(&self) {
+        tokio::select! {
+            () = self.revoked() => {}
+            () = tokio::time::sleep(self.expires.saturating_since(SystemClock.now())) => {}
+        }
     }
 }
 
@@ -50,7 +78,7 @@ impl Deref for Peer {
     type Target = VerifiedPeer;
 
     fn deref(&self) -> &VerifiedPeer {
-        &self.0
+        &self.verified
     }
 }
 

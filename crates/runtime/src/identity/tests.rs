@@ -3,3 +3,4 @@
 pub(crate) mod authority;
 mod handshakes;
 mod reload;
+mod revocations;

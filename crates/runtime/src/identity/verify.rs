@@ -17,6 +17,7 @@ use rustls::{
 
 use super::Identity;
 use super::peer::{Leaf, NameRefused, sha256};
+use super::revocation::Revocations;
 use super::tls;
 
 /// Which names are accepted once the chain is good.
@@ -24,11 +25,25 @@ use super::tls;
 struct Admitted {
     trust_domain: TrustDomain,
     roles: Vec<ProcessRole>,
+    /// Empty for a process that has no identity yet, and so knows nothing of its region.
+    revocations: Revocations,
 }
 
 impl Admitted {
+    fn by(identity: &Identity, roles: &[ProcessRole]) -> Self {
+        let (trust_domain, revocations) = (identity.trust_domain().clone(), identity.revocations().clone());
+        Self { trust_domain, roles: roles.to_vec(), revocations }
+    }
+
     fn check(&self, leaf: &CertificateDer<'_>) -> Result<(), Error> {
-        Leaf::read(leaf).and_then(|leaf| leaf.admit(&self.trust_domain, &self.roles)).map_err(refused)
+        let leaf = Leaf::read(leaf).map_err(refused)?;
+        leaf.admit(&self.trust_domain, &self.roles).map_err(refused)?;
+        if self.revocations.refuse_leaf(&leaf) {
+            tracing::warn!(spiffe_id = %leaf.spiffe_id, "a revoked certificate was presented");
+            // As the library's own error: the other end then hears the alert `certificate_revoked` (RFC 8446, section 6.2), and knows why.
+            return Err(CertificateError::Revoked.into());
+        }
+        Ok(())
     }
 
     /// The chain's error, or, where the certificate claims to be of another region, one that says so: an operator who mixes up two
@@ -45,13 +60,16 @@ impl Admitted {
 
 /// A failed handshake's error with our own reason in plain words, where we were the ones who refused.
 pub(super) fn in_plain_words(error: io::Error) -> io::Error {
-    let reason =
-        error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).and_then(|inner| match inner {
-            Error::InvalidCertificate(CertificateError::Other(OtherError(ours))) => {
-                ours.downcast_ref::<NameRefused>()
-            }
-            _ => None,
-        });
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    if matches!(inner, Some(Error::InvalidCertificate(CertificateError::Revoked))) {
+        return io::Error::new(error.kind(), "the certificate is revoked");
+    }
+    let reason = inner.and_then(|inner| match inner {
+        Error::InvalidCertificate(CertificateError::Other(OtherError(ours))) => {
+            ours.downcast_ref::<NameRefused>()
+        }
+        _ => None,
+    });
     match reason {
         Some(reason) => io::Error::new(error.kind(), reason.clone()),
         None => error,
@@ -71,8 +89,8 @@ pub(super) struct Callers {
 
 impl Callers {
     pub(super) fn new(identity: Identity, roles: &[ProcessRole]) -> Self {
-        let trust_domain = identity.trust_domain().clone();
-        Self { identity, admitted: Admitted { trust_domain, roles: roles.to_vec() } }
+        let admitted = Admitted::by(&identity, roles);
+        Self { identity, admitted }
     }
 }
 
@@ -139,12 +157,13 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn of_identity(identity: Identity, role: ProcessRole) -> Self {
-        let trust_domain = identity.trust_domain().clone();
-        Self { trust: Trust::Root(identity), admitted: Admitted { trust_domain, roles: vec![role] } }
+        let admitted = Admitted::by(&identity, &[role]);
+        Self { trust: Trust::Root(identity), admitted }
     }
 
     pub(super) fn pinned(fingerprint: CaFingerprint, trust_domain: TrustDomain) -> Self {
-        let admitted = Admitted { trust_domain, roles: vec![ProcessRole::ControlPlane] };
+        let roles = vec![ProcessRole::ControlPlane];
+        let admitted = Admitted { trust_domain, roles, revocations: Revocations::default() };
         Self { trust: Trust::Pinned(fingerprint), admitted }
     }
 

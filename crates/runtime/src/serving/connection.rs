@@ -62,7 +62,7 @@ pub(super) async fn serve<S: Service>(
         }
     };
     if let Some(peer) = &peer {
-        state.expires(peer.expires);
+        state.opened_by(peer.clone());
     }
     let info = Rc::new(ConnectionInfo { peer, remote });
     let answering = Rc::clone(&state);

@@ -12,6 +12,7 @@ use bailiwick_domain::time::{Clock, SystemClock, Timestamp};
 use tokio::sync::Notify;
 
 use super::HttpLimits;
+use crate::identity::Peer;
 
 /// How often a core looks at its connections; the unit of [`Registry::now`].
 pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -54,7 +55,7 @@ pub(super) struct ConnectionState {
     has_unread: Cell<bool>,
     awaits_bytes: Cell<bool>,
     caller_is_done: Cell<bool>,
-    certificate_expires: Cell<Option<Timestamp>>,
+    peer: RefCell<Option<Peer>>,
     command: Cell<Command>,
     waker: RefCell<Option<Waker>>,
 }
@@ -131,9 +132,18 @@ impl ConnectionState {
         }
     }
 
-    /// The connection ends with this certificate: a peer is as good as what it presented.
-    pub(super) fn expires(&self, at: Timestamp) {
-        self.certificate_expires.set(Some(at));
+    /// The connection ends with this peer's certificate: a peer is as good as what it presented.
+    pub(super) fn opened_by(&self, peer: Peer) {
+        *self.peer.borrow_mut() = Some(peer);
+    }
+
+    /// What the peer's certificate is still good for.
+    fn certificate_allows(&self, wall: Timestamp) -> Command {
+        match self.peer.borrow().as_ref() {
+            Some(peer) if peer.is_revoked() => Command::Close,
+            Some(peer) if peer.expires <= wall => Command::Finish,
+            _ => Command::GoOn,
+        }
     }
 
     /// Whether the caller may still be sending what nobody will read: a body, or the rest of a refused head.
@@ -175,13 +185,7 @@ impl ConnectionState {
             Phase::Idle => overstayed(self.since.get(), limits.idle),
             Phase::Busy => false,
         };
-        if stalled || late {
-            Command::Close
-        } else if self.certificate_expires.get().is_some_and(|expires| expires <= wall) {
-            Command::Finish
-        } else {
-            Command::GoOn
-        }
+        if stalled || late { Command::Close } else { self.certificate_allows(wall) }
     }
 }
 
@@ -263,7 +267,7 @@ impl Registry {
             has_unread: Cell::new(false),
             awaits_bytes: Cell::new(false),
             caller_is_done: Cell::new(false),
-            certificate_expires: Cell::new(None),
+            peer: RefCell::new(None),
             command: Cell::new(command),
             waker: RefCell::new(None),
         });
@@ -279,7 +283,7 @@ impl Registry {
         }
     }
 
-    /// Once a second: who overstayed is closed, whose certificate expired finishes, and who is gone is forgotten.
+    /// Once a second: who overstayed or was revoked is closed, whose certificate expired finishes, and who is gone is forgotten.
     pub(super) fn sweep(&self) {
         let now = self.now.get().saturating_add(1);
         self.now.set(now);

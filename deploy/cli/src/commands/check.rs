@@ -214,7 +214,7 @@ fn check_workers(list: &mut Checklist<'_>, all: &[Worker], now: Timestamp) {
             (_, true) => Ok(format!("{ready} of {}", workers.len())),
             (_, false) => Err((
                 format!("{ready} of {}: {}", workers.len(), named(unready)),
-                "see its log; one that is gone for good: bailiwick worker remove".to_owned(),
+                "see its log; one that is gone for good: bailiwick worker revoke".to_owned(),
             )),
         },
     );

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bailiwick_proto::admin::v1::{CreateJoinTokenRequest, GetRegionRequest};
 use clap::{Subcommand, ValueEnum};
 
+use super::trust;
 use crate::{
     connection::{Connection, idempotency_key, request},
     failure::Failure,
@@ -16,6 +17,16 @@ use crate::{
 pub(crate) enum RegionCommand {
     /// Shows the region as its control plane sees it
     Info,
+    /// Shows whose certificates are revoked, and which process has heard of it
+    Trust,
+    /// Shuts out an operator or a service: certificates of this name that were issued up to now are refused
+    RevokeCertificate {
+        #[arg(long, value_enum)]
+        role: CallerRole,
+        /// Name in the certificate
+        #[arg(long)]
+        name: String,
+    },
     /// Creates a one-time token with which a worker or router joins, and shows it this once
     JoinToken {
         #[arg(long, value_enum)]
@@ -30,6 +41,12 @@ pub(crate) enum RegionCommand {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum CallerRole {
+    Operator,
+    Service,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Role {
     Worker,
     Router,
@@ -39,6 +56,14 @@ impl RegionCommand {
     pub(crate) async fn run(self, connection: &Connection, output: &Output) -> Result<(), Failure> {
         match self {
             Self::Info => info(connection, output).await,
+            Self::Trust => trust::show(connection, output).await,
+            Self::RevokeCertificate { role, name } => {
+                let role = match role {
+                    CallerRole::Operator => "operator",
+                    CallerRole::Service => "service",
+                };
+                trust::revoke_certificate(connection, role, name, output).await
+            }
             Self::JoinToken { role, name, lifetime } => {
                 let lifetime_seconds = u32::try_from(lifetime.as_secs())
                     .ok()

@@ -1,50 +1,78 @@
 //! `bailiwick worker`.
 
+use std::time::Duration;
+
 use bailiwick_domain::time::{Clock, SystemClock, Timestamp};
-use bailiwick_proto::admin::v1::{ListWorkersRequest, RemoveWorkerRequest, Worker, WorkerState};
+use bailiwick_proto::admin::v1::{ListWorkersRequest, RevokeWorkerRequest, Worker, WorkerState};
 use clap::Subcommand;
 
+use super::trust;
 use crate::{
     connection::{Connection, EVERYTHING, pages, request},
-    failure::Failure,
+    failure::{Exit, Failure},
     input::Consent,
-    output::{Output, Record},
+    output::{Output, Record, Value},
     when::relative,
 };
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WorkerCommand {
-    /// Shows every worker and router that ever enrolled and was not removed; absent ones too
+    /// Shows every worker and router that ever enrolled and was not revoked; absent ones too
     Status,
-    /// Removes a worker: its certificate is not renewed, and its streams are closed
-    Remove {
+    /// Shuts a worker or router out: every process of the region refuses its certificate, and its connections end
+    #[command(alias = "remove")]
+    Revoke {
         /// Its name or its id
         worker: String,
         #[command(flatten)]
         consent: Consent,
+        /// Wait until every connected process refuses it; exit code 1 when one does not
+        #[arg(long)]
+        wait: bool,
+        /// How long to wait, in seconds
+        #[arg(long, requires = "wait", default_value_t = 30, value_name = "SECONDS")]
+        timeout: u64,
     },
 }
 
 impl WorkerCommand {
-    pub(crate) async fn run(self, connection: &Connection, output: &Output) -> Result<(), Failure> {
+    pub(crate) async fn run(self, connection: &Connection, output: &Output) -> Result<Exit, Failure> {
         let workers = list(connection).await?;
         match self {
             Self::Status => {
                 let now = SystemClock.now();
                 output.list(&workers.iter().map(|worker| record(worker, output, now)).collect::<Vec<_>>());
-                Ok(())
+                Ok(Exit::Done)
             }
-            Self::Remove { worker, consent } => {
+            Self::Revoke { worker, consent, wait, timeout } => {
                 let worker = find(&workers, &worker)?;
                 consent
-                    .obtain(&format!("remove the {} {} ({})", worker.role, worker.name, worker.id), output)?;
-                let message = RemoveWorkerRequest { id: worker.id.clone() };
-                connection.region().remove_worker(request(message)).await?;
-                output.one(&Record::default().text("removed", &worker.id).text("name", &worker.name));
-                Ok(())
+                    .obtain(&format!("revoke the {} {} ({})", worker.role, worker.name, worker.id), output)?;
+                let timeout = wait.then(|| Duration::from_secs(timeout));
+                revoke(connection, worker, timeout, output).await
             }
         }
     }
+}
+
+async fn revoke(
+    connection: &Connection,
+    worker: &Worker,
+    timeout: Option<Duration>,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let message = RevokeWorkerRequest { id: worker.id.clone() };
+    let version = connection.trust().revoke_worker(request(message)).await?.into_inner().version;
+    let record = Record::default().text("revoked", &worker.id).text("name", &worker.name);
+    let record = record.text("role", &worker.role).count("version", version);
+    let Some(timeout) = timeout else {
+        output.one(&record);
+        return Ok(Exit::Done);
+    };
+    let unaware = trust::until_known(connection, version, timeout, output).await?;
+    let everywhere = unaware.is_empty();
+    output.one(&record.with("not_applied", Value::List(unaware)));
+    Ok(if everywhere { Exit::Done } else { Exit::Failed })
 }
 
 /// Workers and routers.

@@ -146,6 +146,7 @@ async fn r11_what_cannot_be_recorded_does_not_happen() {
         authority: Arc::clone(&parts.authority),
         clock: Arc::clone(&parts.clock),
         fleet: Arc::clone(&parts.fleet),
+        trust: Arc::clone(&parts.trust),
         jurisdiction: parts.jurisdiction.clone(),
         regions: parts.regions.clone(),
         trust_domain: parts.trust_domain.clone(),

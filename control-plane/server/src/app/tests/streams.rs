@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bailiwick_core::{
     control_plane::{ControlPlane, Parts},
-    fleet::LiveState,
     records::Page,
 };
 use bailiwick_domain::spiffe::ProcessRole;
@@ -238,52 +237,60 @@ async fn after_a_restart_a_router_is_told_nothing_until_the_workers_are_back() {
 }
 
 #[tokio::test]
-async fn a_removed_workers_stream_ends_and_it_cannot_come_back() {
+async fn r3_a_revoked_workers_streams_end_and_no_handshake_of_it_succeeds() {
     let world = World::new("eu-central-1").await;
     let identity = world.join(ProcessRole::Worker, "worker-1").await;
     let (mut subscriber, held) = synced(&world, &identity).await;
-    let operator = world.operator();
-    let page = Page { size: 10, token: None };
-    let mut worker = None;
-    eventually("the worker is ready", async || {
-        let (rows, _) = world.control_plane.worker_list(&operator, &page).await.expect("listed");
-        worker = rows.rows.into_iter().next();
-        worker
-            .as_ref()
-            .and_then(|worker| worker.live.as_ref())
-            .is_some_and(|live| live.state == LiveState::Ready)
-    })
-    .await;
-    world.control_plane.worker_remove(&operator, worker.expect("there").row.id).await.expect("removed");
-    let status = loop {
-        if let Err(status) = subscriber.next().await {
-            break status;
-        }
-    };
-    assert_eq!(reason_of(&status).as_deref(), Some("worker_removed"));
-    let status = subscribe(&world, &identity, hello(Some(&held))).await.err().expect("refused");
-    assert_eq!(
-        (status.code(), reason_of(&status).as_deref()),
-        (Code::PermissionDenied, Some("worker_removed"))
-    );
+    let parts = &world.control_plane.parts;
+    let worker =
+        parts.store.worker_list(&Page { size: 10, token: None }).await.expect("listed").rows.remove(0);
+    world.control_plane.worker_revoke(&world.operator(), worker.id).await.expect("revoked");
+    while subscriber.next().await.is_ok() {}
+    subscribe(&world, &identity, hello(Some(&held))).await.err().expect("refused");
+    eventually("the worker has heard why", async || identity.is_disowned()).await;
+
+    // The same after a restart: what is revoked is known before anybody is let in.
+    let world = world.restart("eu-central-1").await;
+    subscribe(&world, &identity, hello(Some(&held))).await.err().expect("refused");
+    let codes = world.refuses_in_the_handshake(world.workers, &identity).await;
+    assert!(codes, "its certificate is refused, not only its name");
+
+    // Who joins again under the name is somebody else.
+    let successor = world.join(ProcessRole::Worker, "worker-1").await;
+    eventually("the successor is let in", async || subscribe(&world, &successor, hello(None)).await.is_ok())
+        .await;
+    assert!(world.refuses_in_the_handshake(world.workers, &identity).await);
 }
 
 #[tokio::test]
-async fn a_removal_that_another_replica_did_ends_the_stream_too() {
+async fn r3_a_revoked_operator_is_shut_out_until_its_certificate_is_issued_anew() {
+    let world = World::new("eu-central-1").await;
+    let alice = world.certify(ProcessRole::Operator, "alice");
+    let bob = world.certify(ProcessRole::Operator, "bob");
+    assert!(!world.refuses_in_the_handshake(world.admin, &alice).await);
+    let operator = world.operator();
+    world.control_plane.certificate_revoke(&operator, ProcessRole::Operator, "alice").await.expect("revoked");
+    eventually("alice is shut out", async || world.refuses_in_the_handshake(world.admin, &alice).await).await;
+    assert!(!world.refuses_in_the_handshake(world.admin, &bob).await);
+    for role in [ProcessRole::Worker, ProcessRole::Router, ProcessRole::ControlPlane] {
+        let refused = world.control_plane.certificate_revoke(&operator, role, "control-plane").await;
+        assert!(refused.is_err(), "{role}: or one command could end the region");
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_that_another_replica_did_ends_the_stream_too() {
     let world = World::new("eu-central-1").await;
     let identity = world.join(ProcessRole::Worker, "worker-1").await;
     let (mut subscriber, _) = synced(&world, &identity).await;
-    // Past this process's fleet: only the store knows.
+    // Past this process's memory: only the store knows.
     let (parts, page) = (&world.control_plane.parts, Page { size: 10, token: None });
     let worker = parts.store.worker_list(&page).await.expect("listed").rows.remove(0);
-    let elsewhere = ControlPlane::new(Parts { fleet: Arc::default(), ..world.parts() });
-    elsewhere.worker_remove(&world.operator(), worker.id).await.expect("removed");
-    let status = loop {
-        if let Err(status) = subscriber.next().await {
-            break status;
-        }
-    };
-    assert_eq!(reason_of(&status).as_deref(), Some("worker_removed"));
+    let elsewhere =
+        ControlPlane::new(Parts { fleet: Arc::default(), trust: Arc::default(), ..world.parts() });
+    elsewhere.worker_revoke(&world.operator(), worker.id).await.expect("revoked");
+    while subscriber.next().await.is_ok() {}
+    assert!(world.refuses_in_the_handshake(world.workers, &identity).await);
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ use bailiwick_runtime::{
     identity::{Connector, Identity, Material, PinnedConnector, PrivateKeyPem, new_key_and_csr},
     lifecycle::Tasks,
 };
+use tokio::io::AsyncReadExt as _;
 use tonic::{Status, transport::Channel};
 
 use super::super::*;
@@ -100,6 +101,7 @@ impl World {
             authority: Arc::clone(&parts.authority),
             clock: Arc::clone(&parts.clock),
             fleet: Arc::clone(&parts.fleet),
+            trust: Arc::clone(&parts.trust),
             jurisdiction: parts.jurisdiction.clone(),
             regions: parts.regions.clone(),
             trust_domain: parts.trust_domain.clone(),
@@ -165,6 +167,14 @@ impl World {
             lifetime,
         );
         Identity::in_memory(self.trust_domain.clone(), &issued.expect("issued")).expect("good")
+    }
+
+    /// Whether a listener does not even let this identity in.
+    pub(super) async fn refuses_in_the_handshake(&self, address: SocketAddr, identity: &Identity) -> bool {
+        let connector = Connector::new(identity.clone(), ProcessRole::ControlPlane).expect("TLS 1.3");
+        let Ok(mut stream) = connector.connect(address).await else { return true };
+        // A server of HTTP/2 speaks first; with TLS 1.3 a refusal comes in that place.
+        stream.read_u8().await.is_err()
     }
 
     /// To the API for processes.

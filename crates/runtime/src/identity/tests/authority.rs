@@ -41,6 +41,16 @@ impl Authority {
         self.issue(&[&self.name(role)], 2000, 4000)
     }
 
+    /// An identity whose certificate became valid just now.
+    pub(crate) fn reissued(&self, role: ProcessRole) -> Identity {
+        let now = Duration::from_micros(u64::try_from(SystemClock.now().as_micros()).unwrap());
+        let material = self.sign(&[&self.name(role)], |params| {
+            params.not_before = date_time_ymd(1970, 1, 1) + now;
+            params.not_after = date_time_ymd(4000, 1, 1);
+        });
+        Identity::in_memory(self.trust_domain.clone(), &material).unwrap()
+    }
+
     /// A certificate for any names, valid from the beginning of one year to that of another.
     pub(crate) fn issue(&self, uris: &[&str], from: i32, to: i32) -> Material {
         self.sign(uris, |params| {

@@ -116,7 +116,7 @@ async fn processes_of_one_region_know_each_other() {
         |stream| greet(acceptor(&authority), stream),
         |address| async move {
             let mut stream = connector.connect(address).await?;
-            assert!(stream.get_ref().0.nodelay()?);
+            assert!(stream.tcp().nodelay()?);
             stream.read_u8().await
         },
     )

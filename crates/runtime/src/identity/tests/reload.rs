@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio_rustls::{client, server};
+use tokio_rustls::server;
 
 use super::super::*;
 use super::authority::{Authority, PATIENCE};
@@ -108,7 +108,7 @@ async fn connect(
     listener: &TcpListener,
     acceptor: &Acceptor,
     connector: &Connector,
-) -> (server::TlsStream<TcpStream>, Peer, client::TlsStream<TcpStream>) {
+) -> (server::TlsStream<TcpStream>, Peer, ClientStream) {
     let address = listener.local_addr().unwrap();
     let accepting = async {
         let (stream, _) = listener.accept().await.unwrap();

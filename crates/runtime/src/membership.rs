@@ -1,0 +1,132 @@
+//! What keeps a worker or a router a member of its region: its certificate is renewed, and whom the region trusts is followed. And what says so
+//! when it is none any more: readiness, a metric, and an end to its serving.
+
+use std::{sync::Arc, time::Duration};
+
+use bailiwick_domain::time::{Clock, Timestamp};
+use prometheus_client::metrics::gauge::Gauge;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use crate::{
+    enrollment,
+    identity::Identity,
+    lifecycle::Tasks,
+    ops::{Condition, Ops},
+    serving::{Serving, ServingError},
+    trust,
+};
+
+/// A certificate's age is looked at this often.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A member that has its certificate.
+pub struct Member {
+    /// What it presents.
+    pub identity: Identity,
+    /// To its control plane. Two calls at a time go over it, and they are small.
+    pub channel: Channel,
+    /// Name of its region.
+    pub region: String,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Met while its certificate is good.
+    pub condition: Condition,
+}
+
+impl Member {
+    /// Starts what keeps it one.
+    pub fn maintain(self, tasks: &mut Tasks, ops: &Ops) {
+        let Self { identity, channel, region, clock, condition } = self;
+        let stop = tasks.stopping();
+        let renewal =
+            enrollment::keep_fresh(identity.clone(), channel.clone(), Arc::clone(&clock), stop.clone());
+        tasks.spawn("renewal", renewal);
+        let following = trust::follow(identity.clone(), channel, region, Arc::clone(&clock), stop.clone());
+        tasks.spawn("trust", following);
+        let (files, stopped) = (identity.clone(), stop.clone());
+        tasks.spawn("identity files", async move { files.watch_files(stopped.cancelled_owned()).await });
+        let expires = Gauge::<i64>::default();
+        ops.register(|registry| {
+            let help = "When this process's certificate expires, in seconds since the Unix epoch";
+            registry.register("certificate_expires_timestamp_seconds", help, expires.clone());
+        });
+        tasks.spawn("standing", say_standing(identity, clock, condition, expires, stop));
+    }
+}
+
+/// How a certificate stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Good,
+    Expired,
+    Revoked,
+}
+
+impl Standing {
+    fn of(identity: &Identity, now: Timestamp) -> Self {
+        if identity.is_disowned() {
+            Self::Revoked
+        } else if identity.expires() <= now {
+            Self::Expired
+        } else {
+            Self::Good
+        }
+    }
+}
+
+async fn say_standing(
+    identity: Identity,
+    clock: Arc<dyn Clock>,
+    condition: Condition,
+    expires: Gauge,
+    stop: CancellationToken,
+) {
+    let mut said = None;
+    loop {
+        expires.set(identity.expires().as_micros() / 1_000_000);
+        let standing = Standing::of(&identity, clock.now());
+        if said != Some(standing) {
+            match standing {
+                Standing::Good => condition.ready(),
+                Standing::Expired => {
+                    tracing::error!(spiffe_id = %identity.spiffe_id(), "the certificate has expired: the control plane was away for longer than its life");
+                    condition.not_ready("the certificate has expired: nobody of the region admits this process until it has a new one");
+                }
+                Standing::Revoked => condition.not_ready(
+                    "the region has revoked this process's certificate: stop it, or start it with a new join token",
+                ),
+            }
+            said = Some(standing);
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = identity.disowned(), if standing != Standing::Revoked => {}
+            () = tokio::time::sleep(LOOK_INTERVAL) => {}
+        }
+    }
+}
+
+/// Serves until it is stopped, or has drained. When the identity is revoked, every connection is closed and nobody is let in any more; the process
+/// lives on, to say why.
+///
+/// # Errors
+/// As [`Serving::run`].
+pub async fn serve_while_a_member(
+    serving: Serving,
+    identity: Identity,
+    stop: CancellationToken,
+) -> Result<(), ServingError> {
+    let ended = async {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = identity.disowned() => tracing::error!("revoked: this process serves nobody any more"),
+        }
+    };
+    serving.run(ended).await?;
+    stop.cancelled().await;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
