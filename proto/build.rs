@@ -3,7 +3,7 @@
 
 use std::{env, error::Error, path::PathBuf};
 
-const FILES: [&str; 15] = [
+const FILES: [&str; 16] = [
     "bailiwick/config/v1/resources.proto",
     "bailiwick/admin/v1/common.proto",
     "bailiwick/admin/v1/organization.proto",
@@ -14,6 +14,7 @@ const FILES: [&str; 15] = [
     "bailiwick/admin/v1/audit.proto",
     "bailiwick/admin/v1/region.proto",
     "bailiwick/admin/v1/trust.proto",
+    "bailiwick/admin/v1/key_material.proto",
     "bailiwick/worker/v1/enrollment.proto",
     "bailiwick/worker/v1/trust.proto",
     "bailiwick/worker/v1/configuration.proto",

@@ -117,13 +117,18 @@ pub async fn open(store: &dyn Store, vault: &dyn Vault) -> Result<RegionSecrets,
     let fetch = async |name| store.region_secret_fetch(name).await?.ok_or(BootstrapError::NotInitialized);
     let (root, ca_key, pepper) = (fetch(CA_CERTIFICATE).await?, fetch(CA_KEY).await?, fetch(PEPPER).await?);
     let wrapped = store.data_keys_fetch(KeyScope::Region).await?;
-    let first =
-        wrapped.iter().find(|key| key.version == FIRST_VERSION).ok_or(BootstrapError::NotInitialized)?;
-    let key = vault.unlock(first).await?;
+    let mut keys = Vec::with_capacity(wrapped.len());
+    for wrapped in &wrapped {
+        keys.push(vault.unlock(wrapped).await?);
+    }
+    let opened = |name, sealed| {
+        let opened = keys.iter().rev().find_map(|key| key.open(secret(name), sealed).ok());
+        opened.ok_or(BootstrapError::Vault(VaultError::DoesNotOpen))
+    };
 
-    let ca_key = key.open(secret(CA_KEY), &ca_key)?;
+    let ca_key = opened(CA_KEY, &ca_key)?;
     let ca_key = std::str::from_utf8(&ca_key).map_err(|_| BootstrapError::Damaged(CA_KEY))?;
-    let pepper = key.open(secret(PEPPER), &pepper)?;
+    let pepper = opened(PEPPER, &pepper)?;
     let pepper: [u8; 32] = pepper.as_slice().try_into().map_err(|_| BootstrapError::Damaged(PEPPER))?;
     Ok(RegionSecrets {
         root_pem: String::from_utf8(root.0).map_err(|_| BootstrapError::Damaged(CA_CERTIFICATE))?,

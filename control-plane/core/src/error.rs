@@ -56,6 +56,9 @@ pub enum UseCaseError {
     /// The store is away. Trying again can help.
     #[error("the control plane's store is unavailable")]
     Unavailable(#[source] StoreError),
+    /// The key management service is away. Trying again can help.
+    #[error("the region's key management service is unavailable")]
+    KeysUnavailable(#[source] VaultError),
     /// Ours to mend.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -96,7 +99,10 @@ impl From<StoreError> for UseCaseError {
 
 impl From<VaultError> for UseCaseError {
     fn from(error: VaultError) -> Self {
-        Self::Internal(Box::new(error))
+        match error {
+            VaultError::Unavailable(_) => Self::KeysUnavailable(error),
+            other => Self::Internal(Box::new(other)),
+        }
     }
 }
 
@@ -104,6 +110,7 @@ impl From<ProcessAuditError> for UseCaseError {
     fn from(error: ProcessAuditError) -> Self {
         match error {
             ProcessAuditError::Store(store) => store.into(),
+            ProcessAuditError::Vault(vault) => vault.into(),
             other => Self::Internal(Box::new(other)),
         }
     }

@@ -26,6 +26,8 @@ pub mod pricing;
 pub mod process_audit;
 pub mod records;
 pub mod region;
+pub mod rotation;
+pub mod sealed_columns;
 pub mod sealing;
 pub mod signup;
 pub mod trust;

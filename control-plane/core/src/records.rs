@@ -1,7 +1,7 @@
 //! What the store keeps, as the use cases see it. Fields of type [`Sealed`] can be read only through the vault.
 
 use bailiwick_domain::{
-    id::{CredentialId, DeploymentId, ModelId, OrganizationId, WorkerId},
+    id::{CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, WorkerId},
     jurisdiction::Local,
     key::{JoinTokenId, KeyDigest, KeyId},
     names::ModelName,
@@ -13,7 +13,7 @@ use bailiwick_domain::{
     time::Timestamp,
 };
 
-use crate::ports::vault::Sealed;
+use crate::ports::vault::{KeyScope, Sealed};
 
 /// The region's configuration counter. Gap-free within an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -360,4 +360,32 @@ pub struct PageOf<T> {
     pub rows: Vec<T>,
     /// `None`: this was the last.
     pub next: Option<String>,
+}
+
+/// A rotation of keys, under way or over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RotationRecord {
+    /// Identifier.
+    pub id: Local<RotationId>,
+    /// What is rotated.
+    pub subject: RotationSubject,
+    /// To what: a master key's name, or a data key's version.
+    pub target: String,
+    /// Data keys or sealed values that there were when it began.
+    pub total: u64,
+    /// Those that were seen to.
+    pub done: u64,
+    /// When it was asked for.
+    pub started_at: Timestamp,
+    /// When it was over; `None`: under way.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// What a rotation is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RotationSubject {
+    /// The master key: all data keys are wrapped anew.
+    MasterKey,
+    /// A scope's data keys: all its sealed values are sealed anew.
+    DataKeys(KeyScope),
 }

@@ -6,7 +6,7 @@ use crate::{
     error::UseCaseError,
     ports::{
         store::Store,
-        vault::{DataKey, KeyScope, SealContext, Sealed, Vault},
+        vault::{DataKey, KeyScope, SealContext, Sealed, Vault, VaultError},
     },
     process_audit,
     records::{AuditDraft, Chain},
@@ -38,6 +38,22 @@ impl Keys {
     /// Keys that were unlocked, oldest first.
     pub(crate) fn many(keys: Vec<Arc<dyn DataKey>>) -> Self {
         Self(keys)
+    }
+
+    /// Whether a value is sealed by the key that seals now.
+    pub(crate) fn newest_opens(&self, place: SealContext<'_>, sealed: &Sealed) -> bool {
+        self.0.last().is_some_and(|key| key.open(place, sealed).is_ok())
+    }
+
+    /// The value, sealed by the key that seals now. `None`: it does not open.
+    pub(crate) fn reseal(
+        &self,
+        place: SealContext<'_>,
+        sealed: &Sealed,
+    ) -> Result<Option<Sealed>, VaultError> {
+        let opened = self.0.iter().rev().find_map(|key| key.open(place, sealed).ok());
+        let (Some(opened), Some(newest)) = (opened, self.0.last()) else { return Ok(None) };
+        newest.seal(place, &opened).map(Some)
     }
 
     /// Whether a value opens in its place under any of them.

@@ -5,6 +5,7 @@ mod audit;
 mod credential;
 mod edge;
 mod key;
+mod key_material;
 mod model;
 mod organization;
 mod region;
@@ -17,9 +18,10 @@ use std::sync::Arc;
 use bailiwick_core::control_plane::ControlPlane;
 use bailiwick_proto::admin::v1::{
     audit_service_server::AuditServiceServer, credential_service_server::CredentialServiceServer,
-    key_service_server::KeyServiceServer, model_service_server::ModelServiceServer,
-    organization_service_server::OrganizationServiceServer, region_service_server::RegionServiceServer,
-    trust_service_server::TrustServiceServer, usage_service_server::UsageServiceServer,
+    key_material_service_server::KeyMaterialServiceServer, key_service_server::KeyServiceServer,
+    model_service_server::ModelServiceServer, organization_service_server::OrganizationServiceServer,
+    region_service_server::RegionServiceServer, trust_service_server::TrustServiceServer,
+    usage_service_server::UsageServiceServer,
 };
 use tonic::service::RoutesBuilder;
 
@@ -52,7 +54,8 @@ impl Admin {
             UsageServiceServer,
             AuditServiceServer,
             RegionServiceServer,
-            TrustServiceServer
+            TrustServiceServer,
+            KeyMaterialServiceServer
         );
     }
 }

@@ -12,6 +12,7 @@ use bailiwick_core::{
     fleet::Fleet,
     ports::coordination::Coordination,
     pricing,
+    rotation::Rotations,
     usage_intake::{UsageIntake, refusal::UsageRefusals},
 };
 use bailiwick_runtime::{
@@ -26,7 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     configuration::{Log, encode, follow::Follower, metrics::LogMetrics, subscription::Terms},
     listeners::{self, Listeners, ProcessServices},
-    metrics::{TaskMetrics, UsageMetrics},
+    metrics::{RotationMetrics, TaskMetrics, UsageMetrics},
     own_identity::OwnIdentity,
     region::{self, Region},
     settings::Settings,
@@ -226,8 +227,19 @@ impl Serving {
             clock: Arc::clone(&parts.clock),
             actor: self.own.identity.spiffe_id().to_string(),
         };
+        let rotations = Rotations {
+            store: Arc::clone(&parts.store),
+            vault: Arc::clone(&parts.vault),
+            clock: Arc::clone(&parts.clock),
+            actor: self.own.identity.spiffe_id().to_string(),
+            pace: self.settings.rotation,
+        };
+        let rotation_metrics = RotationMetrics::default();
+        self.ops.register(|registry| rotation_metrics.register(registry));
         let answers = self.ops.readiness().register("store");
         tasks.spawn("key expiry", tasks::key_expiry::run(runner.clone(), Arc::new(expiry)));
+        let rotation = tasks::rotation::run(runner.clone(), Arc::new(rotations), rotation_metrics);
+        tasks.spawn("rotation", rotation);
         tasks.spawn("certificate renewal", tasks::certificate::run(runner.clone(), self.own.clone()));
         let sql = self.region.ground.sql.clone();
         tasks.spawn("configuration log trimming", tasks::configuration_log::run(runner.clone(), sql));

@@ -35,7 +35,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::{
     region::{self, Ground, Region},
-    settings::Settings,
+    settings::{MasterKeyPlace, Settings},
 };
 
 /// How a report is printed.
@@ -50,7 +50,7 @@ pub(crate) enum Format {
 /// Makes what a region needs, once. Run again it changes nothing.
 pub(crate) async fn init(settings: &Settings, generate_master_key: bool) -> anyhow::Result<String> {
     if generate_master_key {
-        make_master_key(&settings.master_key)?;
+        make_master_key(&settings.master_key.current)?;
     }
     let ground = Ground::open(settings).await?;
     let established = ground.establish(settings).await?;
@@ -105,9 +105,9 @@ pub(crate) async fn join_token(
     token.context("no token was made")
 }
 
-fn make_master_key(source: &SecretSource) -> anyhow::Result<()> {
-    let SecretSource::File(path) = source else {
-        bail!("--generate-master-key writes a file, but master_key names an environment variable");
+fn make_master_key(place: &MasterKeyPlace) -> anyhow::Result<()> {
+    let MasterKeyPlace::Here(SecretSource::File(path)) = place else {
+        bail!("--generate-master-key writes a file, but master_key names none");
     };
     if path.exists() {
         return Ok(());

@@ -1,5 +1,6 @@
 //! What the control plane shows of itself besides the configuration log. Counts only: nothing of a tenant.
 
+use bailiwick_core::records::RotationRecord;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -47,6 +48,26 @@ impl UsageMetrics {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Job {
     pub(crate) job: &'static str,
+}
+
+/// Rotations of keys.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RotationMetrics {
+    done: Gauge,
+    total: Gauge,
+}
+
+impl RotationMetrics {
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("rotation");
+        registry.register("done", "Keys or values that the newest rotation has seen to", self.done.clone());
+        registry.register("total", "Keys or values that the newest rotation is of", self.total.clone());
+    }
+
+    pub(crate) fn show(&self, rotation: &RotationRecord) {
+        self.done.set(i64::try_from(rotation.done).unwrap_or(i64::MAX));
+        self.total.set(i64::try_from(rotation.total).unwrap_or(i64::MAX));
+    }
 }
 
 /// Periodic jobs: each shows its runs, its failures and when it last succeeded.

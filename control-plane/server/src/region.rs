@@ -1,29 +1,39 @@
 //! A region opened: its store, its keys and its authority, as every command of this program needs them.
 
-use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc};
+use std::{
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use bailiwick_core::{
-    bootstrap::{self, Established, NewAuthority, RegionSecrets},
+    bootstrap::{self, BootstrapError, Established, NewAuthority, RegionSecrets},
     control_plane::{self, ControlPlane, Parts},
     enrollment::Enrollment,
     fleet::Fleet,
     ports::{
         coordination::Coordination,
         store::Store,
-        vault::{CertificateAuthority, Vault},
+        vault::{CertificateAuthority, Vault, VaultError},
     },
 };
 use bailiwick_domain::{
     spiffe::{ProcessRole, SpiffeId},
     time::{Clock, SystemClock, Timestamp},
 };
+use bailiwick_runtime::backoff::Backoff;
 use bailiwick_store::{ExpectedIdentity, SqlStore};
-use bailiwick_vault::{LocalVault, MasterKey, RegionAuthority};
+use bailiwick_vault::{KeyHierarchy, RegionAuthority};
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
-use crate::settings::{Settings, StoreUrl};
+use crate::settings::{MasterKeyPlace, Settings, StoreUrl};
+
+/// How long a key management service may be away when a control plane starts.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// The parts that need no region secrets: enough to make them.
 pub(crate) struct Ground {
@@ -43,7 +53,7 @@ pub(crate) struct Region {
 impl Ground {
     /// Reads the master key and opens the store; a new one is made.
     pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Self> {
-        let vault = vault(settings)?;
+        let vault = vault(settings).await?;
         let clock = SystemClock;
         let expected = expected(settings, clock.now());
         let url = store_url(&settings.store)?;
@@ -72,7 +82,8 @@ impl Region {
     /// Opens an initialized region.
     pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Self> {
         let ground = Ground::open(settings).await?;
-        let secrets = bootstrap::open(ground.store.as_ref(), ground.vault.as_ref()).await?;
+        refuse_unknown_master_keys(ground.store.as_ref(), ground.vault.as_ref()).await?;
+        let secrets = open_secrets(ground.store.as_ref(), ground.vault.as_ref()).await?;
         let domain = &settings.region.trust_domain;
         let authority = RegionAuthority::open(domain, &secrets.root_pem, &secrets.ca_key_pem)
             .context("the region's certificate authority cannot be opened")?;
@@ -134,13 +145,39 @@ pub(crate) fn actor(settings: &Settings) -> anyhow::Result<SpiffeId> {
     SpiffeId::new(domain, ProcessRole::ControlPlane, &settings.identity.name).context("identity.name")
 }
 
-/// The vault of this region, its master key read.
-pub(crate) fn vault(settings: &Settings) -> anyhow::Result<Arc<dyn Vault>> {
-    let master = settings.master_key.read().context(
-        "the master key cannot be read; for a new region, `init --generate-master-key` writes one",
-    )?;
-    let master = MasterKey::parse(&master)?;
-    Ok(Arc::new(LocalVault::new(&master, settings.region.region().code)?))
+/// The vault of this region, its master keys read.
+pub(crate) async fn vault(settings: &Settings) -> anyhow::Result<Arc<dyn Vault>> {
+    let current = settings.master_key.current.open().context("master_key")?;
+    let previous = settings.master_key.previous.iter().map(MasterKeyPlace::open);
+    let previous = previous.collect::<anyhow::Result<_>>().context("master_key.previous")?;
+    Ok(Arc::new(KeyHierarchy::new(settings.region.region().code, current, previous).await?))
+}
+
+/// Without a master key that is still in use, what it wraps could not be opened when it is needed: told now, rather than then.
+async fn refuse_unknown_master_keys(store: &dyn Store, vault: &dyn Vault) -> anyhow::Result<()> {
+    for (name, count) in store.data_key_census().await? {
+        anyhow::ensure!(
+            vault.knows_master_key(&name),
+            "{count} data keys are wrapped by the master key `{name}`, which is neither master_key nor among [[master_key.previous]]: \
+             add it there, then rotate with `bailiwick region rotate-master-key`"
+        );
+    }
+    Ok(())
+}
+
+/// The region's secrets, as soon as the key management service answers.
+async fn open_secrets(store: &dyn Store, vault: &dyn Vault) -> Result<RegionSecrets, BootstrapError> {
+    let mut backoff = Backoff::default();
+    let until = Instant::now() + LONGEST_WAIT;
+    loop {
+        match bootstrap::open(store, vault).await {
+            Err(BootstrapError::Vault(VaultError::Unavailable(reason))) if Instant::now() < until => {
+                tracing::warn!(reason, "the key management service is away; trying again for a minute");
+                tokio::time::sleep(backoff.next_wait()).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Whose store this process opens.

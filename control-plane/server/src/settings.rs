@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bailiwick_core::rotation::Pace;
 use bailiwick_domain::{
     egress::EgressPolicy,
     money::NanoUsd,
@@ -21,6 +22,11 @@ use bailiwick_runtime::configuration::{
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use self::master_key::RawMasterKey;
+pub(crate) use self::master_key::{MasterKeyPlace, MasterKeySection};
+
+mod master_key;
+
 /// Variables that start with this override the file: `BAILIWICK_CONTROL_PLANE_STORE__URL`.
 pub(crate) const ENVIRONMENT: &str = "BAILIWICK_CONTROL_PLANE_";
 
@@ -29,7 +35,9 @@ pub(crate) const ENVIRONMENT: &str = "BAILIWICK_CONTROL_PLANE_";
 pub(crate) struct Settings {
     pub(crate) region: RegionSection,
     pub(crate) store: StoreUrl,
-    pub(crate) master_key: SecretSource,
+    pub(crate) master_key: MasterKeySection,
+    /// How fast keys are rotated.
+    pub(crate) rotation: Pace,
     /// mTLS; operators and services.
     pub(crate) admin: SocketAddr,
     /// mTLS; workers and routers.
@@ -85,7 +93,8 @@ pub(crate) struct SignupSection {
 pub(crate) struct RawSettings {
     region: Option<RawRegionSection>,
     store: Option<RawStore>,
-    master_key: Option<SecretSource>,
+    master_key: Option<RawMasterKey>,
+    rotation: Option<RawRotation>,
     admin: Option<RawListen>,
     workers: Option<RawListen>,
     enrollment: Option<RawListen>,
@@ -143,6 +152,14 @@ pub(crate) struct RawSignup {
     per_minute: Option<u32>,
 }
 
+/// Data keys or sealed values in a transaction, and the pause between two of them.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawRotation {
+    batch: Option<u32>,
+    pause_ms: Option<u64>,
+}
+
 /// US dollars per million tokens.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -159,7 +176,12 @@ impl Checked for Settings {
     fn check(raw: RawSettings, problems: &mut Problems) -> Option<Self> {
         let region = problems.section("region", raw.region);
         let store = problems.section("store", raw.store);
-        let master_key = problems.require("master_key", raw.master_key);
+        let name = region.as_ref().map(|region: &RegionSection| region.region().name.clone());
+        let master_key = problems.require("master_key", raw.master_key).and_then(|raw| {
+            problems.nested("master_key", |problems| master_key::check(raw, name.as_ref(), problems))
+        });
+        let rotation =
+            problems.nested("rotation", |problems| pace(raw.rotation.unwrap_or_default(), problems));
         let admin = listen("admin", raw.admin, problems);
         let workers = listen("workers", raw.workers, problems);
         let enrollment = listen("enrollment", raw.enrollment, problems);
@@ -173,6 +195,7 @@ impl Checked for Settings {
             region: region?,
             store: store?,
             master_key: master_key?,
+            rotation: rotation?,
             admin: admin?,
             workers: workers?,
             enrollment: enrollment?,
@@ -240,6 +263,12 @@ impl Checked for SignupSection {
         let per_minute = problems.within("per_minute", raw.per_minute.unwrap_or(10), 1..=100_000)?;
         Some(Self { open: matches!(raw.mode, RawSignupMode::Open), per_minute })
     }
+}
+
+fn pace(raw: RawRotation, problems: &mut Problems) -> Option<Pace> {
+    let batch = problems.within("batch", raw.batch.unwrap_or(100), 1..=1000);
+    let pause = problems.within("pause_ms", raw.pause_ms.unwrap_or(50), 0..=60_000);
+    Some(Pace { batch: batch?, pause: Duration::from_millis(pause?) })
 }
 
 fn listen(section: &str, raw: Option<RawListen>, problems: &mut Problems) -> Option<SocketAddr> {

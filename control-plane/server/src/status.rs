@@ -5,7 +5,7 @@ use bailiwick_domain::region::Regions;
 use bailiwick_proto::status::{Refusal, Violation};
 use tonic::Code;
 
-/// When a store that is away may be back.
+/// When a store, or a key management service, that is away may be back.
 const STORE_RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Sources stay here, in the log; the caller sees a class, a reason and what to do.
@@ -32,6 +32,10 @@ pub(crate) fn refusal(error: UseCaseError, regions: &Regions) -> Refusal {
         UseCaseError::Unavailable(source) => {
             tracing::warn!(error = &source as &dyn std::error::Error, "the store is away");
             Refusal::new(Code::Unavailable, "store_unavailable", message).retry_after(STORE_RETRY)
+        }
+        UseCaseError::KeysUnavailable(source) => {
+            tracing::warn!(error = &source as &dyn std::error::Error, "the key management service is away");
+            Refusal::new(Code::Unavailable, "key_service_unavailable", message).retry_after(STORE_RETRY)
         }
         UseCaseError::Internal(source) => {
             tracing::error!(

@@ -5,6 +5,7 @@
 pub(crate) mod certificate;
 pub(crate) mod configuration_log;
 pub(crate) mod key_expiry;
+pub(crate) mod rotation;
 pub(crate) mod store_watch;
 
 use std::{future::Future, sync::Arc, time::Duration};

@@ -4,25 +4,40 @@ use bailiwick_core::ports::{
     store::StoreError,
     vault::{KeyScope, Sealed, WrappedDataKey},
 };
-use bailiwick_domain::{id::OrganizationId, jurisdiction::Local};
+use bailiwick_domain::{
+    id::OrganizationId,
+    jurisdiction::{Jurisdiction, Local},
+};
 use sqlx::query;
 
-use crate::session::{Db, inserted};
+use crate::{
+    row::Row,
+    session::{Db, inserted},
+};
 
 const TABLE: &str = "data_keys";
+const REGION: &str = "region";
 
 pub(crate) async fn fetch_all(db: &mut Db<'_>, scope: KeyScope) -> Result<Vec<WrappedDataKey>, StoreError> {
-    let statement = query("SELECT version, wrapped FROM data_keys WHERE scope = $1 ORDER BY version");
+    let statement = query("SELECT version, master, wrapped FROM data_keys WHERE scope = $1 ORDER BY version");
     db.all(TABLE, statement.bind(scope_name(scope)), |row| {
-        Ok(WrappedDataKey { scope, version: row.number("version")?, wrapped: row.blob("wrapped")?.to_vec() })
+        Ok(WrappedDataKey {
+            scope,
+            version: row.number("version")?,
+            master: row.text("master")?.to_owned(),
+            wrapped: row.blob("wrapped")?.to_vec(),
+        })
     })
     .await
 }
 
 pub(crate) async fn insert(db: &mut Db<'_>, key: &WrappedDataKey) -> Result<(), StoreError> {
+    let statement = query(
+        "INSERT INTO data_keys (scope, version, master, wrapped) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT DO NOTHING",
+    );
     let statement =
-        query("INSERT INTO data_keys (scope, version, wrapped) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING");
-    let statement = statement.bind(scope_name(key.scope)).bind(i64::from(key.version));
+        statement.bind(scope_name(key.scope)).bind(i64::from(key.version)).bind(key.master.as_str());
     inserted(db.execute(statement.bind(key.wrapped.as_slice())).await?, "the data key's version")
 }
 
@@ -42,9 +57,18 @@ pub(crate) async fn secret_insert(db: &mut Db<'_>, name: &str, sealed: &Sealed) 
     inserted(db.execute(statement.bind(name).bind(sealed.0.as_slice())).await?, "the region's secret")
 }
 
-fn scope_name(scope: KeyScope) -> String {
+/// The scope that a column names.
+pub(crate) fn read_scope(row: &Row<'_>, column: &str, home: &Jurisdiction) -> Result<KeyScope, StoreError> {
+    if row.text(column)? == REGION {
+        return Ok(KeyScope::Region);
+    }
+    let id: OrganizationId = row.parsed(column)?;
+    home.admit(id).map(KeyScope::Organization).map_err(|_| row.corrupt(column, "belongs to another region"))
+}
+
+pub(crate) fn scope_name(scope: KeyScope) -> String {
     match scope {
-        KeyScope::Region => "region".to_owned(),
+        KeyScope::Region => REGION.to_owned(),
         KeyScope::Organization(id) => id.to_string(),
     }
 }

@@ -13,6 +13,7 @@ mod bulk;
 mod error;
 mod migrate;
 mod page;
+mod rotation;
 mod row;
 mod rows;
 mod session;

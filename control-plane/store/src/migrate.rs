@@ -32,6 +32,12 @@ const STEPS: &[Step] = &[
         only: Some(Backend::Postgres),
         sql: include_str!("../migrations/0002_room_for_updates.postgres.sql"),
     },
+    Step {
+        version: 3,
+        description: "key material",
+        only: None,
+        sql: include_str!("../migrations/0003_key_material.sql"),
+    },
     Step { version: 6, description: "fleet", only: None, sql: include_str!("../migrations/0006_fleet.sql") },
 ];
 

@@ -12,12 +12,13 @@ use bailiwick_core::{
     records::{
         ApiKeyRecord, AuditRecord, Chain, ClusterIdentity, ConfigurationDelta, ConfigurationRows,
         CredentialRecord, DeploymentRecord, JoinTokenRecord, ModelRecord, OrganizationRecord, Page, PageOf,
-        Revision, RevokedCertificate, TrustRecord, TrustVersion, UsageInserted, UsageQuery, UsageRow,
-        WorkerRecord,
+        Revision, RevokedCertificate, RotationRecord, TrustRecord, TrustVersion, UsageInserted, UsageQuery,
+        UsageRow, WorkerRecord,
     },
+    sealed_columns::SealedColumn,
 };
 use bailiwick_domain::{
-    id::{CredentialId, DeploymentId, ModelId, OrganizationId, WorkerId},
+    id::{CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, WorkerId},
     jurisdiction::{Jurisdiction, Local},
     key::{JoinTokenId, KeyId},
     names::ModelName,
@@ -29,7 +30,7 @@ use sqlx::{Any, AnyPool, pool::PoolConnection};
 
 use crate::{
     audit, backend::Pools, configuration, credential, data_key, deployment, error, idempotency, identity,
-    identity::ExpectedIdentity, join_token, key, migrate, model, organization, rows::SqlRows,
+    identity::ExpectedIdentity, join_token, key, migrate, model, organization, rotation, rows::SqlRows,
     session::Session, transaction::SqlTransaction, trust, usage, worker,
 };
 
@@ -136,6 +137,36 @@ impl Store for SqlStore {
 
     async fn data_keys_fetch(&self, scope: KeyScope) -> Result<Vec<WrappedDataKey>, StoreError> {
         data_key::fetch_all(&mut self.read().await?.db(), scope).await
+    }
+
+    async fn data_key_census(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        rotation::census(&mut self.read().await?.db()).await
+    }
+
+    async fn data_keys_of_others(&self, master: &str, limit: u32) -> Result<Vec<WrappedDataKey>, StoreError> {
+        rotation::data_keys_of_others(&mut self.read().await?.db(), master, limit).await
+    }
+
+    async fn sealed_page(
+        &self,
+        column: &SealedColumn,
+        scope: KeyScope,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<(String, Sealed)>, StoreError> {
+        rotation::sealed_page(&mut self.read().await?.db(), column, scope, after, limit).await
+    }
+
+    async fn rotation_fetch(&self, id: Local<RotationId>) -> Result<Option<RotationRecord>, StoreError> {
+        rotation::fetch(&mut self.read().await?.db(), id).await
+    }
+
+    async fn rotation_list(&self, page: &Page) -> Result<PageOf<RotationRecord>, StoreError> {
+        rotation::list(&mut self.read().await?.db(), page).await
+    }
+
+    async fn rotation_open_list(&self) -> Result<Vec<RotationRecord>, StoreError> {
+        rotation::open_list(&mut self.read().await?.db()).await
     }
 
     async fn idempotency_fetch(&self, method: &'static str, key: &str) -> Result<Option<String>, StoreError> {

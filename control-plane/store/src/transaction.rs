@@ -8,11 +8,13 @@ use bailiwick_core::{
     },
     records::{
         ApiKeyRecord, AuditDraft, ChangedResource, CredentialRecord, DeploymentRecord, JoinTokenRecord,
-        ModelRecord, OrganizationRecord, Revision, RevokedCertificate, TrustVersion, WorkerRecord,
+        ModelRecord, OrganizationRecord, Revision, RevokedCertificate, RotationRecord, TrustVersion,
+        WorkerRecord,
     },
+    sealed_columns::SealedColumn,
 };
 use bailiwick_domain::{
-    id::{CredentialId, DeploymentId, ModelId, OrganizationId, WorkerId},
+    id::{CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, WorkerId},
     jurisdiction::Local,
     key::{JoinTokenId, KeyDigest, KeyId},
     organization::OrganizationStatus,
@@ -22,7 +24,7 @@ use sqlx::Any;
 
 use crate::{
     audit, configuration, credential, data_key, deployment, error, idempotency, join_token, key, model,
-    organization, session::Session, trust, worker,
+    organization, rotation, session::Session, trust, worker,
 };
 
 /// An open transaction. sqlx rolls it back when it is dropped.
@@ -42,6 +44,37 @@ impl Transaction for SqlTransaction {
 
     async fn data_key_insert(&mut self, key: &WrappedDataKey) -> Result<(), StoreError> {
         data_key::insert(&mut self.0.db(), key).await
+    }
+
+    async fn data_key_rewrap(
+        &mut self,
+        old: &WrappedDataKey,
+        new: &WrappedDataKey,
+    ) -> Result<bool, StoreError> {
+        rotation::rewrap(&mut self.0.db(), old, new).await
+    }
+
+    async fn sealed_replace(
+        &mut self,
+        column: &SealedColumn,
+        row: &str,
+        old: &Sealed,
+        new: &Sealed,
+    ) -> Result<bool, StoreError> {
+        rotation::sealed_replace(&mut self.0.db(), column, row, old, new).await
+    }
+
+    async fn rotation_insert(&mut self, row: &RotationRecord) -> Result<(), StoreError> {
+        rotation::insert(&mut self.0.db(), row).await
+    }
+
+    async fn rotation_progress(
+        &mut self,
+        id: Local<RotationId>,
+        done: u64,
+        finished_at: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        rotation::progress(&mut self.0.db(), id, done, finished_at).await
     }
 
     async fn data_keys_destroy(&mut self, organization: Local<OrganizationId>) -> Result<(), StoreError> {

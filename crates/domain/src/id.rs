@@ -59,6 +59,8 @@ kinds! {
     Router, RouterId, "rtr", "router";
     /// An audit record.
     Audit, AuditId, "aud", "audit record";
+    /// A rotation of keys.
+    Rotation, RotationId, "rot", "rotation";
 }
 
 /// An identifier of one kind.

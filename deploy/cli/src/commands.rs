@@ -11,6 +11,7 @@ mod key;
 mod model;
 mod organization;
 mod region;
+mod rotation;
 mod trust;
 mod usage;
 mod wait;

@@ -8,7 +8,8 @@ use bailiwick_domain::{
 };
 use bailiwick_proto::admin::v1::{
     Change, PageRequest, PageResponse, audit_service_client::AuditServiceClient,
-    credential_service_client::CredentialServiceClient, key_service_client::KeyServiceClient,
+    credential_service_client::CredentialServiceClient,
+    key_material_service_client::KeyMaterialServiceClient, key_service_client::KeyServiceClient,
     model_service_client::ModelServiceClient, organization_service_client::OrganizationServiceClient,
     region_service_client::RegionServiceClient, trust_service_client::TrustServiceClient,
     usage_service_client::UsageServiceClient,
@@ -66,6 +67,10 @@ impl Connection {
 
     pub(crate) fn usage(&self) -> UsageServiceClient<Channel> {
         UsageServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn key_material(&self) -> KeyMaterialServiceClient<Channel> {
+        KeyMaterialServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn audit(&self) -> AuditServiceClient<Channel> {

@@ -12,6 +12,7 @@ use crate::{
         rows::{Cell, ColumnKind, RowReader, Table},
         vault::{DataKey, KeyScope, SealContext, Sealed, Vault, VaultError, WrappedDataKey},
     },
+    sealed_columns::{PUBLIC_SECRETS, SEALED_COLUMNS, SealedColumn},
     sealing::Keys,
 };
 
@@ -19,32 +20,6 @@ use crate::{
 const KEPT_SCOPES: usize = 100_000;
 /// The region's scope and chain, in the columns that name one.
 const REGION: &str = "region";
-
-/// A column of sealed values, and what is bound into them besides the region.
-struct Place {
-    table: &'static str,
-    column: &'static str,
-    /// The column's name in the associated data.
-    bound_as: &'static str,
-    /// The column whose text is the row's name in the associated data.
-    row: &'static str,
-    /// The column that names the scope whose keys seal it; `None`: the region's.
-    scope: Option<&'static str>,
-}
-
-const fn place(table: &'static str, column: &'static str, row: &'static str, scope: &'static str) -> Place {
-    Place { table, column, bound_as: column, row, scope: Some(scope) }
-}
-
-const PLACES: &[Place] = &[
-    Place { table: "region_secrets", column: "sealed", bound_as: "value", row: "name", scope: None },
-    place("organizations", "name", "id", "id"),
-    place("organizations", "contact_email", "id", "id"),
-    place("api_keys", "name", "id", "organization_id"),
-    place("credentials", "name", "id", "organization_id"),
-    place("credentials", "secret", "id", "organization_id"),
-    place("audit_records", "actor", "chain", "chain"),
-];
 
 /// Bytes that are no secret by themselves: keyed hashes, hashes, wrapped keys.
 const NOT_SEALED: &[(&str, &str)] = &[
@@ -56,14 +31,12 @@ const NOT_SEALED: &[(&str, &str)] = &[
     ("data_keys", "wrapped"),
 ];
 
-/// Region secrets of these names are public: certificates.
-const PUBLIC_SECRETS: &str = "ca_certificate";
-
 /// A column of bytes that nobody accounted for could hold anything: it is a finding until it stands in one of the two lists.
 pub(super) fn check_shape(table: &Table, findings: &mut Findings) {
     for column in table.columns.iter().filter(|column| column.kind == ColumnKind::Blob) {
         let here = (table.name.as_str(), column.name.as_str());
-        let known = PLACES.iter().map(|place| (place.table, place.column)).chain(NOT_SEALED.iter().copied());
+        let known =
+            SEALED_COLUMNS.iter().map(|place| (place.table, place.column)).chain(NOT_SEALED.iter().copied());
         if !known.into_iter().any(|known| known == here) {
             findings.note(
                 &table.name,
@@ -105,7 +78,7 @@ impl<'a> Opener<'a> {
         if table.name == "data_keys" {
             return self.unwrap(rows, table, cells, findings).await;
         }
-        for place in PLACES.iter().filter(|place| place.table == table.name) {
+        for place in SEALED_COLUMNS.iter().filter(|place| place.table == table.name) {
             self.open_one(rows, table, cells, place, findings).await?;
         }
         Ok(())
@@ -116,7 +89,7 @@ impl<'a> Opener<'a> {
         rows: &mut dyn RowReader,
         table: &Table,
         cells: &[Cell],
-        place: &Place,
+        place: &SealedColumn,
         findings: &mut Findings,
     ) -> Result<(), InspectionError> {
         let Some(sealed) = table.blob(cells, place.column) else { return Ok(()) };
@@ -220,7 +193,7 @@ impl<'a> Opener<'a> {
     ) -> Result<Option<std::sync::Arc<dyn DataKey>>, InspectionError> {
         match self.vault.unlock(key).await {
             Ok(key) => Ok(Some(key)),
-            Err(VaultError::DoesNotOpen) => Ok(None),
+            Err(VaultError::DoesNotOpen | VaultError::UnknownMasterKey(_)) => Ok(None),
             Err(error) => Err(InspectionError::Vault(error)),
         }
     }

@@ -6,7 +6,7 @@
 
 use async_trait::async_trait;
 use bailiwick_domain::{
-    id::{CredentialId, DeploymentId, ModelId, OrganizationId, WorkerId},
+    id::{CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, WorkerId},
     jurisdiction::Local,
     key::{JoinTokenId, KeyDigest, KeyId},
     names::ModelName,
@@ -22,9 +22,10 @@ use super::{
 use crate::records::{
     ApiKeyRecord, AuditDraft, AuditRecord, Chain, ChangedResource, ClusterIdentity, ConfigurationDelta,
     ConfigurationRows, CredentialRecord, DeploymentRecord, JoinTokenRecord, ModelRecord, OrganizationRecord,
-    Page, PageOf, Revision, RevokedCertificate, TrustRecord, TrustVersion, UsageInserted, UsageQuery,
-    UsageRow, WorkerRecord,
+    Page, PageOf, Revision, RevokedCertificate, RotationRecord, TrustRecord, TrustVersion, UsageInserted,
+    UsageQuery, UsageRow, WorkerRecord,
 };
+use crate::sealed_columns::SealedColumn;
 
 /// Reads, and the beginning of mutations. Implementations retry nothing: a lost connection is an error.
 #[async_trait]
@@ -46,6 +47,26 @@ pub trait Store: Send + Sync {
 
     /// All versions of a scope's data keys, oldest first. Empty once destroyed.
     async fn data_keys_fetch(&self, scope: KeyScope) -> Result<Vec<WrappedDataKey>, StoreError>;
+
+    /// How many data keys each master key wraps, by its name.
+    async fn data_key_census(&self) -> Result<Vec<(String, u64)>, StoreError>;
+    /// Data keys that another master key than this one wraps: at most `limit`.
+    async fn data_keys_of_others(&self, master: &str, limit: u32) -> Result<Vec<WrappedDataKey>, StoreError>;
+    /// Sealed values of a scope in a column, by their rows' names: those after `after`, at most `limit`.
+    async fn sealed_page(
+        &self,
+        column: &SealedColumn,
+        scope: KeyScope,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<(String, Sealed)>, StoreError>;
+
+    /// One rotation.
+    async fn rotation_fetch(&self, id: Local<RotationId>) -> Result<Option<RotationRecord>, StoreError>;
+    /// Rotations, oldest first.
+    async fn rotation_list(&self, page: &Page) -> Result<PageOf<RotationRecord>, StoreError>;
+    /// Rotations that are under way, oldest first: at most 100.
+    async fn rotation_open_list(&self) -> Result<Vec<RotationRecord>, StoreError>;
 
     /// The identifier that an earlier call with the same method and idempotency key made.
     async fn idempotency_fetch(&self, method: &'static str, key: &str) -> Result<Option<String>, StoreError>;
@@ -179,6 +200,30 @@ pub trait Transaction: Send {
 
     /// Stores a data key. Conflict when the version exists.
     async fn data_key_insert(&mut self, key: &WrappedDataKey) -> Result<(), StoreError>;
+    /// Puts a data key's new wrapping in the place of its old one. False when the old one is not there any more: it was destroyed, or another process was
+    /// faster.
+    async fn data_key_rewrap(
+        &mut self,
+        old: &WrappedDataKey,
+        new: &WrappedDataKey,
+    ) -> Result<bool, StoreError>;
+    /// Puts a sealed value in the place of another. False when the other is not there any more.
+    async fn sealed_replace(
+        &mut self,
+        column: &SealedColumn,
+        row: &str,
+        old: &Sealed,
+        new: &Sealed,
+    ) -> Result<bool, StoreError>;
+    /// Stores a new rotation.
+    async fn rotation_insert(&mut self, row: &RotationRecord) -> Result<(), StoreError>;
+    /// Notes how far a rotation is.
+    async fn rotation_progress(
+        &mut self,
+        id: Local<RotationId>,
+        done: u64,
+        finished_at: Option<Timestamp>,
+    ) -> Result<(), StoreError>;
     /// Destroys all data keys of an organization.
     async fn data_keys_destroy(&mut self, organization: Local<OrganizationId>) -> Result<(), StoreError>;
     /// Stores a region secret once. Conflict when it exists.

@@ -25,7 +25,9 @@ pub struct WrappedDataKey {
     pub scope: KeyScope,
     /// Counts from 1 within the scope.
     pub version: u32,
-    /// Nonce, ciphertext and tag.
+    /// Name of the master key that wrapped it.
+    pub master: String,
+    /// What the master key made of it.
     pub wrapped: Vec<u8>,
 }
 
@@ -57,11 +59,20 @@ pub trait Vault: Send + Sync {
     /// The region that the master key serves.
     fn region_code(&self) -> RegionCode;
 
+    /// Name of the master key that wraps now. No secret.
+    fn master_key(&self) -> &str;
+
+    /// Whether what the master key of this name wrapped can be unwrapped here.
+    fn knows_master_key(&self, name: &str) -> bool;
+
     /// A new data key, wrapped; the caller stores it.
     async fn create_data_key(&self, scope: KeyScope, version: u32) -> Result<WrappedDataKey, VaultError>;
 
     /// Unwraps a data key. Implementations may keep a bounded number of unwrapped keys.
     async fn unlock(&self, key: &WrappedDataKey) -> Result<Arc<dyn DataKey>, VaultError>;
+
+    /// The same data key, wrapped by the present master key. What it sealed stays as it is.
+    async fn rewrap(&self, key: &WrappedDataKey) -> Result<WrappedDataKey, VaultError>;
 
     /// Drops what is kept of a scope, so that destroyed keys are gone from memory too.
     fn forget(&self, scope: KeyScope);
@@ -96,6 +107,14 @@ pub enum VaultError {
     /// The master key cannot be had or is unusable.
     #[error("the master key is unusable: {0}")]
     MasterKey(String),
+    /// A data key was wrapped by a master key that was not given.
+    #[error(
+        "a data key is wrapped by the master key {0}, which is neither the present one nor among master_key.previous"
+    )]
+    UnknownMasterKey(String),
+    /// The key management service does not answer, or refuses for now. Trying again later can help.
+    #[error("the key management service is unavailable ({0})")]
+    Unavailable(String),
     /// The authority's key, certificate or a request for a certificate is unusable.
     #[error("certificate: {0}")]
     Certificate(String),

@@ -39,7 +39,7 @@ pub(crate) async fn verify_store(
     url: Option<SecretString>,
     format: Format,
 ) -> anyhow::Result<(String, bool)> {
-    let vault = region::vault(settings)?;
+    let vault = region::vault(settings).await?;
     let url = match url {
         Some(url) => url,
         None => region::store_url(&settings.store)?,

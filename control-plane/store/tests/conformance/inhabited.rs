@@ -25,7 +25,7 @@ use bailiwick_domain::{
     usage::RequestId,
 };
 use bailiwick_store::SqlStore;
-use bailiwick_vault::{LocalVault, MasterKey, RegionAuthority};
+use bailiwick_vault::{KeyHierarchy, MasterKey, MasterKeySource, RegionAuthority};
 use secrecy::SecretString;
 
 use crate::fixture::{Fixture, NOW};
@@ -47,7 +47,18 @@ pub(crate) struct Resident {
 pub(crate) fn vault(master: u8) -> Arc<dyn Vault> {
     let master = SecretString::from(format!("{master:02x}").repeat(32));
     let master = MasterKey::parse(&master).expect("64 digits");
-    Arc::new(LocalVault::new(&master, "euc1".parse().expect("good")).expect("made"))
+    Arc::new(KeyHierarchy::local("euc1".parse().expect("good"), &master).expect("made"))
+}
+
+/// A vault whose master key was changed, and that has the one before.
+pub(crate) async fn vault_after(master: u8, previous: u8) -> Arc<dyn Vault> {
+    let source = |master: u8| {
+        let text = SecretString::from(format!("{master:02x}").repeat(32));
+        MasterKeySource::Local(MasterKey::parse(&text).expect("64 digits"))
+    };
+    let region = "euc1".parse().expect("good");
+    let made = KeyHierarchy::new(region, source(master), vec![source(previous)]).await;
+    Arc::new(made.expect("made"))
 }
 
 impl Inhabited {
@@ -58,7 +69,12 @@ impl Inhabited {
 
     /// The same of another store of the region.
     pub(crate) async fn of(fixture: &Fixture, store: SqlStore) -> Self {
-        let (store, vault): (Arc<dyn Store>, _) = (Arc::new(store), vault(0xab));
+        Self::under(fixture, store, vault(0xab)).await
+    }
+
+    /// The same under another vault.
+    pub(crate) async fn under(fixture: &Fixture, store: SqlStore, vault: Arc<dyn Vault>) -> Self {
+        let store: Arc<dyn Store> = Arc::new(store);
         let trust_domain = TrustDomain::new(fixture.home.region().name.clone(), "local").expect("good");
         let make_authority = || {
             let root = RegionAuthority::create(&trust_domain, NOW)?;

@@ -23,6 +23,7 @@ mod laws;
 mod mutations;
 mod pages;
 mod places;
+mod rotations;
 mod throughput;
 mod tls;
 mod trust;
@@ -107,6 +108,15 @@ conformance! {
     pages:
         every_list_pages_without_gaps_or_repeats,
         a_foreign_or_malformed_page_token_is_refused;
+    rotations:
+        r4_after_a_rotation_the_old_master_key_opens_nothing_and_the_new_one_everything,
+        a_rotation_that_is_cut_off_goes_on_where_it_was,
+        a_rotation_waits_for_its_own_master_key,
+        r4_sealed_values_are_sealed_anew_and_audit_records_stay,
+        the_regions_own_secrets_are_sealed_anew,
+        what_changed_meanwhile_is_not_overwritten,
+        a_rotation_of_an_organization_that_is_deleted_meanwhile_ends,
+        a_second_rotation_of_the_same_is_the_first;
     usage:
         r10_an_event_is_counted_once_however_often_it_is_sent,
         r10_concurrent_duplicate_batches_count_once,

@@ -7,7 +7,8 @@ use bailiwick_core::{
     },
     records::{
         ApiKeyRecord, AuditDraft, Chain, ChangedResource, CredentialRecord, DeploymentRecord,
-        JoinTokenRecord, ModelRecord, OrganizationRecord, Page, Revision, WorkerRecord,
+        JoinTokenRecord, ModelRecord, OrganizationRecord, Page, Revision, RotationRecord, RotationSubject,
+        WorkerRecord,
     },
 };
 use bailiwick_domain::{
@@ -235,14 +236,26 @@ pub(crate) fn join_token(fixture: &Fixture) -> JoinTokenRecord {
 }
 
 pub(crate) fn data_key(scope: KeyScope, version: u32) -> WrappedDataKey {
-    WrappedDataKey { scope, version, wrapped: vec![42; 60] }
+    WrappedDataKey { scope, version, master: "local:0011223344556677".to_owned(), wrapped: vec![42; 60] }
 }
 
 pub(crate) fn later(seconds: u64) -> Timestamp {
     NOW.saturating_add(std::time::Duration::from_secs(seconds))
 }
 
-pub(crate) const TABLES: [&str; 20] = [
+fn rotation(fixture: &Fixture) -> RotationRecord {
+    RotationRecord {
+        id: fixture.home.mint_random(NOW),
+        subject: RotationSubject::MasterKey,
+        target: "local:0011223344556677".to_owned(),
+        total: 1,
+        done: 0,
+        started_at: NOW,
+        finished_at: None,
+    }
+}
+
+pub(crate) const TABLES: [&str; 21] = [
     "cluster_identity",
     "region_revision",
     "configuration_changes",
@@ -263,11 +276,13 @@ pub(crate) const TABLES: [&str; 20] = [
     "audit_records",
     "usage_events",
     "usage_hourly",
+    "rotations",
 ];
 
 pub(crate) async fn one_row_in_every_table(fixture: &Fixture) -> Tenant {
     let tenant = Tenant::stored(fixture).await;
     mutate(fixture, &[], async |t| {
+        t.rotation_insert(&rotation(fixture)).await?;
         t.region_secret_insert("ca_key", &sealed("key")).await?;
         t.data_key_insert(&data_key(KeyScope::Region, 1)).await?;
         t.idempotency_insert("method", "key", "subject", NOW).await?;

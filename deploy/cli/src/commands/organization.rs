@@ -9,6 +9,7 @@ use bailiwick_proto::{
 };
 use clap::{Subcommand, ValueEnum};
 
+use super::rotation::{self, Waiting};
 use crate::{
     connection::{Connection, EVERYTHING, idempotency_key, pages, request, revision},
     contexts::Context,
@@ -38,6 +39,12 @@ pub(crate) enum OrganizationCommand {
     Suspend { id: String },
     /// Lifts a suspension
     Resume { id: String },
+    /// Makes new data keys for it, and seals anew what older ones sealed
+    RotateKeys {
+        id: String,
+        #[command(flatten)]
+        waiting: Waiting,
+    },
     /// Destroys its data keys and all that it has: nobody can undo it
     Delete {
         id: String,
@@ -90,6 +97,9 @@ impl OrganizationCommand {
             }
             Self::Suspend { id } => suspend(connection, id, true, output).await?,
             Self::Resume { id } => suspend(connection, id, false, output).await?,
+            Self::RotateKeys { id, waiting } => {
+                rotation::rotate_data_keys(connection, output, id, waiting).await?;
+            }
             Self::Delete { id, consent } => {
                 consent.obtain(&format!("destroy the organization {id} and all that it has"), output)?;
                 let message = DeleteOrganizationRequest { id: id.clone() };

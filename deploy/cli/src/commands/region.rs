@@ -5,6 +5,7 @@ use std::time::Duration;
 use bailiwick_proto::admin::v1::{CreateJoinTokenRequest, GetRegionRequest};
 use clap::{Subcommand, ValueEnum};
 
+use super::rotation::{self, Waiting};
 use super::trust;
 use crate::{
     connection::{Connection, idempotency_key, request},
@@ -27,6 +28,23 @@ pub(crate) enum RegionCommand {
         #[arg(long)]
         name: String,
     },
+    /// Wraps every data key under the present master key
+    ///
+    /// Make a new key, name it as master_key in the control plane's configuration and the old one under [[master_key.previous]], restart the
+    /// control plane (workers serve on), then run this. When `region keys` shows no data key under the old one, take it out.
+    RotateMasterKey {
+        #[command(flatten)]
+        waiting: Waiting,
+    },
+    /// Makes new data keys for the region's own secrets, and seals them anew
+    RotateKeys {
+        #[command(flatten)]
+        waiting: Waiting,
+    },
+    /// Lists rotations of keys, and how far they are
+    Rotations,
+    /// Shows which master keys wrap the region's data keys
+    Keys,
     /// Creates a one-time token with which a worker or router joins, and shows it this once
     JoinToken {
         #[arg(long, value_enum)]
@@ -64,6 +82,14 @@ impl RegionCommand {
                 };
                 trust::revoke_certificate(connection, role, name, output).await
             }
+            Self::RotateMasterKey { waiting } => {
+                rotation::rotate_master_key(connection, output, waiting).await
+            }
+            Self::RotateKeys { waiting } => {
+                rotation::rotate_data_keys(connection, output, String::new(), waiting).await
+            }
+            Self::Rotations => rotation::list(connection, output).await,
+            Self::Keys => rotation::key_material(connection, output).await,
             Self::JoinToken { role, name, lifetime } => {
                 let lifetime_seconds = u32::try_from(lifetime.as_secs())
                     .ok()

@@ -182,6 +182,18 @@ impl Vault for Unrecordable {
         self.0.region_code()
     }
 
+    fn master_key(&self) -> &str {
+        self.0.master_key()
+    }
+
+    fn knows_master_key(&self, name: &str) -> bool {
+        self.0.knows_master_key(name)
+    }
+
+    async fn rewrap(&self, key: &WrappedDataKey) -> Result<WrappedDataKey, VaultError> {
+        self.0.rewrap(key).await
+    }
+
     async fn create_data_key(&self, scope: KeyScope, version: u32) -> Result<WrappedDataKey, VaultError> {
         self.0.create_data_key(scope, version).await
     }

@@ -1,7 +1,7 @@
 //! What holds for every method, also for those that are yet to be added.
 
 use bailiwick_domain::{
-    id::{Credential, Deployment, Kind, Model, Organization, Worker},
+    id::{Credential, Deployment, Kind, Model, Organization, Rotation, Worker},
     jurisdiction::Jurisdiction,
     key::ApiKey,
     region::Regions,
@@ -51,6 +51,7 @@ fn identifier(region: &str, method: &str, field: &str) -> String {
         "id" if method.ends_with("Credential") => minted::<Credential>(&jurisdiction),
         "id" if method.ends_with("Deployment") => minted::<Deployment>(&jurisdiction),
         "id" if method.ends_with("Model") => minted::<Model>(&jurisdiction),
+        "id" if method.ends_with("Rotation") => minted::<Rotation>(&jurisdiction),
         "id" if method.ends_with("Worker") => minted::<Worker>(&jurisdiction),
         _ => panic!("{method}: what is a good value of `{field}`?"),
     }
@@ -95,7 +96,9 @@ async fn a_service_changes_nothing_of_the_region_and_may_do_the_rest() {
     for method in admin_methods() {
         let answer = raw::call(channel.clone(), &method.path, request(&method, None)).await;
         let code = answer.err().map_or(Code::Ok, |status| status.code());
-        let region = method.path.contains(".RegionService/") || method.path.contains(".TrustService/");
+        let region = [".RegionService/", ".TrustService/", ".KeyMaterialService/"]
+            .iter()
+            .any(|of| method.path.contains(of));
         assert_eq!(code == Code::PermissionDenied, region, "{}: {code:?}", method.path);
         assert!(
             !matches!(code, Code::InvalidArgument | Code::Internal | Code::Unknown),
