@@ -6,6 +6,7 @@ mod canary;
 mod command;
 mod crash;
 mod isolation;
+mod keys;
 mod lifecycle;
 mod membership;
 mod revocation;

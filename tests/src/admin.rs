@@ -5,7 +5,8 @@ use std::path::Path;
 use bailiwick_domain::spiffe::{ProcessRole, TrustDomain};
 use bailiwick_proto::admin::v1::{
     self as wire, audit_service_client::AuditServiceClient,
-    credential_service_client::CredentialServiceClient, key_service_client::KeyServiceClient,
+    credential_service_client::CredentialServiceClient,
+    key_material_service_client::KeyMaterialServiceClient, key_service_client::KeyServiceClient,
     model_service_client::ModelServiceClient, organization_service_client::OrganizationServiceClient,
     region_service_client::RegionServiceClient, usage_service_client::UsageServiceClient,
 };
@@ -59,6 +60,7 @@ impl Admin {
     clients! {
         organizations: OrganizationServiceClient,
         keys: KeyServiceClient,
+        key_material: KeyMaterialServiceClient,
         credentials: CredentialServiceClient,
         models: ModelServiceClient,
         usage: UsageServiceClient,

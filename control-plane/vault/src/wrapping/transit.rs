@@ -6,7 +6,14 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bailiwick_core::ports::vault::VaultError;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use reqwest::{Client, StatusCode, redirect};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
@@ -24,7 +31,7 @@ const CALL: Duration = Duration::from_secs(5);
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(200);
 /// An answer is a few hundred bytes.
-const LARGEST_ANSWER: u64 = 64 << 10;
+const LARGEST_ANSWER: usize = 64 << 10;
 
 /// Where the key is.
 #[derive(Debug)]
@@ -43,8 +50,9 @@ pub struct TransitKey {
 
 /// Wraps by calling the engine.
 pub(crate) struct TransitWrapping {
-    http: Client,
+    http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     key: TransitKey,
+    token: HeaderValue,
     name: String,
     turns: Semaphore,
 }
@@ -84,14 +92,18 @@ impl Drop for Decrypted {
 
 impl TransitWrapping {
     pub(crate) fn new(key: TransitKey) -> Result<Self, VaultError> {
-        let unusable = |problem: String| VaultError::MasterKey(problem);
-        // Nothing is sent on to where an answer points: a redirect could lead anywhere.
-        let builder = Client::builder().timeout(CALL).redirect(redirect::Policy::none()).no_proxy();
-        let tls = tls(key.root_pem.as_deref())?;
-        let http = builder.tls_backend_preconfigured(tls).build();
-        let http = http.map_err(|error| unusable(format!("the client cannot be made: {error}")))?;
+        let mut token = HeaderValue::try_from(key.token.expose_secret())
+            .map_err(|_| VaultError::MasterKey("the token for Vault is no header value".to_owned()))?;
+        token.set_sensitive(true);
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        let https =
+            HttpsConnectorBuilder::new().with_tls_config(tls(key.root_pem.as_deref())?).https_or_http();
+        // It follows no redirects: one could lead anywhere.
+        let http = Client::builder(TokioExecutor::new()).build(https.enable_http1().wrap_connector(tcp));
         let name = format!("vault-transit:{}/{}", key.mount, key.key);
-        Ok(Self { http, key, name, turns: Semaphore::new(CONCURRENT_CALLS) })
+        Ok(Self { http, key, token, name, turns: Semaphore::new(CONCURRENT_CALLS) })
     }
 
     async fn call<T: for<'de> Deserialize<'de>>(
@@ -118,22 +130,44 @@ impl TransitWrapping {
         operation: &'static str,
         request: &(impl Serialize + Sync),
     ) -> Result<T, VaultError> {
-        let TransitKey { address, mount, key, token, .. } = &self.key;
-        let url = format!("{}/v1/{mount}/{operation}/{key}", address.as_str().trim_end_matches('/'));
-        let sent = self.http.post(url).header("x-vault-token", token.expose_secret()).json(request).send();
-        let away = |error: reqwest::Error| VaultError::Unavailable(format!("Vault: {}", error.without_url()));
-        let answer = sent.await.map_err(away)?;
-        match answer.status() {
-            StatusCode::OK if answer.content_length().unwrap_or(0) <= LARGEST_ANSWER => {
-                let body = Zeroizing::new(answer.bytes().await.map_err(away)?.to_vec());
+        let body = Zeroizing::new(serde_json::to_vec(request).map_err(|_| VaultError::Crypto)?);
+        let request = self.request(operation, &body)?;
+        let exchange = async {
+            let answer = self.http.request(request).await.map_err(|error| away(&error))?;
+            let (head, body) = answer.into_parts();
+            let body = Limited::new(body, LARGEST_ANSWER).collect().await;
+            let body = body.map_err(|_| VaultError::Unavailable("Vault: the answer broke off".to_owned()))?;
+            Ok::<_, VaultError>((head.status, Zeroizing::new(body.to_bytes().to_vec())))
+        };
+        let late = |_elapsed| VaultError::Unavailable("Vault: no answer in time".to_owned());
+        match tokio::time::timeout(CALL, exchange).await.map_err(late)?? {
+            (StatusCode::OK, body) => {
                 let answer: Answer<T> = serde_json::from_slice(&body).map_err(|_| VaultError::Crypto)?;
                 Ok(answer.data)
             }
             // Vault answers so where a ciphertext does not open; and where the key is not there, which then opens nothing either.
-            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => Err(VaultError::DoesNotOpen),
-            status => Err(VaultError::Unavailable(format!("Vault answered {status}"))),
+            (StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND, _) => Err(VaultError::DoesNotOpen),
+            (status, _) => Err(VaultError::Unavailable(format!("Vault answered {status}"))),
         }
     }
+
+    fn request(&self, operation: &'static str, body: &[u8]) -> Result<Request<Full<Bytes>>, VaultError> {
+        let TransitKey { address, mount, key, .. } = &self.key;
+        let url = format!("{}/v1/{mount}/{operation}/{key}", address.as_str().trim_end_matches('/'));
+        Request::builder()
+            .method(Method::POST)
+            .uri(url)
+            .header("x-vault-token", self.token.clone())
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::copy_from_slice(body)))
+            .map_err(|_| VaultError::MasterKey("the address of Vault is no URL to call".to_owned()))
+    }
+}
+
+/// Names what failed, not what was sent.
+fn away(error: &hyper_util::client::legacy::Error) -> VaultError {
+    let what = if error.is_connect() { "cannot be reached" } else { "broke off" };
+    VaultError::Unavailable(format!("Vault {what}"))
 }
 
 fn tls(root_pem: Option<&str>) -> Result<ClientConfig, VaultError> {
