@@ -26,7 +26,7 @@ mod upstream;
 
 use std::{error::Error, io::Write as _, path::PathBuf, process::ExitCode};
 
-use bailiwick_runtime::configuration::load;
+use bailiwick_runtime::{configuration::load, hardening};
 use clap::{Parser, Subcommand};
 
 use settings::{ENVIRONMENT, Settings};
@@ -55,7 +55,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    run(Arguments::parse()).unwrap_or_else(|error| failed(error.as_ref()))
+    let hardened = hardening::harden().map_err(anyhow::Error::from);
+    hardened.and_then(|()| run(Arguments::parse())).unwrap_or_else(|error| failed(error.as_ref()))
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {

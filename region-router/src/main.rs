@@ -45,14 +45,18 @@ struct FileArgument {
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
-        Command::Serve(file) => app::serve(&file.config),
-        Command::CheckConfig(file) => app::check(&file.config),
-    };
-    result.unwrap_or_else(|error| {
+    run().unwrap_or_else(|error| {
         complain(&format!("error: {error:#}"));
         ExitCode::FAILURE
     })
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    bailiwick_runtime::hardening::harden()?;
+    match Arguments::parse().command {
+        Command::Serve(file) => app::serve(&file.config),
+        Command::CheckConfig(file) => app::check(&file.config),
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "before and after the log exists, this is where an operator looks")]

@@ -5,6 +5,7 @@ mod bad_input;
 mod canary;
 mod command;
 mod crash;
+mod hardening;
 mod isolation;
 mod keys;
 mod lifecycle;

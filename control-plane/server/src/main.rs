@@ -20,7 +20,7 @@ mod worker;
 use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use bailiwick_domain::spiffe::ProcessRole;
-use bailiwick_runtime::configuration::load;
+use bailiwick_runtime::{configuration::load, hardening};
 use clap::{Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
@@ -124,6 +124,9 @@ enum JoinRole {
 }
 
 fn main() -> ExitCode {
+    if let Err(error) = hardening::harden() {
+        return failed(&error.into());
+    }
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

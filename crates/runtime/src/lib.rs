@@ -1,7 +1,7 @@
 //! What every process of a region is made of.
 //!
 //! [`configuration`] says what it shall be, [`identity`] who it is and whom it talks to (mutual TLS inside one region, invariant
-//! R3), [`enrollment`], [`membership`] and [`trust`] how it becomes and stays a member of its region, [`grpc`] how it talks to its region's other processes, [`serving`] how it serves HTTP to callers, [`lifecycle`] and
+//! R3), [`enrollment`], [`membership`] and [`trust`] how it becomes and stays a member of its region, [`hardening`] what it keeps to itself, [`grpc`] how it talks to its region's other processes, [`serving`] how it serves HTTP to callers, [`lifecycle`] and
 //! [`drain`] how it starts and ends, [`ops`] and [`telemetry`] what it tells its operators.
 //!
 //! Nothing here knows accounts, prompts or providers, and nothing here may: prompts pass through [`serving`] as bytes that are neither
@@ -12,6 +12,7 @@ pub mod configuration;
 pub mod drain;
 pub mod enrollment;
 pub mod grpc;
+pub mod hardening;
 pub mod identity;
 pub mod lifecycle;
 pub mod membership;

@@ -19,7 +19,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 use crate::configuration::{LogFormat, TelemetrySection};
 
 /// Libraries that see headers and bodies of callers, or key material.
-const QUIET: [&str; 8] = ["h2", "hyper", "hyper_util", "tonic", "tower", "rustls", "reqwest", "sqlx"];
+const QUIET: [&str; 9] = ["aws", "h2", "hyper", "hyper_util", "tonic", "tower", "rustls", "reqwest", "sqlx"];
 
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 

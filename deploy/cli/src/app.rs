@@ -6,6 +6,7 @@ use clap::{CommandFactory, Parser};
 
 use crate::{
     commands::Command,
+    connection::with_cause,
     environment::Environment,
     failure::{Exit, Failure},
     output::{Format, Output},
@@ -47,6 +48,11 @@ pub(crate) struct Arguments {
 /// Runs the program.
 pub(crate) fn run() -> ExitCode {
     let environment = Environment::read();
+    // It holds an operator's key, and shows keys that are shown once.
+    if let Err(error) = bailiwick_runtime::hardening::harden() {
+        Output::new(Format::Table, true).failure(&Failure::failed(with_cause(&error)));
+        return Exit::Failed.code();
+    }
     run_with(std::env::args_os(), &environment).code()
 }
 
