@@ -142,6 +142,7 @@ impl Worker {
         let member = Member {
             identity: self.identity.clone(),
             channel: connection()?,
+            recovery: enrollment::recovery(&self.identity, &self.settings.control_plane)?,
             region: self.settings.region.region().name.to_string(),
             clock: self.clock,
             condition: self.conditions.identity,

@@ -71,6 +71,7 @@ async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let member = Member {
         identity: identity.clone(),
         channel: channel.clone(),
+        recovery: enrollment::recovery(&identity, &settings.control_plane)?,
         region: region.clone(),
         clock: Arc::new(SystemClock),
         condition: certified,

@@ -2,6 +2,7 @@
 
 use std::{cell::RefCell, collections::HashMap, io, net::SocketAddr, time::Duration};
 
+use bailiwick_domain::time::{Clock as _, SystemClock, Timestamp};
 use bailiwick_runtime::identity::{Connector, Dial};
 use http::{Request, Response};
 use hyper::{
@@ -25,6 +26,8 @@ pub(crate) struct Sender {
     requests: SendRequest<Incoming>,
     /// Fingerprint of the certificate that this router presented on it.
     presented: [u8; 32],
+    /// When the worker's certificate expires.
+    good_until: Timestamp,
 }
 
 /// What came of a call.
@@ -86,10 +89,10 @@ impl Pool {
         connections.pop()
     }
 
-    /// Opened with a certificate that this router has renewed since. The worker ends it when that one expires, which may be in the middle of a call that
-    /// was just sent; so it is used no more, long before.
+    /// Opened with a certificate that this router has renewed since: the worker ends it when that one expires, which may be when a call was just sent, so it
+    /// is used no more, long before. Or the worker's has expired: then it is to show whether it has another.
     fn is_outdated(&self, sender: &Sender) -> bool {
-        sender.presented != self.connector.identity().fingerprint()
+        sender.presented != self.connector.identity().fingerprint() || sender.good_until <= SystemClock.now()
     }
 
     async fn dial(&self, address: SocketAddr) -> io::Result<Sender> {
@@ -97,6 +100,7 @@ impl Pool {
         let presented = self.connector.identity().fingerprint();
         let stream = self.connector.connect(address).await?;
         let worker = stream.peer().clone();
+        let good_until = worker.expires;
         let (requests, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         let mut connection = tokio::task::spawn_local(connection);
@@ -110,7 +114,7 @@ impl Pool {
                 }
             }
         }));
-        Ok(Sender { requests, presented })
+        Ok(Sender { requests, presented, good_until })
     }
 }
 

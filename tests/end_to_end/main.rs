@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod canary;
+mod certificates;
 mod command;
 mod crash;
 mod hardening;

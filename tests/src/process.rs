@@ -46,10 +46,16 @@ pub struct Owned(pub Child);
 impl Owned {
     /// Starts a command; its output goes to `log`.
     pub fn start(command: &[String], log: &Path) -> Self {
+        Self::start_with(command, log, &[])
+    }
+
+    /// The same with more variables in its environment.
+    pub fn start_with(command: &[String], log: &Path, environment: &[(&str, &str)]) -> Self {
         let output = File::create(log).expect("log");
         let (program, arguments) = command.split_first().expect("a command");
         let child = Command::new(program)
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("log"))
             .stderr(output)

@@ -24,7 +24,7 @@ use crate::{
     records::{AuditDraft, Chain, JoinTokenRecord, WorkerRecord},
 };
 
-/// How long a certificate is valid.
+/// How long a process's certificate is valid, at most and by default.
 pub const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// How long a certificate that is issued by hand may be valid: people and services have no way to renew theirs, processes have.
@@ -51,6 +51,8 @@ pub struct Enrollment {
     pub trust_domain: TrustDomain,
     /// Join tokens are stored under it.
     pub pepper: Pepper,
+    /// How long the certificates of workers and routers are valid; at most [`CERTIFICATE_LIFETIME`].
+    pub certificate_lifetime: Duration,
 }
 
 /// A certificate, and whose it is.
@@ -83,7 +85,7 @@ impl Enrollment {
         let offered = known.filter(usable).ok_or(EnrollmentError::InvalidToken)?;
 
         let spiffe = self.named(offered.role, &offered.name)?;
-        let issued = self.issue(csr_pem, &spiffe, now, CERTIFICATE_LIFETIME).await?;
+        let issued = self.issue(csr_pem, &spiffe, now, self.certificate_lifetime).await?;
         let minted = self.jurisdiction.mint_random(now);
         let audit = self.audit(now, &spiffe, "worker.enroll", &spiffe).await?;
 
@@ -115,16 +117,44 @@ impl Enrollment {
     /// [`EnrollmentError::Removed`] when the region knows no such worker or router (any more).
     pub async fn renew(&self, peer: &SpiffeId, csr_pem: &str) -> Result<Enrolled, EnrollmentError> {
         let worker = self.member(peer).await?;
+        self.certify_again(worker.id, peer, csr_pem, "worker.renew").await
+    }
+
+    /// A new certificate for a member whose present one, which expires at `expires` (whole seconds), may have expired. The caller has proved its key.
+    ///
+    /// # Errors
+    /// As [`Self::renew`]; [`EnrollmentError::Superseded`] when the member was given another one since: then this is not the member's, or no more.
+    pub async fn recover(
+        &self,
+        peer: &SpiffeId,
+        expires: Timestamp,
+        csr_pem: &str,
+    ) -> Result<Enrolled, EnrollmentError> {
+        let worker = self.member(peer).await?;
+        let seconds = |at: Timestamp| at.as_micros().div_euclid(1_000_000);
+        if seconds(worker.certificate_expires_at) != seconds(expires) {
+            return Err(EnrollmentError::Superseded);
+        }
+        self.certify_again(worker.id, peer, csr_pem, "worker.recover").await
+    }
+
+    async fn certify_again(
+        &self,
+        worker: Local<WorkerId>,
+        peer: &SpiffeId,
+        csr_pem: &str,
+        action: &'static str,
+    ) -> Result<Enrolled, EnrollmentError> {
         let now = self.clock.now();
-        let issued = self.issue(csr_pem, peer, now, CERTIFICATE_LIFETIME).await?;
-        let audit = self.audit(now, peer, "worker.renew", peer).await?;
+        let issued = self.issue(csr_pem, peer, now, self.certificate_lifetime).await?;
+        let audit = self.audit(now, peer, action, peer).await?;
         let mut transaction = self.store.begin().await?;
-        match transaction.worker_set_certificate(worker.id, issued.expires_at).await {
+        match transaction.worker_set_certificate(worker, issued.expires_at).await {
             Err(StoreError::NotFound) => return Err(EnrollmentError::Removed),
             set => set?,
         }
         transaction.commit(audit, &[]).await?;
-        Ok(self.enrolled(worker.id, peer.clone(), issued))
+        Ok(self.enrolled(worker, peer.clone(), issued))
     }
 
     /// A certificate of any role, as whoever may read the master key gives it out on the control plane's own machine. It makes nobody a member of the region:
@@ -243,6 +273,9 @@ pub enum EnrollmentError {
     /// The region knows no such worker or router.
     #[error("no worker or router of this name is a member of the region")]
     Removed,
+    /// The member has a newer certificate than the one presented.
+    #[error("the member was given a newer certificate: this one lets nobody in any more")]
+    Superseded,
     /// The store refuses.
     #[error("the store refused")]
     Store(#[from] StoreError),

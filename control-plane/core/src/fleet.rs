@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use bailiwick_domain::{id::WorkerId, jurisdiction::Local, spiffe::ProcessRole, time::Timestamp};
@@ -14,6 +15,10 @@ use crate::records::Revision;
 #[derive(Debug)]
 pub struct Fleet {
     live: RwLock<HashMap<Local<WorkerId>, Member>>,
+    /// Until when those who have gone may serve.
+    gone: RwLock<HashMap<Local<WorkerId>, Timestamp>>,
+    /// Until when whoever has not been here yet may serve, by a lease that an earlier process of this control plane gave.
+    unseen: Option<Timestamp>,
     /// Counts up whenever the set of workers that can be routed to may have changed.
     changes: watch::Sender<u64>,
 }
@@ -82,21 +87,41 @@ pub struct Arrival {
 
 impl Default for Fleet {
     fn default() -> Self {
-        Self { live: RwLock::default(), changes: watch::Sender::new(0) }
+        Self {
+            live: RwLock::default(),
+            gone: RwLock::default(),
+            unseen: None,
+            changes: watch::Sender::new(0),
+        }
     }
 }
 
 impl Fleet {
+    /// A fleet of a control plane that starts at `now` and gives leases of `lease`.
+    pub fn starting(now: Timestamp, lease: Duration) -> Self {
+        Self { unseen: Some(now.saturating_add(lease)), ..Self::default() }
+    }
+
+    /// Until when a process may serve by what it was told: exactly, where it was here since this control plane started; at the latest, where not. `None`:
+    /// nobody knows.
+    pub fn lease_end(&self, id: Local<WorkerId>) -> Option<Timestamp> {
+        let live = self.live(id).and_then(|live| live.lease_expires_at);
+        let gone = || self.gone.read().unwrap_or_else(PoisonError::into_inner).get(&id).copied();
+        live.or_else(gone).or(self.unseen)
+    }
+
     /// A process has connected. It is here until the membership is dropped; a newer connection of the same process takes its place.
     pub fn arrive(self: &Arc<Self>, arrival: Arrival, now: Timestamp) -> Membership {
         let (removed, is_removed) = watch::channel(false);
+        // What it was lent before holds until it is lent anew.
+        let lease_expires_at = self.lease_end(arrival.id);
         let live = Live {
             id: arrival.id,
             role: arrival.role,
             name: arrival.name,
             state: LiveState::Syncing,
             applied: Revision(0),
-            lease_expires_at: None,
+            lease_expires_at,
             build: arrival.build,
             last_refusal: None,
             address: arrival.address,
@@ -133,6 +158,7 @@ impl Fleet {
 
     /// Ends the streams of a process that was removed from the region.
     pub fn remove(&self, id: Local<WorkerId>) {
+        self.gone.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
         let members = self.live.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(member) = members.get(&id) {
             member.removed.send_replace(true);
@@ -217,8 +243,14 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         let mut members = self.fleet.live.write().unwrap_or_else(PoisonError::into_inner);
-        if members.get(&self.id).is_some_and(|member| member.connection == self.connection) {
-            members.remove(&self.id);
+        if members.get(&self.id).is_some_and(|member| member.connection == self.connection)
+            && let Some(Member { live, removed, .. }) = members.remove(&self.id)
+            && let Some(lease_end) = live.lease_expires_at
+            // Who was shut out has none any more, and does not come back.
+            && !*removed.borrow()
+        {
+            let mut gone = self.fleet.gone.write().unwrap_or_else(PoisonError::into_inner);
+            gone.insert(self.id, lease_end);
         }
         drop(members);
         self.fleet.changed();

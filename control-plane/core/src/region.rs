@@ -50,6 +50,8 @@ pub struct WorkerStatus {
     pub row: WorkerRecord,
     /// `None`: absent.
     pub live: Option<Live>,
+    /// Until when it may serve by what it was told, see [`crate::fleet::Fleet::lease_end`].
+    pub lease_expires_at: Option<Timestamp>,
 }
 
 impl ControlPlane {
@@ -82,7 +84,13 @@ impl ControlPlane {
     ) -> Result<(PageOf<WorkerStatus>, Revision), UseCaseError> {
         caller.permit(Permission::RegionRead)?;
         let found = self.store().worker_list(page).await?;
-        let with_live = |row: WorkerRecord| WorkerStatus { live: self.parts.fleet.live(row.id), row };
+        let fleet = &self.parts.fleet;
+        let with_live = |row: WorkerRecord| WorkerStatus {
+            live: fleet.live(row.id),
+            // Routers are lent nothing.
+            lease_expires_at: fleet.lease_end(row.id).filter(|_| row.role == ProcessRole::Worker),
+            row,
+        };
         let rows = found.rows.into_iter().map(with_live).collect();
         Ok((PageOf { rows, next: found.next }, self.store().revision().await?))
     }

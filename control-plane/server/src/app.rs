@@ -85,8 +85,8 @@ impl Serving {
 
         let revision = region.ground.store.revision().await?;
         let coordination: Arc<dyn Coordination> = Arc::new(InProcess::new(revision));
-        let fleet = Arc::new(Fleet::default());
-        let control_plane = Arc::new(region.control_plane(&settings, coordination, fleet));
+        let fleet = Fleet::starting(region.ground.clock.now(), settings.configuration.lease);
+        let control_plane = Arc::new(region.control_plane(&settings, coordination, Arc::new(fleet)));
         // Before anybody is let in: whoever was revoked while this process was off stays out.
         let trust = TrustFollower::start(&control_plane.parts, own.identity.clone())
             .await

@@ -16,7 +16,7 @@ use bailiwick_proto::{
 };
 use bailiwick_runtime::{
     grpc::{Handshake, KEEPALIVE, authorize, incoming},
-    identity::{Acceptor, Identity, ServerOnlyAcceptor},
+    identity::{Acceptor, EnrollmentAcceptor, Identity},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -105,7 +105,7 @@ pub(crate) struct Listener<H> {
 pub(crate) struct Listeners {
     pub(crate) admin: Listener<Acceptor>,
     pub(crate) workers: Listener<Acceptor>,
-    pub(crate) enrollment: Listener<ServerOnlyAcceptor>,
+    pub(crate) enrollment: Listener<EnrollmentAcceptor>,
 }
 
 impl Listeners {
@@ -119,7 +119,7 @@ impl Listeners {
             admin: Listener::bind("admin", admin, Acceptor::new(identity.clone(), &ADMIN_ROLES)?).await?,
             workers: Listener::bind("workers", workers, Acceptor::new(identity.clone(), &PROCESS_ROLES)?)
                 .await?,
-            enrollment: Listener::bind("enrollment", enrollment, ServerOnlyAcceptor::new(identity.clone())?)
+            enrollment: Listener::bind("enrollment", enrollment, EnrollmentAcceptor::new(identity.clone())?)
                 .await?,
         })
     }

@@ -3,10 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use bailiwick_core::{
-    enrollment::CERTIFICATE_LIFETIME,
-    ports::vault::{CertificateAuthority, Validity},
-};
+use bailiwick_core::ports::vault::{CertificateAuthority, Validity};
 use bailiwick_domain::{
     spiffe::SpiffeId,
     time::{Clock, Timestamp},
@@ -22,6 +19,7 @@ pub(crate) struct OwnIdentity {
     authority: Arc<dyn CertificateAuthority>,
     clock: Arc<dyn Clock>,
     spiffe: SpiffeId,
+    lifetime: Duration,
 }
 
 impl OwnIdentity {
@@ -41,11 +39,16 @@ impl OwnIdentity {
         let identity = match kept {
             Some(identity) => identity,
             None => {
-                let material = issue(authority.as_ref(), &spiffe, clock.now(), CERTIFICATE_LIFETIME)?;
+                let material = issue(authority.as_ref(), &spiffe, clock.now(), section.certificate_lifetime)?;
                 Identity::establish(&section.dir, spiffe.trust_domain.clone(), &material)?
             }
         };
-        Ok(Self { identity, authority, clock, spiffe })
+        Ok(Self { identity, authority, clock, spiffe, lifetime: section.certificate_lifetime })
+    }
+
+    /// How often its age is looked at.
+    pub(crate) fn look_interval(&self) -> Duration {
+        Duration::from_secs(60).min(self.lifetime / 10)
     }
 
     /// Issues a new certificate once half of the present one's life has passed. Idempotent.
@@ -54,7 +57,7 @@ impl OwnIdentity {
         if serves(&self.identity, &self.spiffe, self.authority.as_ref(), now) {
             return Ok(());
         }
-        let material = issue(self.authority.as_ref(), &self.spiffe, now, CERTIFICATE_LIFETIME)?;
+        let material = issue(self.authority.as_ref(), &self.spiffe, now, self.lifetime)?;
         Ok(self.identity.replace(&material)?)
     }
 }

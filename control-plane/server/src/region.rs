@@ -125,6 +125,7 @@ impl Region {
             jurisdiction: settings.region.jurisdiction.clone(),
             trust_domain: settings.region.trust_domain.clone(),
             pepper: self.secrets.pepper(),
+            certificate_lifetime: settings.identity.certificate_lifetime,
         }
     }
 }

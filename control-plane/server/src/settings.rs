@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bailiwick_core::rotation::Pace;
+use bailiwick_core::{enrollment::CERTIFICATE_LIFETIME, rotation::Pace};
 use bailiwick_domain::{
     egress::EgressPolicy,
     money::NanoUsd,
@@ -68,6 +68,8 @@ pub(crate) struct IdentitySection {
     pub(crate) dir: PathBuf,
     /// Name in it; replicas of one region have different ones.
     pub(crate) name: String,
+    /// How long the certificates of the region's processes live.
+    pub(crate) certificate_lifetime: Duration,
 }
 
 /// What workers are promised.
@@ -126,6 +128,7 @@ pub(crate) struct RawListen {
 pub(crate) struct RawIdentity {
     dir: Option<PathBuf>,
     name: Option<String>,
+    certificate_lifetime_seconds: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -231,7 +234,15 @@ impl Checked for IdentitySection {
 
     fn check(raw: RawIdentity, problems: &mut Problems) -> Option<Self> {
         let name = raw.name.unwrap_or_else(|| "control-plane".to_owned());
-        Some(Self { dir: problems.require("dir", raw.dir)?, name })
+        // Under a few minutes is for tests: processes then renew every few seconds, and an outage of the control plane stops them soon.
+        let longest = CERTIFICATE_LIFETIME.as_secs();
+        let lifetime = raw.certificate_lifetime_seconds.unwrap_or(longest);
+        let lifetime = problems.within("certificate_lifetime_seconds", lifetime, 20..=longest);
+        Some(Self {
+            dir: problems.require("dir", raw.dir)?,
+            name,
+            certificate_lifetime: Duration::from_secs(lifetime?),
+        })
     }
 }
 

@@ -1,7 +1,8 @@
 //! How a worker or router gets its certificate, and keeps it fresh.
 //!
 //! The first comes for a one-time join token, whose fingerprint says which control plane to trust before there is a trust store. Later ones come
-//! over mutual TLS, for the one that is held, at half of its life: so a process that is up never runs out of one.
+//! over mutual TLS, for the one that is held, at half of its life: so a process that is up never runs out of one, unless its control plane is away for
+//! half of a certificate's life. Then it has one that has expired, and for a while that one still gets it another ([`RECOVERY_GRACE`](crate::identity::RECOVERY_GRACE)).
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +13,7 @@ use bailiwick_domain::{
     time::{Clock, Timestamp},
 };
 use bailiwick_proto::worker::v1::{
-    EnrollRequest, RenewRequest, enrollment_service_client::EnrollmentServiceClient,
+    EnrollRequest, RecoverRequest, RenewRequest, enrollment_service_client::EnrollmentServiceClient,
     renewal_service_client::RenewalServiceClient,
 };
 use secrecy::ExposeSecret as _;
@@ -23,7 +24,7 @@ use crate::{
     backoff::{self, Backoff},
     configuration::{ControlPlaneSection, IdentitySection, RegionSection, SecretError},
     grpc::{AddressError, channel},
-    identity::{CsrError, Identity, IdentityError, Material, PinnedConnector, new_key_and_csr},
+    identity::{Connector, CsrError, Identity, IdentityError, Material, PinnedConnector, new_key_and_csr},
 };
 
 /// How long a call to the control plane may take.
@@ -47,6 +48,9 @@ pub enum EnrollmentError {
         /// The identity folder.
         directory: String,
     },
+    /// There is nobody to ask.
+    #[error("control_plane.enrollment_address is not configured")]
+    NoRecovery,
     /// The token cannot be read.
     #[error("the join token cannot be read")]
     Token(#[from] SecretError),
@@ -94,9 +98,15 @@ pub async fn establish(
     } else {
         None
     };
-    // One that has expired while the process was off cannot renew itself.
-    let identity = match stored.filter(|identity| identity.expires() > clock.now()) {
-        Some(identity) => identity,
+    let identity = match stored {
+        Some(identity) if identity.expires() > clock.now() => identity,
+        Some(expired) => match recover_when_there(&expired, control_plane).await {
+            Ok(()) => expired,
+            Err(error) => {
+                tracing::warn!(%error, "the certificate has expired and cannot be recovered; joining anew");
+                enroll(region, control_plane, section).await?
+            }
+        },
         None => enroll(region, control_plane, section).await?,
     };
     let spiffe = identity.spiffe_id();
@@ -146,14 +156,22 @@ async fn enroll(
     Ok(identity)
 }
 
+/// Where a process that holds a certificate gets another.
+#[derive(Clone)]
+pub struct Sources {
+    /// To the control plane's worker API, with a certificate that is good.
+    pub renewal: Channel,
+    /// To its enrollment listener, with one that has expired; `None` where its address is not configured.
+    pub recovery: Option<Channel>,
+}
+
 /// Renews the certificate, again and again, until stopped.
 pub async fn keep_fresh(
     identity: Identity,
-    channel: Channel,
+    sources: Sources,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
-    let mut client = RenewalServiceClient::new(channel);
     loop {
         let due = renewal_time(identity.issued(), identity.expires(), rand::random());
         let held = identity.fingerprint();
@@ -168,32 +186,88 @@ pub async fn keep_fresh(
         if identity.fingerprint() != held {
             continue;
         }
+        let has_expired = identity.expires() <= clock.now();
         let outcome = tokio::select! {
             () = stop.cancelled() => return,
-            outcome = renew(&identity, &mut client) => outcome,
+            outcome = get_another(&identity, &sources, has_expired) => outcome,
         };
         if let Err(error) = outcome {
             let left = identity.expires().saturating_since(clock.now());
             tracing::warn!(%error, left_seconds = left.as_secs(), "the certificate is not renewed yet");
+            let life = identity.expires().saturating_since(identity.issued());
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(backoff::random_part(RETRY_INTERVAL)) => {}
+                () = tokio::time::sleep(backoff::random_part(RETRY_INTERVAL.min(life / 10))) => {}
             }
         }
     }
 }
 
-async fn renew(
+async fn get_another(
     identity: &Identity,
-    client: &mut RenewalServiceClient<Channel>,
+    sources: &Sources,
+    has_expired: bool,
 ) -> Result<(), EnrollmentError> {
+    match &sources.recovery {
+        Some(recovery) if has_expired => recover(identity, recovery.clone()).await,
+        _ => renew(identity, sources.renewal.clone()).await,
+    }
+}
+
+async fn renew(identity: &Identity, channel: Channel) -> Result<(), EnrollmentError> {
     let (key, csr) = new_key_and_csr()?;
-    let answer =
-        in_time(client.renew(RenewRequest { csr_pem: csr.0 })).await.map_err(EnrollmentError::Refused)?;
-    let answer = answer.into_inner();
+    let request = RenewRequest { csr_pem: csr.0 };
+    let answer = in_time(RenewalServiceClient::new(channel).renew(request)).await;
+    let answer = answer.map_err(EnrollmentError::Refused)?.into_inner();
     let material =
         Material { root_pem: answer.root_pem, certificate_pem: answer.certificate_pem, key_pem: key.0 };
     Ok(identity.replace(&material)?)
+}
+
+/// For a certificate that has expired.
+async fn recover(identity: &Identity, channel: Channel) -> Result<(), EnrollmentError> {
+    let (key, csr) = new_key_and_csr()?;
+    let request = RecoverRequest { csr_pem: csr.0 };
+    let answer = in_time(EnrollmentServiceClient::new(channel).recover(request)).await;
+    let answer = answer.map_err(EnrollmentError::Refused)?.into_inner();
+    let material =
+        Material { root_pem: answer.root_pem, certificate_pem: answer.certificate_pem, key_pem: key.0 };
+    identity.replace(&material)?;
+    tracing::info!(spiffe_id = %identity.spiffe_id(), "the certificate had expired, and is replaced");
+    Ok(())
+}
+
+/// The same at a start. Waits for a control plane that is not there yet.
+async fn recover_when_there(
+    identity: &Identity,
+    control_plane: &ControlPlaneSection,
+) -> Result<(), EnrollmentError> {
+    let Some(channel) = recovery(identity, control_plane)? else {
+        return Err(EnrollmentError::NoRecovery);
+    };
+    let mut backoff = Backoff::default();
+    loop {
+        match recover(identity, channel.clone()).await {
+            Err(EnrollmentError::Refused(status)) if is_absence(&status) && !identity.is_disowned() => {
+                tracing::warn!(reason = status.message(), "the control plane does not answer yet");
+                tokio::time::sleep(backoff.next_wait()).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// A channel to the enrollment listener that presents `identity`, where its address is configured.
+///
+/// # Errors
+/// The address is none, or TLS cannot be set up.
+pub fn recovery(
+    identity: &Identity,
+    control_plane: &ControlPlaneSection,
+) -> Result<Option<Channel>, EnrollmentError> {
+    let connector = Connector::new(identity.clone(), ProcessRole::ControlPlane)?;
+    let address = control_plane.enrollment_address.as_deref();
+    Ok(address.map(|address| channel(address, &connector)).transpose()?)
 }
 
 /// Half of the life ± 10 %, so that a region's processes do not come all at once. `random` is 0 to 1.

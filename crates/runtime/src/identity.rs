@@ -40,7 +40,7 @@ use bailiwick_domain::spiffe::{SpiffeId, TrustDomain};
 use bailiwick_domain::time::Timestamp;
 use tokio::sync::watch;
 
-pub use acceptor::{Acceptor, ServerOnlyAcceptor};
+pub use acceptor::{Acceptor, EnrollmentAcceptor, Newcomer, Returning};
 pub use client_stream::ClientStream;
 pub use connector::{Connector, Dial, PinnedConnector};
 pub use csr::{CsrError, CsrPem, PrivateKeyPem, new_key_and_csr};
@@ -48,6 +48,8 @@ pub use material::{IdentityError, Material};
 pub use peer::{Peer, VerifiedPeer};
 pub use public::{CertificateFiles, PublicAcceptor};
 pub use revocation::{MAX_REVOCATIONS, Revocation, Revocations};
+
+pub use verify::RECOVERY_GRACE;
 
 use material::Current;
 

@@ -26,6 +26,8 @@ pub struct Member {
     pub identity: Identity,
     /// To its control plane. Two calls at a time go over it, and they are small.
     pub channel: Channel,
+    /// To its control plane's enrollment listener, see [`enrollment::recovery`].
+    pub recovery: Option<Channel>,
     /// Name of its region.
     pub region: String,
     /// Tells the time.
@@ -37,10 +39,10 @@ pub struct Member {
 impl Member {
     /// Starts what keeps it one.
     pub fn maintain(self, tasks: &mut Tasks, ops: &Ops) {
-        let Self { identity, channel, region, clock, condition } = self;
+        let Self { identity, channel, recovery, region, clock, condition } = self;
         let stop = tasks.stopping();
-        let renewal =
-            enrollment::keep_fresh(identity.clone(), channel.clone(), Arc::clone(&clock), stop.clone());
+        let sources = enrollment::Sources { renewal: channel.clone(), recovery };
+        let renewal = enrollment::keep_fresh(identity.clone(), sources, Arc::clone(&clock), stop.clone());
         tasks.spawn("renewal", renewal);
         let following = trust::follow(identity.clone(), channel, region, Arc::clone(&clock), stop.clone());
         tasks.spawn("trust", following);

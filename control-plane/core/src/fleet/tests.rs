@@ -50,3 +50,28 @@ async fn a_removed_worker_hears_of_it() {
     fleet.remove(member.id());
     member.removed().await;
 }
+
+#[test]
+fn r12_what_a_worker_was_lent_is_known_when_it_has_gone() {
+    const LEASE: Duration = Duration::from_secs(3600);
+    let started = NOW.saturating_add(Duration::from_secs(60));
+    let fleet = Arc::new(Fleet::starting(started, LEASE));
+    let id = arrival("a").id;
+    assert_eq!(
+        fleet.lease_end(id),
+        Some(started.saturating_add(LEASE)),
+        "an earlier process may have lent it"
+    );
+
+    let member = fleet.arrive(arrival("a"), started);
+    let later = started.saturating_add(Duration::from_secs(600));
+    member.leased(later.saturating_add(LEASE), later);
+    drop(member);
+    assert_eq!(fleet.lease_end(id), Some(later.saturating_add(LEASE)));
+    // Back, and not lent anything yet.
+    let member = fleet.arrive(arrival("b"), later);
+    assert_eq!(fleet.lease_end(id), Some(later.saturating_add(LEASE)));
+    fleet.remove(id);
+    drop(member);
+    assert!(fleet.gone.read().expect("lock").is_empty(), "who was shut out is not remembered");
+}

@@ -88,14 +88,13 @@ impl Admin {
 }
 
 fn worker(status: WorkerStatus, region: Revision) -> wire::Worker {
-    let WorkerStatus { row, live } = status;
+    let WorkerStatus { row, live, lease_expires_at } = status;
     let state = live.as_ref().map_or(wire::WorkerState::Absent, |live| match live.state {
         LiveState::Syncing => wire::WorkerState::Syncing,
         LiveState::Ready => wire::WorkerState::Ready,
         LiveState::Draining => wire::WorkerState::Draining,
     });
     let seen = live.as_ref().map(|live| live.last_seen_at).or(row.last_seen_at);
-    let lease = live.as_ref().and_then(|live| live.lease_expires_at);
     // Routers hold no configuration: nothing lags there.
     let applied = live.as_ref().filter(|_| row.role == ProcessRole::Worker).map(|live| live.applied.0);
     let live = live.as_ref();
@@ -106,7 +105,7 @@ fn worker(status: WorkerStatus, region: Revision) -> wire::Worker {
         state: state.into(),
         applied_revision: applied.unwrap_or_default(),
         lag: applied.map_or(0, |applied| region.0.saturating_sub(applied)),
-        lease_expires_at_micros: micros(lease),
+        lease_expires_at_micros: micros(lease_expires_at),
         certificate_expires_at_micros: row.certificate_expires_at.as_micros(),
         build: live.map(|live| live.build.clone()).unwrap_or_default(),
         last_refusal: live.and_then(|live| live.last_refusal.clone()).unwrap_or_default(),

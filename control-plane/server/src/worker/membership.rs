@@ -51,6 +51,11 @@ pub(crate) fn refusal(error: EnrollmentError, regions: &Regions) -> Refusal {
         EnrollmentError::Foreign(foreign) => Refusal::wrong_region(&foreign, regions),
         EnrollmentError::InvalidRequest(problem) => Refusal::invalid("csr_pem", problem),
         EnrollmentError::Removed => subscription::removed(),
+        EnrollmentError::Superseded => Refusal::new(
+            Code::PermissionDenied,
+            "certificate_superseded",
+            "the member was given a newer certificate: join again with a token from `bailiwick region join-token`",
+        ),
         EnrollmentError::Store(error) => store(&error),
         EnrollmentError::Audit(ProcessAuditError::Store(error)) => store(&error),
         EnrollmentError::Vault(_) | EnrollmentError::Audit(_) => internal(&error),

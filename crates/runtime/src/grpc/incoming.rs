@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
 use super::HTTP2;
-use crate::identity::{Acceptor, Peer, ServerOnlyAcceptor};
+use crate::identity::{Acceptor, EnrollmentAcceptor, Newcomer, Peer};
 
 /// Handshakes that may be under way at once on a listener; further callers wait in the kernel's queue. Each takes 10 s at most.
 const HANDSHAKES: usize = 1024;
@@ -25,7 +25,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a listener does with a connection before requests are read from it. `Info` is what handlers find in their request's extensions.
 pub trait Handshake: Clone + Send + Sync + 'static {
-    /// What is known of the caller: a [`Peer`], or only its address.
+    /// What is known of the caller: a [`Peer`], or a [`Newcomer`].
     type Info: Clone + Send + Sync + 'static;
 
     /// Resolves when the caller's right to its connection ends.
@@ -58,10 +58,10 @@ impl Handshake for Acceptor {
     }
 }
 
-impl Handshake for ServerOnlyAcceptor {
-    type Info = SocketAddr;
+impl Handshake for EnrollmentAcceptor {
+    type Info = Newcomer;
 
-    async fn ends(_stranger: SocketAddr) {
+    async fn ends(_newcomer: Newcomer) {
         std::future::pending().await
     }
 
@@ -69,7 +69,7 @@ impl Handshake for ServerOnlyAcceptor {
         self.speaking(HTTP2)
     }
 
-    async fn shake(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, SocketAddr)> {
+    async fn shake(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Newcomer)> {
         self.accept(stream).await
     }
 }

@@ -5,16 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bailiwick_domain::spiffe::ProcessRole;
+use bailiwick_domain::spiffe::{ProcessRole, SpiffeId};
+use bailiwick_domain::time::Timestamp;
 use rustls::ServerConfig;
-use rustls::server::NoClientAuth;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::peer::Leaf;
 use super::revocation::Revocations;
 use super::tls::{self, Presented};
-use super::verify::{Callers, in_plain_words};
+use super::verify::{Callers, Returners, in_plain_words};
 use super::{Identity, Peer};
 
 /// How long a handshake may take.
@@ -59,21 +60,41 @@ impl Acceptor {
     }
 }
 
-/// Accepts TLS from callers that have no certificate yet: the enrollment listener. It sends its root along, so that a caller
-/// with the root's fingerprint (in its join token) can verify it. Cheap to clone.
+/// Accepts TLS from callers that have no certificate yet, or none that is good any more: the enrollment listener. It sends its root along, so that a
+/// caller with the root's fingerprint (in its join token) can verify it. Cheap to clone.
 #[derive(Clone)]
-pub struct ServerOnlyAcceptor {
+pub struct EnrollmentAcceptor {
     config: Arc<ServerConfig>,
 }
 
-impl ServerOnlyAcceptor {
-    /// An acceptor that presents `identity` and asks for nothing.
+/// Who comes to the enrollment listener. No [`Peer`]: nothing but enrollment may take it for one.
+#[derive(Debug, Clone)]
+pub struct Newcomer {
+    /// The address at the other end.
+    pub remote: SocketAddr,
+    /// What it was, where it has proved that.
+    pub returning: Option<Returning>,
+}
+
+/// A worker or router of this region whose certificate may have expired, by at most [`RECOVERY_GRACE`]. The handshake has proved that it holds the
+/// certificate's key, and that the certificate is not revoked.
+#[derive(Debug, Clone)]
+pub struct Returning {
+    /// Its name.
+    pub spiffe: SpiffeId,
+    /// When its certificate expires, or did.
+    pub expires: Timestamp,
+}
+
+impl EnrollmentAcceptor {
+    /// An acceptor that presents `identity`, and asks for a certificate without insisting on one.
     ///
     /// # Errors
     /// As [`Acceptor::new`].
     pub fn new(identity: Identity) -> Result<Self, rustls::Error> {
+        let verifier = Arc::new(Returners::new(identity.clone()));
         let presented = Arc::new(Presented { identity, with_root: true });
-        Ok(Self { config: Arc::new(tls::server_config(Arc::new(NoClientAuth), presented)?) })
+        Ok(Self { config: Arc::new(tls::server_config(verifier, presented)?) })
     }
 
     /// As [`Acceptor::speaking`].
@@ -81,12 +102,16 @@ impl ServerOnlyAcceptor {
         Self { config: speaking(&self.config, protocol) }
     }
 
-    /// Shakes hands, within 10 seconds. The address is all that is known of the caller.
+    /// Shakes hands, within 10 seconds.
     ///
     /// # Errors
-    /// The handshake fails or takes too long.
-    pub async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, SocketAddr)> {
-        accept(&self.config, stream).await
+    /// The handshake fails or takes too long; a certificate was presented, and it is not one of a worker or router that may return.
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Newcomer)> {
+        let (stream, remote) = accept(&self.config, stream).await?;
+        let presented = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let returning = presented.map(Leaf::read).transpose().map_err(io::Error::other)?;
+        let returning = returning.map(|leaf| Returning { spiffe: leaf.spiffe_id, expires: leaf.expires });
+        Ok((stream, Newcomer { remote, returning }))
     }
 }
 

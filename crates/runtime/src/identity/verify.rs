@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bailiwick_domain::key::CaFingerprint;
 use bailiwick_domain::spiffe::{ProcessRole, TrustDomain};
@@ -136,6 +137,72 @@ impl ClientCertVerifier for Callers {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         tls::provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// How long after its end a certificate still lets its holder ask for a new one. A region whose control plane was away for longer than certificates
+/// live comes back by itself within this time; afterwards its processes need join tokens.
+///
+/// What a thief of an old key gains by it is bounded: it must be the key of the newest certificate of a present member, it opens nothing but the one
+/// method that certifies this member's own name, and a revocation ends it.
+pub const RECOVERY_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What the enrollment listener asks of a caller that presents a certificate: all that [`Callers`] ask, but it may have expired.
+#[derive(Debug)]
+pub(super) struct Returners(Callers);
+
+impl Returners {
+    pub(super) fn new(identity: Identity) -> Self {
+        Self(Callers::new(identity, &[ProcessRole::Worker, ProcessRole::Router]))
+    }
+}
+
+impl ClientCertVerifier for Returners {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    /// Within the grace, the chain is verified as it was in the leaf's last second.
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let expires = Leaf::read(leaf).map_err(refused)?.expires.as_micros();
+        let expires = u64::try_from(expires / 1_000_000).unwrap_or(0);
+        let at = if now.as_secs() <= expires.saturating_add(RECOVERY_GRACE.as_secs()) {
+            now.as_secs().min(expires)
+        } else {
+            now.as_secs()
+        };
+        self.0.verify_client_cert(leaf, intermediates, UnixTime::since_unix_epoch(Duration::from_secs(at)))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }
 

@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use bailiwick_domain::time::{Clock, SystemClock};
-use bailiwick_proto::admin::v1::{
-    CreateKeyRequest, Key, KeyStatus, ListKeysRequest, RevokeKeyRequest, RotateKeyRequest,
+use bailiwick_proto::{
+    admin::v1::{
+        CreateKeyRequest, GetOrganizationRequest, Key, KeyStatus, ListKeysRequest, RevokeKeyRequest,
+        RotateKeyRequest,
+    },
+    config::v1::OnStale,
 };
 use clap::{Args, Subcommand};
 
@@ -135,13 +139,20 @@ async fn revoke(
         output.one(&revoked);
         return Ok(Exit::Done);
     };
-    let applied = wait::until_applied(connection, revision, timeout, output).await?;
+    let served_stale = is_served_stale(connection, key.organization_id.clone()).await?;
+    let applied = wait::until_applied(connection, revision, served_stale, timeout, output).await?;
     let record = revoked
         .count("workers", applied.workers)
         .count("applied", applied.applied)
         .with("not_applied", Value::List(applied.missing.clone()));
     output.one(&record);
     Ok(if applied.everywhere() { Exit::Done } else { Exit::Failed })
+}
+
+async fn is_served_stale(connection: &Connection, id: String) -> Result<bool, Failure> {
+    let answer = connection.organizations().get_organization(request(GetOrganizationRequest { id })).await?;
+    let organization = answer.into_inner().organization.unwrap_or_default();
+    Ok(organization.on_stale() == OnStale::Serve)
 }
 
 fn record(key: &Key) -> Record {

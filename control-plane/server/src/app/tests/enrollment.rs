@@ -1,18 +1,24 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bailiwick_core::{
-    enrollment::longest_lifetime,
+    enrollment::{CERTIFICATE_LIFETIME, Enrollment, longest_lifetime},
     records::{Chain, Page},
 };
-use bailiwick_domain::spiffe::ProcessRole;
+use bailiwick_domain::{spiffe::ProcessRole, time::ManualClock};
 use bailiwick_proto::{
     status::{metadata_of, reason_of},
-    worker::v1::{RenewRequest, renewal_service_client::RenewalServiceClient},
+    worker::v1::{
+        EnrollResponse, RecoverRequest, RecoverResponse, RenewRequest,
+        enrollment_service_client::EnrollmentServiceClient, renewal_service_client::RenewalServiceClient,
+    },
 };
-use bailiwick_runtime::identity::{Identity, new_key_and_csr};
+use bailiwick_runtime::{
+    grpc,
+    identity::{Identity, PinnedConnector, new_key_and_csr},
+};
 use tonic::Code;
 
-use super::world::World;
+use super::world::{World, channel};
 use crate::commands;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -132,4 +138,70 @@ async fn a_certificate_issued_by_hand_is_recorded_and_bounded_by_its_role() {
     let expected: Vec<_> =
         ProcessRole::ALL.iter().map(|role| world.spiffe(*role, "by-hand").to_string()).collect();
     assert_eq!(subjects, expected);
+}
+
+/// A member that joined 25 hours ago, and was not heard of since.
+async fn expired_member(world: &World, name: &str) -> Identity {
+    let parts = &world.control_plane.parts;
+    let then = parts.clock.now().saturating_sub(25 * 60 * MINUTE);
+    let enrollment = Enrollment {
+        store: Arc::clone(&parts.store),
+        vault: Arc::clone(&parts.vault),
+        authority: Arc::clone(&parts.authority),
+        clock: Arc::new(ManualClock::at(then)),
+        jurisdiction: parts.jurisdiction.clone(),
+        trust_domain: parts.trust_domain.clone(),
+        pepper: parts.pepper.clone(),
+        certificate_lifetime: CERTIFICATE_LIFETIME,
+    };
+    let token = world.token(ProcessRole::Worker, name, MINUTE).await;
+    let (key, csr) = new_key_and_csr().expect("made");
+    let enrolled = enrollment.enroll(token.expose(), &csr.0).await.expect("enrolled");
+    let (certificate_pem, root_pem) = (enrolled.certificate_pem, enrolled.root_pem);
+    world.identity(EnrollResponse { certificate_pem, root_pem }, key)
+}
+
+async fn recover(world: &World, identity: &Identity) -> Result<RecoverResponse, tonic::Status> {
+    let (_, csr) = new_key_and_csr().expect("made");
+    let channel = channel(world.enrollment, identity);
+    let answer = EnrollmentServiceClient::new(channel).recover(RecoverRequest { csr_pem: csr.0 }).await;
+    Ok(answer?.into_inner())
+}
+
+#[tokio::test]
+async fn a_member_whose_certificate_has_expired_gets_one_more_for_it() {
+    let world = World::new("eu-central-1").await;
+    let expired = expired_member(&world, "worker-1").await;
+    assert!(world.refuses_in_the_handshake(world.workers, &expired).await);
+    let recovered = recover(&world, &expired).await.expect("recovered");
+    assert!(recovered.certificate_pem.contains("CERTIFICATE"));
+    // It is not the newest any more: who copied it comes too late, or is noticed because the member does.
+    let again = recover(&world, &expired).await.expect_err("superseded");
+    assert_eq!(
+        (again.code(), reason_of(&again).as_deref()),
+        (Code::PermissionDenied, Some("certificate_superseded"))
+    );
+}
+
+#[tokio::test]
+async fn r3_nobody_recovers_without_a_certificate_or_after_a_revocation() {
+    let world = World::new("eu-central-1").await;
+    let fingerprint = world.control_plane.parts.authority.fingerprint();
+    let pinned = PinnedConnector::new(fingerprint, world.trust_domain.clone()).expect("TLS 1.3");
+    let nobody = grpc::channel(&world.enrollment.to_string(), &pinned).expect("an address");
+    let (_, csr) = new_key_and_csr().expect("made");
+    let refused = EnrollmentServiceClient::new(nobody).recover(RecoverRequest { csr_pem: csr.0 }).await;
+    assert_eq!(reason_of(&refused.expect_err("refused")).as_deref(), Some("no_certificate"));
+
+    let expired = expired_member(&world, "worker-1").await;
+    let parts = &world.control_plane.parts;
+    let worker = parts.store.worker_fetch_by_name(ProcessRole::Worker, "worker-1").await.expect("read");
+    let id = worker.expect("there").id;
+    world.control_plane.worker_revoke(&world.operator(), id).await.expect("revoked");
+    recover(&world, &expired).await.expect_err("revoked");
+    // Of another region that has a member of the same name.
+    let america = World::new("us-west-1").await;
+    let foreign = expired_member(&america, "worker-2").await;
+    world.join(ProcessRole::Worker, "worker-2").await;
+    recover(&world, &foreign).await.expect_err("foreign");
 }

@@ -51,6 +51,15 @@ impl Authority {
         Identity::in_memory(self.trust_domain.clone(), &material).unwrap()
     }
 
+    /// A certificate that ended so long ago.
+    pub(crate) fn expired(&self, role: ProcessRole, ago: Duration) -> Material {
+        let now = Duration::from_micros(u64::try_from(SystemClock.now().as_micros()).unwrap());
+        self.sign(&[&self.name(role)], |params| {
+            params.not_before = date_time_ymd(2000, 1, 1);
+            params.not_after = date_time_ymd(1970, 1, 1) + now - ago;
+        })
+    }
+
     /// A certificate for any names, valid from the beginning of one year to that of another.
     pub(crate) fn issue(&self, uris: &[&str], from: i32, to: i32) -> Material {
         self.sign(uris, |params| {

@@ -248,7 +248,7 @@ async fn sessions_are_not_resumed() {
 }
 
 async fn enroll(authority: &Authority, connector: PinnedConnector) -> io::Result<()> {
-    let acceptor = ServerOnlyAcceptor::new(authority.identity(CONTROL_PLANE)).unwrap();
+    let acceptor = EnrollmentAcceptor::new(authority.identity(CONTROL_PLANE)).unwrap();
     let (accepted, dialled) = meet(
         |stream| async move { acceptor.accept(stream).await.map(drop) },
         |address| async move { connector.connect(address).await.map(drop) },

@@ -118,3 +118,60 @@ fn a_disowned_identitys_files_are_gone() {
     assert!(!Identity::exists(&directory));
     assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
 }
+
+/// What the enrollment listener makes of who presents this.
+async fn return_of(
+    authority: &Authority,
+    server: &Identity,
+    material: &Material,
+) -> std::io::Result<Newcomer> {
+    let acceptor = EnrollmentAcceptor::new(server.clone()).unwrap();
+    let worker = Identity::in_memory(authority.trust_domain.clone(), material).unwrap();
+    let connector = Connector::new(worker, CONTROL_PLANE).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let accepting = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        acceptor.accept(stream).await.map(|(_stream, newcomer)| newcomer)
+    };
+    tokio::time::timeout(PATIENCE, async { tokio::join!(accepting, connector.connect(address)) })
+        .await
+        .expect("in time")
+        .0
+}
+
+#[tokio::test]
+async fn r3_an_expired_certificate_returns_within_the_grace_and_not_after_it() {
+    let authority = Authority::of("eu-central-1");
+    let server = authority.identity(CONTROL_PLANE);
+    let minute = Duration::from_secs(60);
+    let lately = authority.expired(WORKER, RECOVERY_GRACE.saturating_sub(minute));
+    let returning =
+        return_of(&authority, &server, &lately).await.expect("admitted").returning.expect("known");
+    assert_eq!(returning.spiffe.to_string(), authority.name(WORKER));
+    assert!(returning.expires < SystemClock.now());
+
+    let long_ago = authority.expired(WORKER, RECOVERY_GRACE.saturating_add(minute));
+    let refused = return_of(&authority, &server, &long_ago).await.expect_err("too late").to_string();
+    assert!(refused.contains("expired"), "{refused}");
+    let early = authority.issue(&[&authority.name(WORKER)], 3000, 4000);
+    let refused = return_of(&authority, &server, &early).await.expect_err("too early").to_string();
+    assert!(refused.contains("not valid yet"), "{refused}");
+    let operator = authority.expired(ProcessRole::Operator, minute);
+    return_of(&authority, &server, &operator).await.expect_err("no process");
+
+    server.revocations().learn([revocation(&authority, WORKER)], SystemClock.now());
+    let refused = return_of(&authority, &server, &lately).await.expect_err("revoked").to_string();
+    assert_eq!(refused, "the certificate is revoked");
+}
+
+#[tokio::test]
+async fn r3_an_expired_certificate_opens_no_other_door() {
+    let authority = Authority::of("eu-central-1");
+    let acceptor = Acceptor::new(authority.identity(CONTROL_PLANE), &[WORKER]).unwrap();
+    let expired = authority.expired(WORKER, Duration::from_secs(1));
+    let worker = Identity::in_memory(authority.trust_domain.clone(), &expired).unwrap();
+    let connector = Connector::new(worker, CONTROL_PLANE).unwrap();
+    let refused = visit(&acceptor, &connector).await.0.expect_err("refused").to_string();
+    assert!(refused.contains("expired"), "{refused}");
+}
