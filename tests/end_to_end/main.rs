@@ -13,3 +13,4 @@ mod lifecycle;
 mod membership;
 mod revocation;
 mod sdk;
+mod verify;

@@ -14,6 +14,7 @@ mod region;
 mod rotation;
 mod trust;
 mod usage;
+mod verify;
 mod wait;
 mod worker;
 
@@ -66,6 +67,9 @@ pub(crate) enum Command {
     Check,
     /// Looks at everything that can be seen from here, also while the control plane is down
     Diagnose,
+    /// Proves that regions are apart, by attacking them
+    #[command(subcommand)]
+    Verify(verify::VerifyCommand),
     /// Prints a script that completes commands
     Completions { shell: clap_complete::Shell },
 }
@@ -81,6 +85,7 @@ impl Command {
             Self::Context(command) => {
                 return command.run(selection, environment, output).map(|()| Exit::Done);
             }
+            Self::Verify(command) => return command.run(environment, output).await,
             Self::Diagnose => return Ok(diagnose::run(selection, environment, output).await),
             _ => (),
         }
@@ -98,8 +103,8 @@ impl Command {
             Self::Worker(command) => return command.run(&open()?, output).await,
             Self::Usage(arguments) => arguments.run(&open()?, output).await,
             Self::Region(command) => command.run(&open()?, output).await,
-            // They need no region, and were answered before.
-            Self::Context(_) | Self::Diagnose | Self::Completions { .. } => Ok(()),
+            // They need no region, or all of them, and were answered before.
+            Self::Context(_) | Self::Verify(_) | Self::Diagnose | Self::Completions { .. } => Ok(()),
         };
         done.map(|()| Exit::Done)
     }

@@ -37,6 +37,12 @@ pub(crate) struct Entry {
     /// Base URL for applications.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) router: Option<String>,
+    /// `host:port` where workers and routers call the control plane; `verify` attacks it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) processes: Option<String>,
+    /// `host:port` where newcomers enroll; `verify` attacks it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) enrollment: Option<String>,
 }
 
 /// The file of contexts.
@@ -58,6 +64,8 @@ pub(crate) struct Context {
     pub(crate) installation: String,
     pub(crate) identity: PathBuf,
     pub(crate) router: Option<String>,
+    pub(crate) processes_addr: Option<String>,
+    pub(crate) enrollment_addr: Option<String>,
     /// The file that it comes from.
     pub(crate) source: PathBuf,
     /// The region's processes, where they run here.
@@ -146,11 +154,32 @@ impl Context {
         Self::resolve_local(selection, environment)
     }
 
+    /// Every context there is, for what concerns several regions at once.
+    pub(crate) fn all(environment: &Environment) -> Result<Vec<Self>, Failure> {
+        let local_is_meant = environment.local.is_some() && environment.config.is_none();
+        let contexts_file = environment.contexts_file().filter(|_| !local_is_meant);
+        if let Some(file) = contexts_file
+            && let Some(contexts) = Contexts::read(&file)?
+            && (!contexts.contexts.is_empty() || environment.config.is_some())
+        {
+            let each = contexts.contexts.iter();
+            return each.map(|(name, entry)| Self::new(name, entry, file.clone(), Vec::new())).collect();
+        }
+        let file = environment.local_file();
+        let Some(installation) = LocalInstallation::read(&file)? else {
+            return Err(no_context(&file));
+        };
+        let contexts = installation.contexts();
+        let each = contexts
+            .iter()
+            .map(|(name, entry)| Self::new(name, entry, file.clone(), installation.processes(name)));
+        each.collect()
+    }
+
     fn resolve_local(selection: &Selection, environment: &Environment) -> Result<Self, Failure> {
         let file = environment.local_file();
         let Some(installation) = LocalInstallation::read(&file)? else {
-            return Err(Failure::usage(format!("there is no context, and no {}", file.display()))
-                .hint("bailiwick context add, or bailiwick context import FILE for a local installation"));
+            return Err(no_context(&file));
         };
         let contexts = installation.contexts();
         let by_region = Contexts { current: None, contexts };
@@ -179,10 +208,17 @@ impl Context {
             installation: entry.installation.clone(),
             identity: entry.identity.clone(),
             router: entry.router.clone(),
+            processes_addr: entry.processes.clone(),
+            enrollment_addr: entry.enrollment.clone(),
             source,
             processes,
         })
     }
+}
+
+fn no_context(file: &Path) -> Failure {
+    Failure::usage(format!("there is no context, and no {}", file.display()))
+        .hint("bailiwick context add, or bailiwick context import FILE for a local installation")
 }
 
 #[cfg(test)]

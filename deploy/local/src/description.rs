@@ -28,6 +28,10 @@ pub(crate) struct RegionDescription {
     /// For OpenAI's SDKs: ends in `/v1`.
     pub(crate) base_url: String,
     pub(crate) admin_addr: String,
+    /// Where workers and routers call their control plane.
+    pub(crate) processes_addr: String,
+    /// Where newcomers enroll.
+    pub(crate) enrollment_addr: String,
     pub(crate) api_key: String,
     pub(crate) organization: String,
     pub(crate) model: String,

@@ -167,6 +167,8 @@ fn describe(
     Ok(RegionDescription {
         base_url: format!("http://{}/v1", region.router),
         admin_addr: region.admin.to_string(),
+        processes_addr: region.worker_api.to_string(),
+        enrollment_addr: region.enrollment.to_string(),
         api_key: account.api_key.clone(),
         organization: account.organization.clone(),
         model: account.model.clone(),

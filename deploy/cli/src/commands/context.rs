@@ -41,6 +41,12 @@ pub(crate) struct AddArguments {
     /// Base URL for applications, for `bailiwick check`
     #[arg(long, value_name = "URL")]
     router: Option<String>,
+    /// host:port where workers and routers call the control plane; needed by `verify isolation` alone
+    #[arg(long)]
+    processes: Option<String>,
+    /// host:port where newcomers enroll; needed by `verify isolation` alone
+    #[arg(long)]
+    enrollment: Option<String>,
 }
 
 impl ContextCommand {
@@ -100,6 +106,8 @@ impl AddArguments {
             installation: self.installation,
             identity: absolute(&self.identity)?,
             router: self.router,
+            processes: self.processes,
+            enrollment: self.enrollment,
         };
         Ok((self.name, entry))
     }

@@ -21,6 +21,8 @@ pub(crate) struct LocalInstallation {
 struct LocalRegion {
     base_url: String,
     admin_addr: String,
+    processes_addr: Option<String>,
+    enrollment_addr: Option<String>,
     installation: String,
     operator_cert: PathBuf,
     processes: Processes,
@@ -42,6 +44,10 @@ pub(crate) struct Process {
     #[serde(default)]
     pub(crate) start_ticks: u64,
     pub(crate) log: PathBuf,
+    #[serde(default)]
+    pub(crate) command: Vec<String>,
+    #[serde(default)]
+    pub(crate) config: Option<PathBuf>,
 }
 
 impl LocalInstallation {
@@ -68,6 +74,8 @@ impl LocalInstallation {
                 installation: region.installation.clone(),
                 identity: region.operator_cert.parent().unwrap_or(Path::new(".")).to_owned(),
                 router: Some(region.base_url.clone()),
+                processes: region.processes_addr.clone(),
+                enrollment: region.enrollment_addr.clone(),
             };
             (name.clone(), entry)
         };

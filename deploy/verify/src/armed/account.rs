@@ -1,0 +1,138 @@
+//! An organization of this run, with one of everything.
+
+use bailiwick_proto::admin::v1::{
+    CreateCredentialRequest, CreateDeploymentRequest, CreateKeyRequest, CreateModelRequest,
+    CreateOrganizationRequest, DeleteOrganizationRequest, Deployment, ListDeploymentsRequest,
+    ListOrganizationsRequest, PageRequest, credential_service_client::CredentialServiceClient,
+    key_service_client::KeyServiceClient, model_service_client::ModelServiceClient,
+    organization_service_client::OrganizationServiceClient,
+};
+use secrecy::SecretString;
+use tonic::{Status, transport::Channel};
+
+use super::{once, request, say};
+
+/// For whoever finds it in a list.
+pub(crate) const NAME: &str = "verify isolation (temporary)";
+/// Organizations that are asked for a deployment to make one like it.
+const ASKED: i32 = 10;
+
+/// The organization.
+pub(crate) struct Account {
+    pub(crate) organization: String,
+    pub(crate) key_id: String,
+    /// A key that is good at home.
+    pub(crate) key: SecretString,
+    pub(crate) credential: String,
+    /// Where some organization of the region has a deployment to copy the endpoint of.
+    pub(crate) deployment: Option<String>,
+    pub(crate) model: Option<String>,
+}
+
+impl Account {
+    pub(crate) async fn open(admin: &Channel, region: &str) -> Result<Self, String> {
+        let like = endpoint(admin).await.map_err(|status| say(&status))?;
+        let message = CreateOrganizationRequest {
+            idempotency_key: once(),
+            region: region.to_owned(),
+            name: NAME.to_owned(),
+            ..Default::default()
+        };
+        let made = OrganizationServiceClient::new(admin.clone()).create_organization(request(message)).await;
+        let made = made.map_err(|status| say(&status))?.into_inner();
+        let organization = made.organization.unwrap_or_default().id;
+        match Self::fill(admin, &organization, like).await {
+            Ok(account) => Ok(account),
+            Err(status) => {
+                let _gone = delete(admin, &organization).await;
+                Err(say(&status))
+            }
+        }
+    }
+
+    async fn fill(admin: &Channel, organization: &str, like: Option<Deployment>) -> Result<Self, Status> {
+        let message = CreateKeyRequest {
+            idempotency_key: once(),
+            organization_id: organization.to_owned(),
+            name: NAME.to_owned(),
+            ..Default::default()
+        };
+        let key = KeyServiceClient::new(admin.clone()).create_key(request(message)).await?.into_inner();
+        let message = CreateCredentialRequest {
+            idempotency_key: once(),
+            organization_id: organization.to_owned(),
+            name: NAME.to_owned(),
+            // No provider's: nothing shall be called with it.
+            secret: once(),
+        };
+        let mut credentials = CredentialServiceClient::new(admin.clone());
+        let credential = credentials.create_credential(request(message)).await?.into_inner();
+        let credential = credential.credential.unwrap_or_default().id;
+        let mut account = Self {
+            organization: organization.to_owned(),
+            key_id: key.key.unwrap_or_default().id,
+            key: SecretString::from(key.api_key),
+            credential,
+            deployment: None,
+            model: None,
+        };
+        if let Some(like) = like {
+            account.deploy(admin, like).await?;
+        }
+        Ok(account)
+    }
+
+    async fn deploy(&mut self, admin: &Channel, like: Deployment) -> Result<(), Status> {
+        let mut models = ModelServiceClient::new(admin.clone());
+        let message = CreateDeploymentRequest {
+            idempotency_key: once(),
+            organization_id: self.organization.clone(),
+            provider: like.provider,
+            endpoint: like.endpoint,
+            upstream_model: like.upstream_model,
+            credential_id: self.credential.clone(),
+            ..Default::default()
+        };
+        let made = models.create_deployment(request(message)).await?.into_inner();
+        let deployment = made.deployment.unwrap_or_default().id;
+        let message = CreateModelRequest {
+            idempotency_key: once(),
+            organization_id: self.organization.clone(),
+            name: "verify-isolation".to_owned(),
+            deployment_ids: vec![deployment.clone()],
+        };
+        let made = models.create_model(request(message)).await?.into_inner();
+        self.deployment = Some(deployment);
+        self.model = Some(made.model.unwrap_or_default().id);
+        Ok(())
+    }
+
+    /// Deletes the organization, and with it all that it has.
+    pub(crate) async fn remove(&self, admin: &Channel) -> Result<(), String> {
+        let gone = delete(admin, &self.organization).await;
+        gone.map_err(|status| format!("the organization {} is left: {}", self.organization, say(&status)))
+    }
+}
+
+async fn delete(admin: &Channel, organization: &str) -> Result<(), Status> {
+    let message = DeleteOrganizationRequest { id: organization.to_owned() };
+    OrganizationServiceClient::new(admin.clone()).delete_organization(request(message)).await.map(drop)
+}
+
+/// A deployment that the region's egress policy admits: some organization's.
+async fn endpoint(admin: &Channel) -> Result<Option<Deployment>, Status> {
+    let page = |page_size| Some(PageRequest { page_size, ..Default::default() });
+    let message = ListOrganizationsRequest { page: page(ASKED) };
+    let mut organizations = OrganizationServiceClient::new(admin.clone());
+    let found = organizations.list_organizations(request(message)).await?.into_inner().organizations;
+    let mut models = ModelServiceClient::new(admin.clone());
+    for organization in found {
+        let message = ListDeploymentsRequest { organization_id: organization.id, page: page(1) };
+        // One that was deleted meanwhile has none.
+        let Ok(listed) = models.list_deployments(request(message)).await else { continue };
+        if let Some(deployment) = listed.into_inner().deployments.pop() {
+            return Ok(Some(deployment));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,52 @@
+//! The attacks, a file for each or for a family of them. A new one is added to [`all`].
+
+mod admin_callers;
+mod egress;
+mod identifiers;
+mod join_tokens;
+mod keys;
+mod signup;
+mod spoofing;
+mod stores;
+mod usage;
+mod worker_callers;
+
+use crate::attack::Attack;
+
+/// Every attack, by number.
+pub(crate) fn all() -> Vec<Box<dyn Attack>> {
+    vec![
+        Box::new(keys::Keys),
+        Box::new(identifiers::Identifiers),
+        Box::new(admin_callers::AdminCallers),
+        Box::new(worker_callers::WorkerCallers),
+        Box::new(join_tokens::JoinTokens),
+        Box::new(usage::Usage),
+        Box::new(signup::Signup),
+        Box::new(spoofing::Spoofing),
+        Box::new(stores::Stores),
+        Box::new(egress::Egress),
+    ]
+}
+
+/// Layers, as reports name them: what has to refuse.
+mod layer {
+    pub(super) const ROUTER: &str = "router: admission, from the head alone";
+    pub(super) const ROUTER_SIGNUP: &str = "router: region of a signup";
+    pub(super) const WORKER_REGION: &str = "worker: region of the key";
+    pub(super) const WORKER_KEY: &str = "worker: the key's digest";
+    pub(super) const WORKER_TLS: &str = "worker: mutual TLS";
+    pub(super) const ADMIN_TLS: &str = "admin API: mutual TLS";
+    pub(super) const ADMIN_EDGE: &str = "admin API: jurisdiction";
+    pub(super) const PROCESS_TLS: &str = "worker API: mutual TLS";
+    pub(super) const PROCESS_EDGE: &str = "worker API: jurisdiction";
+    pub(super) const INTAKE: &str = "worker API: usage intake";
+    pub(super) const ENROLLMENT: &str = "enrollment: jurisdiction";
+    pub(super) const EGRESS: &str = "admin API: egress policy";
+    pub(super) const STORE_IDENTITY: &str = "store: whose it says it is";
+    pub(super) const VAULT: &str = "vault: master key, place of every value";
+    pub(super) const ENROLLMENT_TOKEN: &str = "enrollment: the token's digest";
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! 3: another region's credentials at the admin API.
+
+use async_trait::async_trait;
+use bailiwick_domain::spiffe::{ProcessRole, SpiffeId};
+use rustls::AlertDescription;
+
+use super::layer;
+use crate::{
+    attack::{Attack, Pair},
+    attempt::{Attempt, Probe},
+    badge::Badge,
+    knock::{Knock, Speaks, knock},
+};
+
+pub(super) struct AdminCallers;
+
+#[async_trait]
+impl Attack for AdminCallers {
+    fn number(&self) -> u8 {
+        3
+    }
+
+    fn name(&self) -> &'static str {
+        "foreign credentials at the admin API"
+    }
+
+    async fn run(&self, pair: Pair<'_>) -> Vec<Attempt> {
+        let admin = Listener {
+            address: Some(&pair.target.access.admin),
+            layer: layer::ADMIN_TLS,
+            speaks: Speaks::Grpc,
+        };
+        vec![
+            admin.foreign("the other region's operator", Some(&pair.attacker.operator_badge)).await,
+            admin.made_up(pair, ProcessRole::Operator).await,
+            admin.without().await,
+        ]
+    }
+}
+
+/// A listener that wants a certificate, and how certificates that are not its region's fare there.
+pub(super) struct Listener<'a> {
+    pub(super) address: Option<&'a str>,
+    pub(super) layer: &'static str,
+    pub(super) speaks: Speaks,
+}
+
+impl Listener<'_> {
+    /// A real certificate of another region. Its chain is not this region's, and its name says so.
+    pub(super) async fn foreign(&self, whose: &str, badge: Option<&Badge>) -> Attempt {
+        let what = format!("the certificate of {whose}");
+        self.present(what, badge.ok_or("there is none"), AlertDescription::CertificateUnknown).await
+    }
+
+    /// A certificate that names the target's own region, under a root that has the name of its own: the chain is followed, and its signature does not
+    /// hold.
+    pub(super) async fn made_up(&self, pair: Pair<'_>, role: ProcessRole) -> Attempt {
+        let holder = SpiffeId::new(pair.target.domain.clone(), role, "verify-isolation");
+        let badge = holder.map_err(|error| error.to_string()).and_then(|holder| Badge::made_up(&holder));
+        let what = format!("a made-up certificate that names this region's {role}");
+        let badge = badge.as_ref().map_err(String::as_str);
+        self.present(what, badge, AlertDescription::DecryptError).await
+    }
+
+    /// A certificate of the target's own region, of a role that has nothing to say here.
+    pub(super) async fn wrong_role(&self, whose: &str, badge: Result<&Badge, &str>) -> Attempt {
+        let what = format!("the certificate of this region's own {whose}");
+        self.present(what, badge, AlertDescription::CertificateUnknown).await
+    }
+
+    pub(super) async fn without(&self) -> Attempt {
+        let probe = Probe::new("no certificate", self.layer, alert(AlertDescription::CertificateRequired));
+        self.knock(probe, None, AlertDescription::CertificateRequired).await
+    }
+
+    async fn present(
+        &self,
+        what: String,
+        badge: Result<&Badge, &str>,
+        expected: AlertDescription,
+    ) -> Attempt {
+        let probe = Probe::new(what, self.layer, alert(expected));
+        match badge {
+            Ok(badge) => self.knock(probe, Some(badge), expected).await,
+            Err(why) => probe.not_attempted(why),
+        }
+    }
+
+    async fn knock(&self, probe: Probe, badge: Option<&Badge>, expected: AlertDescription) -> Attempt {
+        let Some(address) = self.address else {
+            return probe.not_attempted("the context names no such address");
+        };
+        match knock(address, badge, self.speaks).await {
+            Knock::Nobody(why) => probe.unanswered(why),
+            answer => probe.expect(answer == Knock::Alert(expected), answer.to_string()),
+        }
+    }
+}
+
+fn alert(expected: AlertDescription) -> String {
+    format!("TLS alert {expected:?}")
+}

@@ -1,0 +1,169 @@
+//! 7: usage that is not this region's, reported by a worker that is.
+
+use async_trait::async_trait;
+use bailiwick_domain::{
+    time::{Clock as _, SystemClock},
+    usage::{EventId, RequestId},
+};
+use bailiwick_proto::{
+    status::{metadata_of, reason_of},
+    worker::v1::{
+        CallEnd, CallType, Hello, ReportRequest, ReportResponse, SubscribeRequest, UsageEvent, UsageSource,
+        configuration_service_client::ConfigurationServiceClient, subscribe_request,
+        usage_service_client::UsageServiceClient,
+    },
+};
+use tonic::{Code, Status, transport::Channel};
+
+use super::{identifiers::nobody, layer};
+use crate::{
+    armed::{Armed, TIMEOUT, say},
+    attack::{Attack, Pair},
+    attempt::{Attempt, Probe},
+};
+
+pub(super) struct Usage;
+
+#[async_trait]
+impl Attack for Usage {
+    fn number(&self) -> u8 {
+        7
+    }
+
+    fn name(&self) -> &'static str {
+        "usage of a foreign organization"
+    }
+
+    async fn run(&self, pair: Pair<'_>) -> Vec<Attempt> {
+        let Pair { attacker, target } = pair;
+        let home = event(target);
+        let foreign = |change: fn(&mut UsageEvent, &Armed)| {
+            let mut event = event(target);
+            change(&mut event, attacker);
+            event
+        };
+        let unknown = UsageEvent { organization_id: target.minted("org"), ..home };
+        let batches = [
+            ("an event of the other region's organization", layer::PROCESS_EDGE, event(attacker)),
+            (
+                "the same with this region's key, model and deployment",
+                layer::PROCESS_EDGE,
+                foreign(|event, other| event.organization_id.clone_from(&other.account.organization)),
+            ),
+            (
+                "an event of this region that names the other's key",
+                layer::PROCESS_EDGE,
+                foreign(|event, other| event.key_id.clone_from(&other.account.key_id)),
+            ),
+            (
+                "an event of this region that names the other's deployment",
+                layer::PROCESS_EDGE,
+                foreign(|event, other| event.deployment_id = other.identifier("dep")),
+            ),
+            ("an event of an organization that this region never had", layer::INTAKE, unknown),
+        ];
+        let channel = channel(target);
+        let mut attempts = Vec::new();
+        for (what, layer, event) in batches {
+            let probe = Probe::new(what, layer, "acknowledged as refused: 0 stored, 1 refused");
+            attempts.push(match &channel {
+                Ok(channel) => report(probe, channel.clone(), event).await,
+                Err(why) => probe.not_attempted(why),
+            });
+        }
+        attempts.push(subscribe(pair, &channel).await);
+        attempts
+    }
+}
+
+/// To the target's worker API, as one of its workers.
+fn channel(target: &Armed) -> Result<Channel, String> {
+    let address = target.access.processes.as_ref().ok_or("the context names no worker API")?;
+    target.worker.as_ref().map_err(Clone::clone)?.channel(address)
+}
+
+/// An event of a region that is good there.
+fn event(of: &Armed) -> UsageEvent {
+    let now = SystemClock.now();
+    UsageEvent {
+        event_id: EventId::new(now).as_bytes().to_vec().into(),
+        request_id: RequestId::random().as_bytes().to_vec().into(),
+        organization_id: of.account.organization.clone(),
+        key_id: of.account.key_id.clone(),
+        model_id: of.identifier("mdl"),
+        deployment_id: of.identifier("dep"),
+        call_type: CallType::ChatCompletion.into(),
+        status: 200,
+        end: CallEnd::Completed.into(),
+        source: UsageSource::ProviderFinal.into(),
+        prompt_tokens: 1,
+        completion_tokens: 1,
+        started_at_micros: now.as_micros(),
+        finished_at_micros: now.as_micros(),
+        attempts: 1,
+        ..UsageEvent::default()
+    }
+}
+
+async fn report(probe: Probe, channel: Channel, event: UsageEvent) -> Attempt {
+    let journal_id = ulid();
+    let batch = ReportRequest { journal_id: journal_id.clone(), first_sequence: 1, events: vec![event] };
+    let asked = async {
+        let mut client = UsageServiceClient::new(channel);
+        client.report(tokio_stream::once(batch)).await?.into_inner().message().await
+    };
+    let answer: Result<Option<ReportResponse>, Status> = match tokio::time::timeout(TIMEOUT, asked).await {
+        Ok(answer) => answer,
+        Err(_elapsed) => return probe.unanswered("no answer in time"),
+    };
+    match answer {
+        Ok(Some(answer)) => {
+            let refused = answer.inserted == 0 && answer.refused == 1 && answer.acknowledged_sequence == 1;
+            let said = format!("acknowledged: {} stored, {} refused", answer.inserted, answer.refused);
+            probe.expect(refused, said)
+        }
+        Ok(None) => probe.expect(false, "the stream ended without an answer"),
+        Err(status) if nobody(&status) => probe.unanswered(say(&status)),
+        Err(status) => probe.expect(false, say(&status)),
+    }
+}
+
+/// A journal's name. 26 digits are a ULID (of the year 1970, say).
+fn ulid() -> String {
+    format!("0{:025}", rand::random::<u64>())
+}
+
+/// R5 in the other direction: this region's worker asks for the other region's configuration.
+async fn subscribe(pair: Pair<'_>, channel: &Result<Channel, String>) -> Attempt {
+    let what = "a worker of this region that asks for the other's configuration";
+    let probe = Probe::new(what, layer::PROCESS_EDGE, "FailedPrecondition wrong_region");
+    let channel = match channel {
+        Ok(channel) => channel.clone(),
+        Err(why) => return probe.not_attempted(why),
+    };
+    let hello = Hello {
+        region: pair.attacker.name().to_owned(),
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+        protocol_min: 1,
+        protocol_max: 1,
+        advertise_address: "127.0.0.1:9".to_owned(),
+        boot_id: ulid(),
+        ..Hello::default()
+    };
+    let hello = SubscribeRequest { message: Some(subscribe_request::Message::Hello(hello)) };
+    let asked = async {
+        let mut client = ConfigurationServiceClient::new(channel);
+        client.subscribe(tokio_stream::once(hello)).await?.into_inner().message().await
+    };
+    match tokio::time::timeout(TIMEOUT, asked).await {
+        Err(_elapsed) => probe.unanswered("no answer in time"),
+        Ok(Ok(_)) => probe.expect(false, "it was welcomed"),
+        Ok(Err(status)) if nobody(&status) => probe.unanswered(say(&status)),
+        Ok(Err(status)) => {
+            let refused = status.code() == Code::FailedPrecondition
+                && reason_of(&status).as_deref() == Some("wrong_region")
+                && metadata_of(&status, "region").as_deref() == Some(pair.attacker.name());
+            probe.expect(refused, say(&status))
+        }
+    }
+}
