@@ -1,6 +1,13 @@
 //! Who is a member of its region, and who is shut out.
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 use bailiwick_domain::spiffe::ProcessRole;
 use bailiwick_runtime::identity::{Connector, Identity};
@@ -119,4 +126,91 @@ async fn r3_a_revoked_router_sends_no_calls() {
     })
     .await;
     assert!(Path::new(&router.log).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_root_is_changed_under_load_without_a_failed_call() {
+    let installation = Installation::start();
+    let region = installation.region(REGION);
+    let (worker, router) = (&region.processes.workers[0], &region.processes.router);
+    let before = identity_of(region, worker).root_fingerprint();
+    let stale = operator(REGION, region);
+    let load = Load::on(region);
+    load.served(50).await;
+    let (done, said) =
+        bailiwick(&installation, &["region", "rotate-authority", "--wait", "-o", "json"]).await;
+    assert!(done && said.contains("\"issuing\""), "{said}");
+    assert!(said.contains("operator local"), "it waits for the operator's certificate: {said}");
+    for process in [worker, router] {
+        assert_ne!(identity_of(region, process).root_fingerprint(), before, "{}", process.name);
+    }
+    load.served(50).await;
+    // The operator's certificate is issued anew, into the place of the old one, and the old root goes.
+    let folder = region.operator_cert.parent().expect("a folder");
+    let config = region.state_dir.join("control-plane").join("config.toml");
+    let issued = Command::new(binary("bailiwick-control-plane"))
+        .args(["issue-certificate", "--role", "operator", "--name", "local", "--out"])
+        .arg(folder)
+        .arg("--config")
+        .arg(config)
+        .status();
+    assert!(issued.await.expect("the command starts").success());
+    let (done, said) =
+        bailiwick(&installation, &["region", "rotate-authority", "--force", "--wait", "-o", "json"]).await;
+    assert!(done && said.contains("\"settled\""), "{said}");
+    eventually("every process trusts the new root alone", || async {
+        let alone = |process: &Process| identity_of(region, process).trusted_roots().len() == 1;
+        (region.processes.workers.iter().all(alone) && alone(router)).then_some(())
+    })
+    .await;
+    load.served(50).await;
+    assert_eq!(load.stop().await, 0, "calls failed");
+    assert!(shut_out(&stale, ProcessRole::ControlPlane, &region.admin_addr).await, "the old root is gone");
+    let (done, said) = bailiwick(&installation, &["region", "authority"]).await;
+    assert!(done && said.contains("settled"), "{said}");
+}
+
+/// Callers who call without a pause.
+struct Load {
+    stop: Arc<AtomicBool>,
+    good: Arc<AtomicU64>,
+    bad: Arc<AtomicU64>,
+    callers: tokio::task::JoinSet<()>,
+}
+
+impl Load {
+    fn on(region: &Region) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (good, bad) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let mut callers = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let (application, model, stop) =
+                (Application::of(region), region.model.clone(), Arc::clone(&stop));
+            let (good, bad) = (Arc::clone(&good), Arc::clone(&bad));
+            callers.spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let answer = application.chat(&model, "hello", false).await;
+                    let served = answer.is_ok_and(|answer| answer.status() == 200);
+                    if served { &good } else { &bad }.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        Self { stop, good, bad, callers }
+    }
+
+    /// Waits until so many more calls were served.
+    async fn served(&self, more: u64) {
+        let goal = self.good.load(Ordering::Relaxed) + more;
+        eventually("callers are served", || async {
+            (self.good.load(Ordering::Relaxed) >= goal).then_some(())
+        })
+        .await;
+    }
+
+    /// How many calls failed.
+    async fn stop(mut self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        while self.callers.join_next().await.is_some() {}
+        self.bad.load(Ordering::Relaxed)
+    }
 }

@@ -3,35 +3,41 @@
 //! [`establish`] is idempotent: everything is written in one transaction, with its audit record, or not at all; whoever comes
 //! second changes nothing. [`open`] gives what a starting control plane needs of it.
 
+use std::sync::Arc;
+
 use bailiwick_domain::{key::Pepper, time::Timestamp};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use zeroize::Zeroizing;
 
 use crate::{
     audit,
     ports::{
         store::{Store, StoreError},
-        vault::{KeyScope, SealContext, Sealed, Vault, VaultError},
+        vault::{DataKey, KeyScope, RootMaterial, SealContext, Sealed, Vault, VaultError},
     },
     process_audit,
-    records::Chain,
+    records::{AuthorityStage, Chain, RootSlot},
 };
 
 /// The root's private key, PKCS #8 PEM, sealed.
-const CA_KEY: &str = "ca_key";
+pub(crate) fn ca_key(slot: RootSlot) -> &'static str {
+    match slot {
+        RootSlot::One => "ca_key",
+        RootSlot::Two => "ca_key_2",
+    }
+}
+
 /// The root certificate, PEM, plain: it is public.
-const CA_CERTIFICATE: &str = "ca_certificate";
+pub(crate) fn ca_certificate(slot: RootSlot) -> &'static str {
+    match slot {
+        RootSlot::One => "ca_certificate",
+        RootSlot::Two => "ca_certificate_2",
+    }
+}
+
 /// The region's pepper, 32 bytes, sealed.
 const PEPPER: &str = "pepper";
 const FIRST_VERSION: u32 = 1;
-
-/// A root that was just made, before it is stored.
-pub struct NewAuthority {
-    /// Self-signed certificate, PEM.
-    pub root_pem: String,
-    /// Its private key, PKCS #8 PEM.
-    pub key_pem: SecretString,
-}
 
 /// Whether [`establish`] had something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +50,8 @@ pub enum Established {
 
 /// What a starting control plane needs of its region's secrets. Zeroes itself on drop; `Debug` shows nothing of it.
 pub struct RegionSecrets {
-    /// The root certificate, PEM.
-    pub root_pem: String,
-    /// Its private key, PKCS #8 PEM.
-    pub ca_key_pem: SecretString,
+    /// The region's roots.
+    pub roots: RegionRoots,
     pepper: Zeroizing<[u8; 32]>,
 }
 
@@ -79,16 +83,18 @@ pub async fn establish(
     vault: &dyn Vault,
     now: Timestamp,
     actor: &str,
-    make_authority: impl FnOnce() -> Result<NewAuthority, VaultError>,
+    make_authority: impl FnOnce() -> Result<RootMaterial, VaultError>,
     pepper: Zeroizing<[u8; 32]>,
 ) -> Result<Established, BootstrapError> {
-    if store.region_secret_fetch(CA_CERTIFICATE).await?.is_some() {
+    // The pepper, because it never changes its place: a root does.
+    if store.region_secret_fetch(PEPPER).await?.is_some() {
         return Ok(Established::Before);
     }
     let authority = make_authority()?;
     let wrapped = vault.create_data_key(KeyScope::Region, FIRST_VERSION).await?;
     let key = vault.unlock(&wrapped).await?;
-    let ca_key = key.seal(secret(CA_KEY), authority.key_pem.expose_secret().as_bytes())?;
+    let (key_name, certificate_name) = (ca_key(RootSlot::One), ca_certificate(RootSlot::One));
+    let ca_key = key.seal(secret(key_name), authority.key_pem.expose_secret().as_bytes())?;
     let sealed_pepper = key.seal(secret(PEPPER), pepper.as_slice())?;
     let chain = audit::chain_name(Chain::Region);
     let draft = process_audit::seal(key.as_ref(), Chain::Region, now, actor, "region.initialize", chain)?;
@@ -96,9 +102,9 @@ pub async fn establish(
     let mut transaction = store.begin().await?;
     let stored = async {
         transaction.data_key_insert(&wrapped).await?;
-        transaction.region_secret_insert(CA_KEY, &ca_key).await?;
+        transaction.region_secret_insert(key_name, &ca_key).await?;
         transaction.region_secret_insert(PEPPER, &sealed_pepper).await?;
-        transaction.region_secret_insert(CA_CERTIFICATE, &Sealed(authority.root_pem.into_bytes())).await?;
+        transaction.region_secret_insert(certificate_name, &Sealed(authority.root_pem.into_bytes())).await?;
         transaction.commit(draft, &[]).await
     };
     match stored.await {
@@ -114,30 +120,86 @@ pub async fn establish(
 /// # Errors
 /// [`BootstrapError::NotInitialized`] before [`establish`]; the master key is another one; the store is away.
 pub async fn open(store: &dyn Store, vault: &dyn Vault) -> Result<RegionSecrets, BootstrapError> {
-    let fetch = async |name| store.region_secret_fetch(name).await?.ok_or(BootstrapError::NotInitialized);
-    let (root, ca_key, pepper) = (fetch(CA_CERTIFICATE).await?, fetch(CA_KEY).await?, fetch(PEPPER).await?);
-    let wrapped = store.data_keys_fetch(KeyScope::Region).await?;
-    let mut keys = Vec::with_capacity(wrapped.len());
-    for wrapped in &wrapped {
-        keys.push(vault.unlock(wrapped).await?);
-    }
-    let opened = |name, sealed| {
-        let opened = keys.iter().rev().find_map(|key| key.open(secret(name), sealed).ok());
-        opened.ok_or(BootstrapError::Vault(VaultError::DoesNotOpen))
-    };
-
-    let ca_key = opened(CA_KEY, &ca_key)?;
-    let ca_key = std::str::from_utf8(&ca_key).map_err(|_| BootstrapError::Damaged(CA_KEY))?;
-    let pepper = opened(PEPPER, &pepper)?;
+    let keys = unlocked(store, vault).await?;
+    let pepper = fetch(store, PEPPER).await?;
+    let pepper = open_secret(&keys, PEPPER, &pepper)?;
     let pepper: [u8; 32] = pepper.as_slice().try_into().map_err(|_| BootstrapError::Damaged(PEPPER))?;
-    Ok(RegionSecrets {
-        root_pem: String::from_utf8(root.0).map_err(|_| BootstrapError::Damaged(CA_CERTIFICATE))?,
-        ca_key_pem: ca_key.into(),
-        pepper: Zeroizing::new(pepper),
+    let roots = roots_of(store, &keys).await?;
+    Ok(RegionSecrets { roots, pepper: Zeroizing::new(pepper) })
+}
+
+/// The region's roots, opened.
+pub struct RegionRoots {
+    /// The one that issues.
+    pub issuing: RootMaterial,
+    /// The other one, while the region changes from one to the other.
+    pub standby: Option<RootMaterial>,
+}
+
+/// Opens the region's roots alone.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_roots(store: &dyn Store, vault: &dyn Vault) -> Result<RegionRoots, BootstrapError> {
+    let keys = unlocked(store, vault).await?;
+    roots_of(store, &keys).await
+}
+
+/// A step of the authority's change may come between two reads: then it is read once more.
+async fn roots_of(store: &dyn Store, keys: &[Arc<dyn DataKey>]) -> Result<RegionRoots, BootstrapError> {
+    loop {
+        let trust = store.trust_fetch().await?;
+        let issuing = root(store, keys, trust.issuing).await;
+        let standby = match trust.stage {
+            AuthorityStage::Settled => None,
+            AuthorityStage::Distributing | AuthorityStage::Issuing => {
+                Some(root(store, keys, trust.issuing.other()).await)
+            }
+        };
+        if store.trust_version().await? == trust.version {
+            return Ok(RegionRoots { issuing: issuing?, standby: standby.transpose()? });
+        }
+    }
+}
+
+async fn root(
+    store: &dyn Store,
+    keys: &[Arc<dyn DataKey>],
+    slot: RootSlot,
+) -> Result<RootMaterial, BootstrapError> {
+    let certificate = fetch(store, ca_certificate(slot)).await?;
+    let sealed = fetch(store, ca_key(slot)).await?;
+    let key = open_secret(keys, ca_key(slot), &sealed)?;
+    let key = std::str::from_utf8(&key).map_err(|_| BootstrapError::Damaged(ca_key(slot)))?;
+    Ok(RootMaterial {
+        root_pem: String::from_utf8(certificate.0)
+            .map_err(|_| BootstrapError::Damaged(ca_certificate(slot)))?,
+        key_pem: key.into(),
     })
 }
 
-fn secret(name: &'static str) -> SealContext<'static> {
+async fn unlocked(store: &dyn Store, vault: &dyn Vault) -> Result<Vec<Arc<dyn DataKey>>, BootstrapError> {
+    let mut keys = Vec::new();
+    for wrapped in store.data_keys_fetch(KeyScope::Region).await? {
+        keys.push(vault.unlock(&wrapped).await?);
+    }
+    Ok(keys)
+}
+
+async fn fetch(store: &dyn Store, name: &'static str) -> Result<Sealed, BootstrapError> {
+    store.region_secret_fetch(name).await?.ok_or(BootstrapError::NotInitialized)
+}
+
+fn open_secret(
+    keys: &[Arc<dyn DataKey>],
+    name: &'static str,
+    sealed: &Sealed,
+) -> Result<Zeroizing<Vec<u8>>, BootstrapError> {
+    let opened = keys.iter().rev().find_map(|key| key.open(secret(name), sealed).ok());
+    opened.ok_or(BootstrapError::Vault(VaultError::DoesNotOpen))
+}
+
+pub(crate) fn secret(name: &'static str) -> SealContext<'static> {
     SealContext { table: "region_secrets", column: "value", row: name }
 }
 

@@ -21,7 +21,7 @@ use crate::{
         vault::{CertificateAuthority, IssuedCertificate, Validity, Vault, VaultError},
     },
     process_audit::{self, ProcessAuditError},
-    records::{AuditDraft, Chain, JoinTokenRecord, WorkerRecord},
+    records::{AuditDraft, Chain, HeldCertificate, JoinTokenRecord, WorkerRecord},
 };
 
 /// How long a process's certificate is valid, at most and by default.
@@ -64,7 +64,7 @@ pub struct Enrolled {
     pub spiffe: SpiffeId,
     /// The leaf, PEM.
     pub certificate_pem: String,
-    /// The region's root, PEM.
+    /// The region's roots, PEM.
     pub root_pem: String,
     /// End of the leaf's validity.
     pub expires_at: Timestamp,
@@ -107,6 +107,7 @@ impl Enrollment {
             last_seen_at: None,
         };
         let worker = transaction.worker_upsert(&row).await?;
+        transaction.certificate_note(&held(&spiffe, &issued)).await?;
         transaction.commit(audit, &[]).await?;
         Ok(self.enrolled(worker, spiffe, issued))
     }
@@ -153,6 +154,7 @@ impl Enrollment {
             Err(StoreError::NotFound) => return Err(EnrollmentError::Removed),
             set => set?,
         }
+        transaction.certificate_note(&held(peer, &issued)).await?;
         transaction.commit(audit, &[]).await?;
         Ok(self.enrolled(worker, peer.clone(), issued))
     }
@@ -178,7 +180,9 @@ impl Enrollment {
         let now = self.clock.now();
         let issued = self.issue(csr_pem, holder, now, lifetime).await?;
         let audit = self.audit(now, actor, "certificate.issue", holder).await?;
-        self.store.begin().await?.commit(audit, &[]).await?;
+        let mut transaction = self.store.begin().await?;
+        transaction.certificate_note(&held(holder, &issued)).await?;
+        transaction.commit(audit, &[]).await?;
         Ok(issued)
     }
 
@@ -242,9 +246,18 @@ impl Enrollment {
             worker,
             spiffe,
             certificate_pem: issued.certificate_pem,
-            root_pem: self.authority.root_pem().to_owned(),
+            root_pem: self.authority.roots_pem(),
             expires_at: issued.expires_at,
         }
+    }
+}
+
+fn held(holder: &SpiffeId, issued: &IssuedCertificate) -> HeldCertificate {
+    HeldCertificate {
+        root: issued.root,
+        role: holder.role,
+        name: holder.name().to_owned(),
+        expires_at: issued.expires_at,
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod audit_query;
+pub mod authority;
 pub mod bootstrap;
 pub mod caller;
 pub mod configuration;

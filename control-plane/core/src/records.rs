@@ -3,7 +3,7 @@
 use bailiwick_domain::{
     id::{CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, WorkerId},
     jurisdiction::Local,
-    key::{JoinTokenId, KeyDigest, KeyId},
+    key::{CaFingerprint, JoinTokenId, KeyDigest, KeyId},
     names::ModelName,
     organization::{OnStale, OrganizationStatus},
     price::Price,
@@ -181,11 +181,85 @@ pub struct RevokedCertificate {
     pub expires_at: Timestamp,
 }
 
+/// How far the change of the certificate authority is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuthorityStage {
+    /// There is one root.
+    #[default]
+    Settled,
+    /// There are two; the first one issues, and processes learn of the second.
+    Distributing,
+    /// There are two; the second one issues, and processes renew.
+    Issuing,
+}
+
+impl AuthorityStage {
+    /// As it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::Distributing => "distributing",
+            Self::Issuing => "issuing",
+        }
+    }
+
+    /// The reverse of [`Self::as_str`].
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Settled, Self::Distributing, Self::Issuing].into_iter().find(|stage| stage.as_str() == text)
+    }
+}
+
+/// Which of two places holds a root.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RootSlot {
+    /// That of a region's first root.
+    #[default]
+    One,
+    /// The other one.
+    Two,
+}
+
+impl RootSlot {
+    /// The other of the two.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::One => Self::Two,
+            Self::Two => Self::One,
+        }
+    }
+
+    /// 1 or 2.
+    pub fn number(self) -> i64 {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+        }
+    }
+}
+
+/// Until when a holder has a certificate of a root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldCertificate {
+    /// The root.
+    pub root: CaFingerprint,
+    /// The holder's role.
+    pub role: ProcessRole,
+    /// The holder's name.
+    pub name: String,
+    /// End of the last of them.
+    pub expires_at: Timestamp,
+}
+
 /// Whom the region's processes trust.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustRecord {
     /// Of all of it.
     pub version: TrustVersion,
+    /// How far the change of the certificate authority is.
+    pub stage: AuthorityStage,
+    /// Where the root is that issues.
+    pub issuing: RootSlot,
     /// Also those that have expired, as long as they are stored.
     pub revoked: Vec<RevokedCertificate>,
 }

@@ -62,6 +62,10 @@ pub struct TrustingProcess {
     pub name: String,
     /// What it has applied; zero: nothing yet.
     pub version: TrustVersion,
+    /// The roots that it trusts.
+    pub trusted: Vec<CaFingerprint>,
+    /// The root of its own certificate.
+    pub certificate_root: Option<CaFingerprint>,
 }
 
 impl Default for Trust {
@@ -86,6 +90,11 @@ impl Trust {
         self.state.send_replace(Some(Arc::new(state)));
     }
 
+    /// The store was changed by this control plane.
+    pub(crate) fn note_change(&self) {
+        self.changed.notify_one();
+    }
+
     /// Resolves when the store was changed by this control plane, since this was asked last.
     pub async fn changed(&self) {
         self.changed.notified().await;
@@ -94,7 +103,9 @@ impl Trust {
     /// A process follows. It is known until what is returned is dropped; a newer stream of the same process takes its place.
     pub fn attend(self: &Arc<Self>, id: Local<WorkerId>, role: ProcessRole, name: String) -> Following {
         let stream = rand::random();
-        let process = TrustingProcess { id, role, name, version: TrustVersion::default() };
+        let version = TrustVersion::default();
+        let process =
+            TrustingProcess { id, role, name, version, trusted: Vec::new(), certificate_root: None };
         self.lock().insert(id, (stream, process));
         Following { trust: Arc::clone(self), id, stream }
     }
@@ -120,12 +131,18 @@ pub struct Following {
 }
 
 impl Following {
-    /// It has applied this version.
-    pub fn applied(&self, version: TrustVersion) {
+    /// It has applied this version, and holds these roots.
+    pub fn applied(
+        &self,
+        version: TrustVersion,
+        trusted: Vec<CaFingerprint>,
+        certificate_root: Option<CaFingerprint>,
+    ) {
         if let Some((stream, process)) = self.trust.lock().get_mut(&self.id)
             && *stream == self.stream
         {
-            process.version = version;
+            (process.version, process.trusted, process.certificate_root) =
+                (version, trusted, certificate_root);
         }
     }
 }
@@ -186,7 +203,7 @@ impl ControlPlane {
         let mutation =
             Mutation { chain: Chain::Region, action: "worker.revoke", subject: id.to_string(), changes: &[] };
         self.commit(&permit, &keys, transaction, mutation).await?;
-        self.parts.trust.changed.notify_one();
+        self.parts.trust.note_change();
         self.parts.fleet.remove(id);
         Ok(version)
     }
@@ -213,7 +230,7 @@ impl ControlPlane {
         let subject = holder.to_string();
         let mutation = Mutation { chain: Chain::Region, action: "certificate.revoke", subject, changes: &[] };
         self.commit(&permit, &keys, transaction, mutation).await?;
-        self.parts.trust.changed.notify_one();
+        self.parts.trust.note_change();
         Ok(version)
     }
 

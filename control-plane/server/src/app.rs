@@ -5,6 +5,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use bailiwick_coordination::InProcess;
 use bailiwick_core::{
+    authority::AuthorityChange,
     configuration::ConfigurationReader,
     control_plane::ControlPlane,
     enrollment::Enrollment,
@@ -88,7 +89,7 @@ impl Serving {
         let fleet = Fleet::starting(region.ground.clock.now(), settings.configuration.lease);
         let control_plane = Arc::new(region.control_plane(&settings, coordination, Arc::new(fleet)));
         // Before anybody is let in: whoever was revoked while this process was off stays out.
-        let trust = TrustFollower::start(&control_plane.parts, own.identity.clone())
+        let trust = TrustFollower::start(&control_plane.parts, own.clone())
             .await
             .context("whom the region trusts cannot be read")?;
         let log_metrics = LogMetrics::default();
@@ -236,6 +237,14 @@ impl Serving {
         };
         let rotation_metrics = RotationMetrics::default();
         self.ops.register(|registry| rotation_metrics.register(registry));
+        let change = AuthorityChange {
+            store: Arc::clone(&parts.store),
+            vault: Arc::clone(&parts.vault),
+            authority: Arc::clone(&parts.authority),
+            trust: Arc::clone(&parts.trust),
+        };
+        let actor = self.own.identity.spiffe_id().to_string();
+        tasks.spawn("authority change", tasks::authority::run(runner.clone(), change, actor));
         let answers = self.ops.readiness().register("store");
         tasks.spawn("key expiry", tasks::key_expiry::run(runner.clone(), Arc::new(expiry)));
         let rotation = tasks::rotation::run(runner.clone(), Arc::new(rotations), rotation_metrics);

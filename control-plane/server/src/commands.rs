@@ -79,7 +79,7 @@ pub(crate) async fn issue_certificate(
     let enrollment = region.enrollment(settings);
     let issued = enrollment.certify(&region::actor(settings)?, &holder, &csr.0, lifetime).await?;
     region.ground.sql.close().await;
-    let root_pem = region.authority.root_pem().to_owned();
+    let root_pem = region.authority.roots_pem();
     let material = Material { root_pem, certificate_pem: issued.certificate_pem, key_pem: key.0 };
     Identity::establish(out, settings.region.trust_domain.clone(), &material)?;
     Ok(format!("{holder}: ca.pem, cert.pem and key.pem are in {}", out.display()))

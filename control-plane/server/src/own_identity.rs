@@ -46,6 +46,13 @@ impl OwnIdentity {
         Ok(Self { identity, authority, clock, spiffe, lifetime: section.certificate_lifetime })
     }
 
+    /// Takes over a change of the authority's roots: trusts them, has a certificate of the one that issues, and another one for callers who know only the other root.
+    pub(crate) fn follow_authority(&self) -> anyhow::Result<()> {
+        self.renew_when_due()?;
+        self.identity.trust(&self.authority.roots_pem())?;
+        self.stand_by(self.clock.now())
+    }
+
     /// How often its age is looked at.
     pub(crate) fn look_interval(&self) -> Duration {
         Duration::from_secs(60).min(self.lifetime / 10)
@@ -58,7 +65,15 @@ impl OwnIdentity {
             return Ok(());
         }
         let material = issue(self.authority.as_ref(), &self.spiffe, now, self.lifetime)?;
-        Ok(self.identity.replace(&material)?)
+        self.identity.replace(&material)?;
+        self.stand_by(now)
+    }
+
+    fn stand_by(&self, now: Timestamp) -> anyhow::Result<()> {
+        let standby = self.authority.standby();
+        let standby =
+            standby.map(|root| issue(root.as_ref(), &self.spiffe, now, self.lifetime)).transpose()?;
+        Ok(self.identity.stand_by(standby.as_ref())?)
     }
 }
 
@@ -73,11 +88,7 @@ pub(crate) fn issue(
     let issued = authority
         .issue(&csr.0, to, Validity::starting(now, lifetime))
         .context("a certificate cannot be issued")?;
-    Ok(Material {
-        root_pem: authority.root_pem().to_owned(),
-        certificate_pem: issued.certificate_pem,
-        key_pem: key.0,
-    })
+    Ok(Material { root_pem: authority.roots_pem(), certificate_pem: issued.certificate_pem, key_pem: key.0 })
 }
 
 /// Of this authority, of this name, and in the first half of its life.

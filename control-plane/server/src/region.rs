@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use bailiwick_core::{
-    bootstrap::{self, BootstrapError, Established, NewAuthority, RegionSecrets},
+    bootstrap::{self, BootstrapError, Established, RegionSecrets},
     control_plane::{self, ControlPlane, Parts},
     enrollment::Enrollment,
     fleet::Fleet,
@@ -67,10 +67,7 @@ impl Ground {
     /// Makes the region's secrets, unless they are there.
     pub(crate) async fn establish(&self, settings: &Settings) -> anyhow::Result<Established> {
         let now = self.clock.now();
-        let make_authority = || {
-            let root = RegionAuthority::create(&settings.region.trust_domain, now)?;
-            Ok(NewAuthority { root_pem: root.certificate_pem, key_pem: root.key_pem })
-        };
+        let make_authority = || RegionAuthority::create(&settings.region.trust_domain, now);
         let pepper = Zeroizing::new(rand::random());
         let actor = actor(settings)?.to_string();
         let (store, vault) = (self.store.as_ref(), self.vault.as_ref());
@@ -85,7 +82,7 @@ impl Region {
         refuse_unknown_master_keys(ground.store.as_ref(), ground.vault.as_ref()).await?;
         let secrets = open_secrets(ground.store.as_ref(), ground.vault.as_ref()).await?;
         let domain = &settings.region.trust_domain;
-        let authority = RegionAuthority::open(domain, &secrets.root_pem, &secrets.ca_key_pem)
+        let authority = RegionAuthority::open(domain, &secrets.roots.issuing, secrets.roots.standby.as_ref())
             .context("the region's certificate authority cannot be opened")?;
         Ok(Self { ground, secrets, authority: Arc::new(authority) })
     }

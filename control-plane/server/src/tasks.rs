@@ -2,6 +2,7 @@
 //!
 //! A job that concerns the region runs on the one replica that leads it; one that concerns this process runs on each.
 
+pub(crate) mod authority;
 pub(crate) mod certificate;
 pub(crate) mod configuration_log;
 pub(crate) mod key_expiry;

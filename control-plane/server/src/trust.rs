@@ -5,18 +5,24 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use bailiwick_core::{
+    bootstrap,
     control_plane::Parts,
-    ports::{store::Store, vault::CertificateAuthority},
-    records::{RevokedCertificate, TrustRecord, TrustVersion},
+    ports::{
+        store::Store,
+        vault::{CertificateAuthority, Vault},
+    },
+    records::{AuthorityStage, RevokedCertificate, RootSlot, TrustRecord, TrustVersion},
     trust::{Trust, TrustState},
 };
 use bailiwick_domain::{
     spiffe::{SpiffeError, SpiffeId, TrustDomain},
     time::Clock,
 };
-use bailiwick_runtime::identity::{Identity, Revocation};
+use bailiwick_runtime::identity::Revocation;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+
+use crate::own_identity::OwnIdentity;
 
 /// What another replica changed is heard of within this time.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -27,23 +33,28 @@ pub(crate) struct TrustFollower {
     authority: Arc<dyn CertificateAuthority>,
     clock: Arc<dyn Clock>,
     trust: Arc<Trust>,
-    /// Whose listeners refuse.
-    identity: Identity,
+    vault: Arc<dyn Vault>,
+    /// Whose listeners refuse, and whose certificate is of the root that issues.
+    own: OwnIdentity,
     applied: Option<(String, TrustVersion)>,
+    /// Which roots the authority has: of this stage, the one in this place issuing.
+    roots: Option<(AuthorityStage, RootSlot)>,
     /// Whether the last attempt failed: an outage is logged once.
     failing: bool,
 }
 
 impl TrustFollower {
     /// Reads it for the first time.
-    pub(crate) async fn start(parts: &Parts, identity: Identity) -> anyhow::Result<Self> {
+    pub(crate) async fn start(parts: &Parts, own: OwnIdentity) -> anyhow::Result<Self> {
         let mut follower = Self {
             store: Arc::clone(&parts.store),
             authority: Arc::clone(&parts.authority),
             clock: Arc::clone(&parts.clock),
             trust: Arc::clone(&parts.trust),
-            identity,
+            vault: Arc::clone(&parts.vault),
+            own,
             applied: None,
+            roots: None,
             failing: false,
         };
         follower.refresh().await?;
@@ -78,22 +89,29 @@ impl TrustFollower {
         if self.applied.as_ref() == Some(&(epoch.clone(), version)) {
             return Ok(());
         }
-        let TrustRecord { version, mut revoked } = self.store.trust_fetch().await?;
+        let TrustRecord { version, stage, issuing, mut revoked } = self.store.trust_fetch().await?;
         let now = self.clock.now();
         revoked.retain(|row| row.expires_at > now);
-        let domain = self.identity.trust_domain();
+        let domain = self.own.identity.trust_domain();
         let refused: Vec<Revocation> = revoked
             .iter()
             .map(|row| revocation(domain, row))
             .collect::<Result<_, _>>()
             .context("a revocation")?;
-        if self.identity.revocations().learn(refused, now) {
+        if self.own.identity.revocations().learn(refused, now) {
             tracing::info!(version = version.0, revocations = revoked.len(), "certificates are revoked");
+        }
+        // After the revocations, because it takes longer.
+        if self.roots.is_none_or(|roots| roots != (stage, issuing)) {
+            let roots = bootstrap::open_roots(self.store.as_ref(), self.vault.as_ref()).await?;
+            self.authority.adopt(&roots.issuing, roots.standby.as_ref())?;
+            self.own.follow_authority().context("this control plane's own certificate")?;
+            self.roots = Some((stage, issuing));
         }
         self.trust.publish(TrustState {
             epoch: epoch.clone(),
             version,
-            roots_pem: self.authority.root_pem().to_owned(),
+            roots_pem: self.authority.roots_pem(),
             issuing: self.authority.fingerprint(),
             revoked,
         });

@@ -66,6 +66,11 @@ pub(crate) fn read_scope(row: &Row<'_>, column: &str, home: &Jurisdiction) -> Re
     home.admit(id).map(KeyScope::Organization).map_err(|_| row.corrupt(column, "belongs to another region"))
 }
 
+pub(crate) async fn secret_delete(db: &mut Db<'_>, name: &str) -> Result<(), StoreError> {
+    db.execute(query("DELETE FROM region_secrets WHERE name = $1").bind(name)).await?;
+    Ok(())
+}
+
 pub(crate) fn scope_name(scope: KeyScope) -> String {
     match scope {
         KeyScope::Region => REGION.to_owned(),

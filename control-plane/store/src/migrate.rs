@@ -39,6 +39,12 @@ const STEPS: &[Step] = &[
         sql: include_str!("../migrations/0003_key_material.sql"),
     },
     Step { version: 6, description: "fleet", only: None, sql: include_str!("../migrations/0006_fleet.sql") },
+    Step {
+        version: 8,
+        description: "authority",
+        only: None,
+        sql: include_str!("../migrations/0008_authority.sql"),
+    },
 ];
 
 /// Runs the steps that this store has not had. Replicas that start together take turns.

@@ -11,9 +11,9 @@ use bailiwick_core::{
     },
     records::{
         ApiKeyRecord, AuditRecord, Chain, ClusterIdentity, ConfigurationDelta, ConfigurationRows,
-        CredentialRecord, DeploymentRecord, JoinTokenRecord, ModelRecord, OrganizationRecord, Page, PageOf,
-        Revision, RevokedCertificate, RotationRecord, TrustRecord, TrustVersion, UsageInserted, UsageQuery,
-        UsageRow, WorkerRecord,
+        CredentialRecord, DeploymentRecord, HeldCertificate, JoinTokenRecord, ModelRecord,
+        OrganizationRecord, Page, PageOf, Revision, RevokedCertificate, RotationRecord, TrustRecord,
+        TrustVersion, UsageInserted, UsageQuery, UsageRow, WorkerRecord,
     },
     sealed_columns::SealedColumn,
 };
@@ -275,6 +275,10 @@ impl Store for SqlStore {
 
     async fn trust_fetch(&self) -> Result<TrustRecord, StoreError> {
         trust::fetch(&mut self.snapshot().await?.db()).await
+    }
+
+    async fn held_certificates(&self, now: Timestamp) -> Result<Vec<HeldCertificate>, StoreError> {
+        trust::held(&mut self.read().await?.db(), now).await
     }
 
     async fn revocation_fetch(

@@ -7,9 +7,9 @@ use bailiwick_core::{
         vault::{Sealed, WrappedDataKey},
     },
     records::{
-        ApiKeyRecord, AuditDraft, ChangedResource, CredentialRecord, DeploymentRecord, JoinTokenRecord,
-        ModelRecord, OrganizationRecord, Revision, RevokedCertificate, RotationRecord, TrustVersion,
-        WorkerRecord,
+        ApiKeyRecord, AuditDraft, AuthorityStage, ChangedResource, CredentialRecord, DeploymentRecord,
+        HeldCertificate, JoinTokenRecord, ModelRecord, OrganizationRecord, Revision, RevokedCertificate,
+        RootSlot, RotationRecord, TrustVersion, WorkerRecord,
     },
     sealed_columns::SealedColumn,
 };
@@ -181,6 +181,24 @@ impl Transaction for SqlTransaction {
         at: Timestamp,
     ) -> Result<WorkerRecord, StoreError> {
         worker::remove(&mut self.0.db(), id, at).await
+    }
+
+    async fn certificate_note(&mut self, row: &HeldCertificate) -> Result<(), StoreError> {
+        trust::note(&mut self.0.db(), row).await
+    }
+
+    async fn authority_step(
+        &mut self,
+        from: AuthorityStage,
+        to: AuthorityStage,
+        issuing: RootSlot,
+        now: Timestamp,
+    ) -> Result<TrustVersion, StoreError> {
+        trust::step(&mut self.0.db(), from, to, issuing, now).await
+    }
+
+    async fn region_secret_delete(&mut self, name: &'static str) -> Result<(), StoreError> {
+        data_key::secret_delete(&mut self.0.db(), name).await
     }
 
     async fn certificate_revoke(

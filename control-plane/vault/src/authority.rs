@@ -1,9 +1,16 @@
-//! The region's own certificate authority: one self-signed root, leaf certificates with exactly one SPIFFE URI.
+//! The region's own certificate authority: a self-signed root, leaf certificates with exactly one SPIFFE URI; and a second root, while the
+//! region changes from one to the other.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use aws_lc_rs::digest;
-use bailiwick_core::ports::vault::{CertificateAuthority, IssuedCertificate, Validity, VaultError};
+use bailiwick_core::ports::vault::{
+    CertificateAuthority, IssuedCertificate, RootMaterial, Validity, VaultError,
+};
 use bailiwick_domain::{
     key::CaFingerprint,
     spiffe::{SpiffeId, TrustDomain},
@@ -20,8 +27,21 @@ use secrecy::{ExposeSecret, SecretString};
 const ROOT_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 const LARGEST_CSR_BYTES: usize = 8 << 10;
 
-/// Signs certificates of one trust domain.
+/// Signs certificates of one trust domain. All who share it see a change of its roots.
+#[derive(Debug)]
 pub struct RegionAuthority {
+    trust_domain: TrustDomain,
+    roots: RwLock<Roots>,
+}
+
+#[derive(Clone, Debug)]
+struct Roots {
+    issuing: Arc<Root>,
+    standby: Option<Arc<Root>>,
+}
+
+/// One root, opened.
+struct Root {
     trust_domain: TrustDomain,
     root_pem: String,
     fingerprint: CaFingerprint,
@@ -29,17 +49,9 @@ pub struct RegionAuthority {
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// A new root: the certificate, and its key to be sealed and stored.
-pub struct NewRoot {
-    /// PEM; public.
-    pub certificate_pem: String,
-    /// PKCS #8, PEM. A secret.
-    pub key_pem: SecretString,
-}
-
 impl RegionAuthority {
-    /// Makes a root (ECDSA P-256, valid for 10 years) for a trust domain.
-    pub fn create(trust_domain: &TrustDomain, now: Timestamp) -> Result<NewRoot, VaultError> {
+    /// Makes a root (ECDSA P-256, valid for 10 years) for a trust domain: its certificate, and its key to be sealed and stored.
+    pub fn create(trust_domain: &TrustDomain, now: Timestamp) -> Result<RootMaterial, VaultError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(unusable)?;
         let mut params = params(Validity::starting(now, ROOT_LIFETIME))?;
         params.distinguished_name.push(DnType::CommonName, format!("Bailiwick root of {trust_domain}"));
@@ -47,11 +59,38 @@ impl RegionAuthority {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let root = params.self_signed(&key).map_err(unusable)?;
-        Ok(NewRoot { certificate_pem: root.pem(), key_pem: SecretString::from(key.serialize_pem()) })
+        Ok(RootMaterial { root_pem: root.pem(), key_pem: SecretString::from(key.serialize_pem()) })
     }
 
-    /// Opens a root that was stored. Errors: certificate and key do not belong together, or to the trust domain.
+    /// Opens roots that were stored. Errors: certificate and key do not belong together, or to the trust domain.
     pub fn open(
+        trust_domain: &TrustDomain,
+        issuing: &RootMaterial,
+        standby: Option<&RootMaterial>,
+    ) -> Result<Self, VaultError> {
+        let roots = Roots::open(trust_domain, issuing, standby)?;
+        Ok(Self { trust_domain: trust_domain.clone(), roots: RwLock::new(roots) })
+    }
+
+    fn roots(&self) -> Roots {
+        self.roots.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Roots {
+    fn open(
+        trust_domain: &TrustDomain,
+        issuing: &RootMaterial,
+        standby: Option<&RootMaterial>,
+    ) -> Result<Self, VaultError> {
+        let open =
+            |root: &RootMaterial| Ok(Arc::new(Root::open(trust_domain, &root.root_pem, &root.key_pem)?));
+        Ok(Self { issuing: open(issuing)?, standby: standby.map(open).transpose()? })
+    }
+}
+
+impl Root {
+    fn open(
         trust_domain: &TrustDomain,
         certificate_pem: &str,
         key_pem: &SecretString,
@@ -75,18 +114,47 @@ impl RegionAuthority {
 }
 
 impl CertificateAuthority for RegionAuthority {
-    fn root_pem(&self) -> &str {
-        &self.root_pem
+    fn roots_pem(&self) -> String {
+        let roots = self.roots();
+        let standby = roots.standby.map_or_else(String::new, |root| root.root_pem.clone());
+        roots.issuing.root_pem.clone() + &standby
     }
 
     fn fingerprint(&self) -> CaFingerprint {
-        self.fingerprint
+        self.roots().issuing.fingerprint
     }
 
     fn expires_at(&self) -> Timestamp {
-        self.expires_at
+        self.roots().issuing.expires_at
     }
 
+    fn standby(&self) -> Option<Arc<dyn CertificateAuthority>> {
+        let Roots { issuing, standby } = self.roots();
+        let roots = RwLock::new(Roots { issuing: standby?, standby: Some(issuing) });
+        Some(Arc::new(Self { trust_domain: self.trust_domain.clone(), roots }))
+    }
+
+    fn new_root(&self, now: Timestamp) -> Result<RootMaterial, VaultError> {
+        Self::create(&self.trust_domain, now)
+    }
+
+    fn adopt(&self, issuing: &RootMaterial, standby: Option<&RootMaterial>) -> Result<(), VaultError> {
+        let roots = Roots::open(&self.trust_domain, issuing, standby)?;
+        *self.roots.write().unwrap_or_else(PoisonError::into_inner) = roots;
+        Ok(())
+    }
+
+    fn issue(
+        &self,
+        csr_pem: &str,
+        identity: &SpiffeId,
+        validity: Validity,
+    ) -> Result<IssuedCertificate, VaultError> {
+        self.roots().issuing.issue(csr_pem, identity, validity)
+    }
+}
+
+impl Root {
     fn issue(
         &self,
         csr_pem: &str,
@@ -117,13 +185,14 @@ impl CertificateAuthority for RegionAuthority {
         // Nothing that the request asked for survives: only its public key is taken.
         request.params = leaf;
         let certificate = request.signed_by(&self.issuer).map_err(unusable)?;
-        Ok(IssuedCertificate { certificate_pem: certificate.pem(), expires_at: validity.until })
+        let root = self.fingerprint;
+        Ok(IssuedCertificate { certificate_pem: certificate.pem(), root, expires_at: validity.until })
     }
 }
 
-impl fmt::Debug for RegionAuthority {
+impl fmt::Debug for Root {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RegionAuthority({}, {})", self.trust_domain, self.fingerprint)
+        write!(f, "Root({}, {})", self.trust_domain, self.fingerprint)
     }
 }
 

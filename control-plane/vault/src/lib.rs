@@ -12,7 +12,7 @@ mod hierarchy;
 mod master_key;
 mod wrapping;
 
-pub use authority::{NewRoot, RegionAuthority};
+pub use authority::RegionAuthority;
 pub use hierarchy::{KeyHierarchy, MasterKeySource};
 pub use master_key::MasterKey;
 pub use wrapping::{

@@ -33,6 +33,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 /// A renewal that failed is tried again after up to this; there are hours left then.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
+/// When the region issues under another root, its processes renew at once, spread over this long.
+const SUPERSEDED_SPREAD: Duration = Duration::from_secs(1);
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -175,11 +177,12 @@ pub async fn keep_fresh(
     loop {
         let due = renewal_time(identity.issued(), identity.expires(), rand::random());
         let held = identity.fingerprint();
-        // Until it is due, or someone else replaced it.
-        while clock.now() < due && identity.fingerprint() == held {
+        // Until it is due, or someone else replaced it, or the region issues under another root.
+        while clock.now() < due && identity.fingerprint() == held && !identity.is_superseded() {
             let left = due.saturating_since(clock.now()).min(LOOK_INTERVAL);
             tokio::select! {
                 () = stop.cancelled() => return,
+                () = identity.superseded() => tokio::time::sleep(backoff::random_part(SUPERSEDED_SPREAD)).await,
                 () = tokio::time::sleep(left) => {}
             }
         }
@@ -191,14 +194,18 @@ pub async fn keep_fresh(
             () = stop.cancelled() => return,
             outcome = get_another(&identity, &sources, has_expired) => outcome,
         };
+        let life = identity.expires().saturating_since(identity.issued());
+        let retry = backoff::random_part(RETRY_INTERVAL.min(life / 10));
         if let Err(error) = outcome {
             let left = identity.expires().saturating_since(clock.now());
             tracing::warn!(%error, left_seconds = left.as_secs(), "the certificate is not renewed yet");
-            let life = identity.expires().saturating_since(identity.issued());
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(backoff::random_part(RETRY_INTERVAL.min(life / 10))) => {}
-            }
+        } else if !identity.is_superseded() {
+            continue;
+        }
+        // Also where the new certificate is of the old root: whom we asked has not heard of the new one yet.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(retry) => {}
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who a process is, and whom it talks to: mutual TLS inside one region.
 //!
-//! A region has one self-signed root, and every process of it a short-lived certificate with exactly one URI name,
+//! A region has one self-signed root (two, while it changes from one to the other), and every process of it a short-lived certificate with exactly one URI name,
 //! `spiffe://<region>.<installation>/<role>/<name>`. Both ends of every connection check chain, trust domain and role, so a
 //! process of one region cannot talk to a process of another (invariant R3): the handshake fails.
 //!
@@ -12,7 +12,7 @@
 //!
 //! A certificate that the region has revoked ([`Revocations`]) is refused as an expired one is, and a connection that it opened ends.
 //!
-//! Never here: a trust store with a second root, session resumption (a resumed session is not verified again), a role
+//! Never here: a trust store with a root of another trust domain, session resumption (a resumed session is not verified again), a role
 //! or a name taken from anything but a verified certificate.
 
 mod acceptor;
@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bailiwick_domain::key::CaFingerprint;
 use bailiwick_domain::spiffe::{SpiffeId, TrustDomain};
 use bailiwick_domain::time::Timestamp;
@@ -68,6 +68,10 @@ struct Shared {
     /// Where the files are; `None` for an identity that lives in memory only.
     directory: Option<PathBuf>,
     current: ArcSwap<Current>,
+    /// For callers who know only another root of the region than that of the current certificate.
+    standby: ArcSwapOption<Current>,
+    /// The root that the region issues under now, as far as is known.
+    issuing: watch::Sender<Option<[u8; 32]>>,
     changes: watch::Sender<Timestamp>,
     /// Whose certificates are refused, whatever this process presents itself.
     revocations: Revocations,
@@ -119,8 +123,17 @@ impl Identity {
     fn with(trust_domain: TrustDomain, directory: Option<PathBuf>, current: Current) -> Self {
         let changes = watch::Sender::new(current.expires);
         let current = ArcSwap::from_pointee(current);
-        let (revocations, disowned) = (Revocations::default(), watch::Sender::new(None));
-        Self { shared: Arc::new(Shared { trust_domain, directory, current, changes, revocations, disowned }) }
+        let shared = Shared {
+            trust_domain,
+            directory,
+            current,
+            standby: ArcSwapOption::empty(),
+            issuing: watch::Sender::new(None),
+            changes,
+            revocations: Revocations::default(),
+            disowned: watch::Sender::new(None),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Replaces certificate, key and root: on disk first (all three or none, also after a crash), then in memory. New handshakes
@@ -171,7 +184,7 @@ impl Identity {
 
     fn reload(&self, directory: &Path) -> Result<(), IdentityError> {
         let new = Current::check(&files::read(directory)?, &self.shared.trust_domain)?;
-        if new.fingerprint != self.fingerprint() || new.root_fingerprint != self.root_fingerprint() {
+        if new.fingerprint != self.fingerprint() || new.trusted != self.current().trusted {
             self.swap(new);
         }
         Ok(())
@@ -209,7 +222,67 @@ impl Identity {
         self.current().fingerprint
     }
 
-    /// SHA-256 of the root certificate's DER, as join tokens carry it.
+    /// Trusts these roots from now on, one or two, and no others: on disk first, then in memory. The caller knows them from a connection that a present root
+    /// authenticates. Says whether that was a change.
+    ///
+    /// # Errors
+    /// One is not of this trust domain, or this identity's own certificate was issued under none of them; the present ones then stay.
+    pub fn trust(&self, roots_pem: &str) -> Result<bool, IdentityError> {
+        let material = Material { root_pem: roots_pem.to_owned(), ..self.current().material.clone() };
+        let new = Current::check(&material, &self.shared.trust_domain)?;
+        if new.trusted == self.current().trusted {
+            return Ok(false);
+        }
+        self.replace(&material)?;
+        Ok(true)
+    }
+
+    /// The roots that are trusted, PEM.
+    pub fn roots_pem(&self) -> String {
+        self.current().material.root_pem.clone()
+    }
+
+    /// SHA-256 of the DER of each root that is trusted.
+    pub fn trusted_roots(&self) -> Vec<CaFingerprint> {
+        self.current().trusted.iter().map(|root| CaFingerprint(*root)).collect()
+    }
+
+    /// A second certificate, for callers who know only the root that it was issued under. `None`: no more.
+    ///
+    /// # Errors
+    /// As [`Identity::in_memory`].
+    pub fn stand_by(&self, material: Option<&Material>) -> Result<(), IdentityError> {
+        let standby = material.map(|material| Current::check(material, &self.shared.trust_domain));
+        self.shared.standby.store(standby.transpose()?.map(Arc::new));
+        Ok(())
+    }
+
+    fn standby(&self) -> Option<Arc<Current>> {
+        self.shared.standby.load_full()
+    }
+
+    /// The region issues certificates under this root now.
+    pub fn set_issuing(&self, root: CaFingerprint) {
+        self.shared.issuing.send_if_modified(|issuing| issuing.replace(root.0) != Some(root.0));
+    }
+
+    /// Whether the region has issued under another root since than that of the present certificate: then another one is due.
+    pub fn is_superseded(&self) -> bool {
+        self.shared.issuing.borrow().is_some_and(|issuing| issuing != self.root_fingerprint().0)
+    }
+
+    /// Resolves once it is.
+    pub async fn superseded(&self) {
+        let mut issuing = self.shared.issuing.subscribe();
+        let is_another =
+            |issuing: &Option<[u8; 32]>| issuing.is_some_and(|issuing| issuing != self.root_fingerprint().0);
+        if issuing.wait_for(is_another).await.is_err() {
+            // The sender lives as long as `self` does.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// SHA-256 of the DER of the root that the present certificate was issued under, as join tokens carry it.
     pub fn root_fingerprint(&self) -> CaFingerprint {
         CaFingerprint(self.current().root_fingerprint.0)
     }

@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bailiwick_domain::{
+    key::CaFingerprint,
     spiffe::{ProcessRole, SpiffeError, SpiffeId},
     time::{Clock, Timestamp},
 };
@@ -22,7 +23,7 @@ use tonic::{Status, transport::Channel};
 
 use crate::{
     backoff::Backoff,
-    identity::{Identity, MAX_REVOCATIONS, Revocation},
+    identity::{Identity, IdentityError, MAX_REVOCATIONS, Revocation},
 };
 
 /// A state comes every 10 seconds; after this long without one the control plane is taken for gone.
@@ -41,6 +42,10 @@ enum TrustError {
     Silence,
     #[error("the control plane is at version {offered}, behind {applied}, which is applied")]
     Older { offered: u64, applied: u64 },
+    #[error("the root that certificates are issued under is not named by 32 bytes")]
+    Issuing,
+    #[error("the roots cannot be trusted: {0}")]
+    Roots(#[from] IdentityError),
     #[error("a revocation's {0}")]
     Holder(#[from] SpiffeError),
     #[error("a role that no certificate of a process can be revoked for: {0}")]
@@ -112,22 +117,28 @@ impl Following {
         let (reports, outgoing) = mpsc::channel(QUEUE);
         self.report(&reports);
         let mut states = client.follow(ReceiverStream::new(outgoing)).await?.into_inner();
+        let mut changes = self.identity.changes();
         loop {
-            let state = tokio::time::timeout(SILENCE, states.message()).await;
-            let state = state.map_err(|_late| TrustError::Silence)??.ok_or(TrustError::Ended)?;
-            self.apply(state)?;
-            self.report(&reports);
+            tokio::select! {
+                state = tokio::time::timeout(SILENCE, states.message()) => {
+                    let state = state.map_err(|_late| TrustError::Silence)??.ok_or(TrustError::Ended)?;
+                    self.apply(state)?;
+                    self.report(&reports);
+                }
+                // Another certificate: the control plane waits to hear of it while the region changes its root.
+                _renewed = changes.changed() => self.report(&reports),
+            }
         }
     }
 
     fn report(&self, reports: &mpsc::Sender<FollowRequest>) {
-        let root = self.identity.root_fingerprint().0.to_vec();
+        let trusted = self.identity.trusted_roots().into_iter().map(|root| root.0.to_vec().into());
         let report = FollowRequest {
             region: self.region.clone(),
             epoch: self.epoch.clone(),
             version: self.version,
-            trusted_roots: vec![root.clone().into()],
-            certificate_root: root.into(),
+            trusted_roots: trusted.collect(),
+            certificate_root: self.identity.root_fingerprint().0.to_vec().into(),
         };
         // Where the queue is full, the report after the next state says as much.
         let _full_or_closed = reports.try_send(report);
@@ -143,6 +154,12 @@ impl Following {
         }
         let revoked: Vec<Revocation> =
             state.revoked.iter().map(|entry| self.revocation(entry)).collect::<Result<_, _>>()?;
+        let issuing = state.issuing_root.as_ref().try_into().map_err(|_length| TrustError::Issuing)?;
+        self.identity.set_issuing(CaFingerprint(issuing));
+        if self.identity.trust(&state.roots_pem)? {
+            let roots = self.identity.trusted_roots().len();
+            tracing::info!(version = state.version, roots, "the roots that are trusted changed");
+        }
         if self.identity.revocations().learn(revoked, self.clock.now()) {
             tracing::info!(
                 version = state.version,

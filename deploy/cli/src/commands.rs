@@ -1,6 +1,7 @@
 //! What can be asked, one file for each group.
 
 mod audit;
+mod authority;
 mod check;
 mod context;
 mod credential;
@@ -102,7 +103,7 @@ impl Command {
             Self::Deployment(command) => command.run(&open()?, output).await,
             Self::Worker(command) => return command.run(&open()?, output).await,
             Self::Usage(arguments) => arguments.run(&open()?, output).await,
-            Self::Region(command) => command.run(&open()?, output).await,
+            Self::Region(command) => return command.run(&open()?, output).await,
             // They need no region, or all of them, and were answered before.
             Self::Context(_) | Self::Verify(_) | Self::Diagnose | Self::Completions { .. } => Ok(()),
         };

@@ -30,15 +30,18 @@ const PAGE_SIZE: i32 = 1000;
 /// A region's control plane.
 pub(crate) struct Connection {
     pub(crate) channel: Channel,
+    /// What is presented, and the roots by which the control plane is verified.
+    pub(crate) identity: Identity,
 }
 
 impl Connection {
     /// Reads the identity; dials at the first request.
     pub(crate) fn open(context: &Context) -> Result<Self, Failure> {
-        let connector = connector(&identity(context)?)?;
+        let identity = identity(context)?;
+        let connector = connector(&identity)?;
         let channel = grpc::channel(&context.admin, &connector)
             .map_err(|error| Failure::usage(format!("context {}: {error}", context.name)))?;
-        Ok(Self { channel })
+        Ok(Self { channel, identity })
     }
 
     pub(crate) fn organizations(&self) -> OrganizationServiceClient<Channel> {

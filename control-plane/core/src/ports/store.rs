@@ -20,10 +20,10 @@ use super::{
     vault::{KeyScope, Sealed, WrappedDataKey},
 };
 use crate::records::{
-    ApiKeyRecord, AuditDraft, AuditRecord, Chain, ChangedResource, ClusterIdentity, ConfigurationDelta,
-    ConfigurationRows, CredentialRecord, DeploymentRecord, JoinTokenRecord, ModelRecord, OrganizationRecord,
-    Page, PageOf, Revision, RevokedCertificate, RotationRecord, TrustRecord, TrustVersion, UsageInserted,
-    UsageQuery, UsageRow, WorkerRecord,
+    ApiKeyRecord, AuditDraft, AuditRecord, AuthorityStage, Chain, ChangedResource, ClusterIdentity,
+    ConfigurationDelta, ConfigurationRows, CredentialRecord, DeploymentRecord, HeldCertificate,
+    JoinTokenRecord, ModelRecord, OrganizationRecord, Page, PageOf, Revision, RevokedCertificate, RootSlot,
+    RotationRecord, TrustRecord, TrustVersion, UsageInserted, UsageQuery, UsageRow, WorkerRecord,
 };
 use crate::sealed_columns::SealedColumn;
 
@@ -138,6 +138,8 @@ pub trait Store: Send + Sync {
     async fn trust_version(&self) -> Result<TrustVersion, StoreError>;
     /// Whom the region's processes trust, read in one snapshot.
     async fn trust_fetch(&self) -> Result<TrustRecord, StoreError>;
+    /// Who holds a certificate that is valid at `now`, of whichever root.
+    async fn held_certificates(&self, now: Timestamp) -> Result<Vec<HeldCertificate>, StoreError>;
     /// What is revoked of a holder.
     async fn revocation_fetch(
         &self,
@@ -301,6 +303,20 @@ pub trait Transaction: Send {
         row: &RevokedCertificate,
         now: Timestamp,
     ) -> Result<TrustVersion, StoreError>;
+
+    /// Notes that a holder was given a certificate. The end of what it has of a root never goes back.
+    async fn certificate_note(&mut self, row: &HeldCertificate) -> Result<(), StoreError>;
+    /// The change of the certificate authority goes on from `from` (else Err([`StoreError::Conflict`])) to `to`, with the root in `issuing` as the one that issues.
+    /// Forgets notes of certificates that have ended by `now`.
+    async fn authority_step(
+        &mut self,
+        from: AuthorityStage,
+        to: AuthorityStage,
+        issuing: RootSlot,
+        now: Timestamp,
+    ) -> Result<TrustVersion, StoreError>;
+    /// Deletes a region secret. Nothing happens where there is none.
+    async fn region_secret_delete(&mut self, name: &'static str) -> Result<(), StoreError>;
 
     /// Ends the mutation: appends the audit record to its chain, writes the configuration changes, advances the revision (last, and only when
     /// `changes` is not empty), commits. Gives the revision that holds afterwards.

@@ -7,6 +7,7 @@ use bailiwick_domain::{
     id::OrganizationId, jurisdiction::Local, key::CaFingerprint, region::RegionCode, spiffe::SpiffeId,
     time::Timestamp,
 };
+use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 /// Whose fields a data key seals.
@@ -123,16 +124,33 @@ pub enum VaultError {
     Crypto,
 }
 
-/// The region's own certificate authority: one self-signed root, and leaf certificates with one SPIFFE URI.
-pub trait CertificateAuthority: Send + Sync {
-    /// The root, PEM.
-    fn root_pem(&self) -> &str;
+/// A root's certificate and its key, before it is stored or opened.
+pub struct RootMaterial {
+    /// Self-signed certificate, PEM.
+    pub root_pem: String,
+    /// Its private key, PKCS #8 PEM.
+    pub key_pem: SecretString,
+}
 
-    /// SHA-256 of the root's DER.
+/// The region's own certificate authority: a self-signed root (two, while it changes from one to the other), and leaf certificates with one SPIFFE URI.
+pub trait CertificateAuthority: Send + Sync {
+    /// What the region's processes trust, PEM: the root that issues, then the other one.
+    fn roots_pem(&self) -> String;
+
+    /// SHA-256 of the DER of the root that issues.
     fn fingerprint(&self) -> CaFingerprint;
 
-    /// End of the root's validity.
+    /// End of the validity of the root that issues.
     fn expires_at(&self) -> Timestamp;
+
+    /// The other root, while there is one.
+    fn standby(&self) -> Option<Arc<dyn CertificateAuthority>>;
+
+    /// A root that could take the place of this one.
+    fn new_root(&self, now: Timestamp) -> Result<RootMaterial, VaultError>;
+
+    /// Takes these roots in the place of those that it has: the one that issues, and the other one.
+    fn adopt(&self, issuing: &RootMaterial, standby: Option<&RootMaterial>) -> Result<(), VaultError>;
 
     /// Signs the public key of a PKCS #10 request (its names are ignored) for `identity`, which must be of the authority's own trust domain. The
     /// certificate ends with its root at the latest.
@@ -175,6 +193,8 @@ impl Validity {
 pub struct IssuedCertificate {
     /// PEM.
     pub certificate_pem: String,
+    /// The root that it was issued under.
+    pub root: CaFingerprint,
     /// End of its validity.
     pub expires_at: Timestamp,
 }

@@ -1,5 +1,6 @@
 //! A whole control plane in one process, and its callers over real connections.
 
+mod authority;
 mod enrollment;
 mod permission;
 mod streams;

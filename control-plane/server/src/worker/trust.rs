@@ -7,7 +7,7 @@ use bailiwick_core::{
     records::{RevokedCertificate, TrustVersion},
     trust::{Following, Trust, TrustState},
 };
-use bailiwick_domain::{jurisdiction::Jurisdiction, region::Regions};
+use bailiwick_domain::{jurisdiction::Jurisdiction, key::CaFingerprint, region::Regions};
 use bailiwick_proto::{
     status::Refusal,
     worker::v1::{self as wire, FollowRequest, FollowResponse, trust_service_server::TrustService},
@@ -95,7 +95,10 @@ impl Stream {
     /// Of another epoch, the process has applied nothing of ours.
     fn hear(&self, report: &FollowRequest) {
         let ours = self.states.borrow().as_ref().is_some_and(|state| state.epoch == report.epoch);
-        self.following.applied(if ours { TrustVersion(report.version) } else { TrustVersion::default() });
+        let version = if ours { TrustVersion(report.version) } else { TrustVersion::default() };
+        let root = |bytes: &bytes::Bytes| <[u8; 32]>::try_from(bytes.as_ref()).map(CaFingerprint).ok();
+        let trusted = report.trusted_roots.iter().take(2).filter_map(root).collect();
+        self.following.applied(version, trusted, root(&report.certificate_root));
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bailiwick_coordination::InProcess;
 use bailiwick_core::{
-    bootstrap::{self, NewAuthority},
+    bootstrap,
     caller::Caller,
     control_plane::{ControlPlane, Parts, Settings},
     credential::ProviderSecret,
@@ -76,15 +76,12 @@ impl Inhabited {
     pub(crate) async fn under(fixture: &Fixture, store: SqlStore, vault: Arc<dyn Vault>) -> Self {
         let store: Arc<dyn Store> = Arc::new(store);
         let trust_domain = TrustDomain::new(fixture.home.region().name.clone(), "local").expect("good");
-        let make_authority = || {
-            let root = RegionAuthority::create(&trust_domain, NOW)?;
-            Ok(NewAuthority { root_pem: root.certificate_pem, key_pem: root.key_pem })
-        };
+        let make_authority = || RegionAuthority::create(&trust_domain, NOW);
         bootstrap::establish(store.as_ref(), vault.as_ref(), NOW, "test", make_authority, [5; 32].into())
             .await
             .expect("established");
         let secrets = bootstrap::open(store.as_ref(), vault.as_ref()).await.expect("opened");
-        let authority = RegionAuthority::open(&trust_domain, &secrets.root_pem, &secrets.ca_key_pem);
+        let authority = RegionAuthority::open(&trust_domain, &secrets.roots.issuing, None);
         let revision = store.revision().await.expect("read");
         let control_plane = ControlPlane::new(Parts {
             store,

@@ -79,7 +79,8 @@ conformance! {
         r2_a_row_that_names_another_region_is_corrupt;
     trust:
         r12_a_revocation_is_only_ever_widened_and_forgotten_when_it_is_of_no_use,
-        revocations_are_bounded;
+        revocations_are_bounded,
+        the_authority_changes_step_by_step_and_each_step_once;
     mutations:
         an_idempotency_key_is_used_once,
         concurrent_commits_give_gap_free_revisions,

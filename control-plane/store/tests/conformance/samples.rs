@@ -255,7 +255,7 @@ fn rotation(fixture: &Fixture) -> RotationRecord {
     }
 }
 
-pub(crate) const TABLES: [&str; 21] = [
+pub(crate) const TABLES: [&str; 22] = [
     "cluster_identity",
     "region_revision",
     "configuration_changes",
@@ -272,6 +272,7 @@ pub(crate) const TABLES: [&str; 21] = [
     "workers",
     "trust",
     "revoked_certificates",
+    "certificates",
     "audit_chains",
     "audit_records",
     "usage_events",
@@ -287,6 +288,7 @@ pub(crate) async fn one_row_in_every_table(fixture: &Fixture) -> Tenant {
         t.data_key_insert(&data_key(KeyScope::Region, 1)).await?;
         t.idempotency_insert("method", "key", "subject", NOW).await?;
         t.join_token_insert(&join_token(fixture)).await?;
+        t.certificate_note(&crate::trust::held(1, "worker-1", later(600))).await?;
         t.certificate_revoke(&crate::trust::revoked("worker-9", NOW, later(600)), NOW).await?;
         t.worker_upsert(&worker(fixture, "worker-1")).await.map(|_| ())
     })

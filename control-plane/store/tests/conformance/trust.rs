@@ -2,9 +2,11 @@
 
 use bailiwick_core::{
     ports::store::{Store, StoreError},
-    records::{MAX_REVOKED_CERTIFICATES, RevokedCertificate, TrustVersion},
+    records::{
+        AuthorityStage, HeldCertificate, MAX_REVOKED_CERTIFICATES, RevokedCertificate, RootSlot, TrustVersion,
+    },
 };
-use bailiwick_domain::{spiffe::ProcessRole, time::Timestamp};
+use bailiwick_domain::{key::CaFingerprint, spiffe::ProcessRole, time::Timestamp};
 
 use crate::{
     fixture::{Fixture, NOW},
@@ -13,6 +15,12 @@ use crate::{
 
 pub(crate) fn revoked(name: &str, issued_until: Timestamp, expires_at: Timestamp) -> RevokedCertificate {
     RevokedCertificate { role: ProcessRole::Worker, name: name.to_owned(), issued_until, expires_at }
+}
+
+/// A worker's certificate of a root.
+pub(crate) fn held(root: u8, name: &str, expires_at: Timestamp) -> HeldCertificate {
+    let (root, role) = (CaFingerprint([root; 32]), ProcessRole::Worker);
+    HeldCertificate { root, role, name: name.to_owned(), expires_at }
 }
 
 async fn revoke(fixture: &Fixture, row: &RevokedCertificate, now: Timestamp) -> Result<(), StoreError> {
@@ -61,4 +69,27 @@ pub(crate) async fn revocations_are_bounded(fixture: &Fixture) {
         .expect("who is revoked can be revoked again");
     revoke(fixture, &revoked("one-more", NOW, later(3000)), later(1000)).await.expect("those have expired");
     assert_eq!(fixture.store.trust_fetch().await.expect("reads").revoked.len(), 1);
+}
+
+pub(crate) async fn the_authority_changes_step_by_step_and_each_step_once(fixture: &Fixture) {
+    use AuthorityStage::{Distributing, Issuing, Settled};
+    let store = &fixture.store;
+    let step = async |from, to, issuing, now| {
+        mutate(fixture, &[], async |t| t.authority_step(from, to, issuing, now).await.map(|_| ())).await
+    };
+    for row in [held(1, "one", later(100)), held(1, "one", later(50)), held(2, "one", later(300))] {
+        mutate(fixture, &[], async |t| t.certificate_note(&row).await).await.expect("noted");
+    }
+    let all = store.held_certificates(NOW).await.expect("reads");
+    assert_eq!(all, [held(1, "one", later(100)), held(2, "one", later(300))], "an end never goes back");
+    assert_eq!(store.held_certificates(later(100)).await.expect("reads").len(), 1);
+
+    step(Settled, Distributing, RootSlot::One, NOW).await.expect("begun");
+    let again = step(Settled, Distributing, RootSlot::One, NOW).await;
+    assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
+    step(Distributing, Issuing, RootSlot::Two, later(200)).await.expect("issues");
+    let trust = store.trust_fetch().await.expect("reads");
+    assert_eq!((trust.version, trust.stage, trust.issuing), (TrustVersion(2), Issuing, RootSlot::Two));
+    step(Issuing, Settled, RootSlot::Two, later(200)).await.expect("settled");
+    assert_eq!(store.held_certificates(NOW).await.expect("reads").len(), 1, "what has ended is forgotten");
 }

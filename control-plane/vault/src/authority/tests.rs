@@ -16,7 +16,7 @@ fn now() -> Timestamp {
 
 fn authority(text: &str) -> RegionAuthority {
     let root = RegionAuthority::create(&domain(text), now()).expect("made");
-    RegionAuthority::open(&domain(text), &root.certificate_pem, &root.key_pem).expect("opened")
+    RegionAuthority::open(&domain(text), &root, None).expect("opened")
 }
 
 /// A request that asks for everything that it must not get.
@@ -87,10 +87,12 @@ fn pem_bytes(text: &str) -> Vec<u8> {
 fn r3_a_root_does_not_open_for_another_trust_domain_or_with_another_key() {
     let root = RegionAuthority::create(&domain("eu-central-1.local"), now()).expect("made");
     let other = RegionAuthority::create(&domain("eu-central-1.local"), now()).expect("made");
-    assert!(RegionAuthority::open(&domain("us-west-1.local"), &root.certificate_pem, &root.key_pem).is_err());
-    assert!(
-        RegionAuthority::open(&domain("eu-central-1.local"), &root.certificate_pem, &other.key_pem).is_err()
-    );
+    assert!(RegionAuthority::open(&domain("us-west-1.local"), &root, None).is_err());
+    assert!(RegionAuthority::open(&domain("eu-central-1.local"), &root, Some(&other)).is_ok());
+    let foreign = RegionAuthority::create(&domain("us-west-1.local"), now()).expect("made");
+    assert!(RegionAuthority::open(&domain("eu-central-1.local"), &root, Some(&foreign)).is_err());
+    let mixed = RootMaterial { key_pem: other.key_pem, ..root };
+    assert!(RegionAuthority::open(&domain("eu-central-1.local"), &mixed, None).is_err());
 }
 
 #[test]
@@ -104,4 +106,28 @@ fn no_certificate_outlives_its_root() {
     assert_eq!(issued.expires_at, authority.expires_at());
     let late = authority.expires_at().saturating_add(DAY);
     assert!(authority.issue(&request, &identity, Validity::starting(late, DAY)).is_err());
+}
+
+#[test]
+fn a_second_root_stands_by_and_takes_over() {
+    let authority = authority("eu-central-1.local");
+    let first = authority.fingerprint();
+    assert!(authority.standby().is_none());
+    let (old, new) = (authority.new_root(now()).expect("made"), authority.new_root(now()).expect("made"));
+    authority.adopt(&old, Some(&new)).expect("of this trust domain");
+    let standby = authority.standby().expect("there");
+    assert!(authority.fingerprint() != first && standby.fingerprint() != authority.fingerprint());
+    assert_eq!(authority.roots_pem(), format!("{}{}", old.root_pem, new.root_pem));
+
+    let foreign = RegionAuthority::create(&domain("us-west-1.local"), now()).expect("made");
+    for (issuing, standby) in [(&foreign, None), (&new, Some(&foreign))] {
+        authority.adopt(issuing, standby).expect_err("foreign");
+        assert_eq!(
+            authority.roots_pem(),
+            format!("{}{}", old.root_pem, new.root_pem),
+            "the present ones stay"
+        );
+    }
+    authority.adopt(&new, None).expect("of this trust domain");
+    assert_eq!(authority.fingerprint(), standby.fingerprint());
 }

@@ -65,7 +65,8 @@ impl Connector {
     /// As there. With TLS 1.3 the client is done before the server has looked at its certificate, so a refusal of *this* process
     /// shows at the first read.
     pub async fn connect(&self, address: SocketAddr) -> io::Result<ClientStream> {
-        let stream = connect(&self.config, address).await?;
+        let root = self.identity.root_fingerprint();
+        let stream = connect(&self.config, address, &root).await?;
         let peer = verified(&stream, address, self.identity.revocations())?;
         // Of all that a process dials, only its control plane knows whose certificates are revoked.
         let counts = self.expected == ProcessRole::ControlPlane;
@@ -89,6 +90,7 @@ impl Dial for Connector {
 #[derive(Clone)]
 pub struct PinnedConnector {
     config: Arc<ClientConfig>,
+    root: CaFingerprint,
 }
 
 impl PinnedConnector {
@@ -98,7 +100,7 @@ impl PinnedConnector {
     /// As [`Connector::new`].
     pub fn new(fingerprint: CaFingerprint, trust_domain: TrustDomain) -> Result<Self, rustls::Error> {
         let verifier = Arc::new(Server::pinned(fingerprint, trust_domain));
-        Ok(Self { config: Arc::new(tls::client_config(verifier, None)?) })
+        Ok(Self { config: Arc::new(tls::client_config(verifier, None)?), root: fingerprint })
     }
 
     /// See [`Dial::connect`].
@@ -106,7 +108,7 @@ impl PinnedConnector {
     /// # Errors
     /// As there.
     pub async fn connect(&self, address: SocketAddr) -> io::Result<ClientStream> {
-        let stream = connect(&self.config, address).await?;
+        let stream = connect(&self.config, address, &self.root).await?;
         let peer = verified(&stream, address, &Revocations::default())?;
         Ok(ClientStream::new(stream, peer, None))
     }
@@ -118,7 +120,7 @@ impl Dial for PinnedConnector {
     }
 
     fn speaking(&self, protocol: &[u8]) -> Self {
-        Self { config: speaking(&self.config, protocol) }
+        Self { config: speaking(&self.config, protocol), root: self.root }
     }
 }
 
@@ -137,7 +139,11 @@ fn speaking(config: &ClientConfig, protocol: &[u8]) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-async fn connect(config: &Arc<ClientConfig>, address: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
+async fn connect(
+    config: &Arc<ClientConfig>,
+    address: SocketAddr,
+    root: &CaFingerprint,
+) -> io::Result<TlsStream<TcpStream>> {
     let stream =
         tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await.map_err(|_elapsed| {
             io::Error::new(
@@ -146,8 +152,8 @@ async fn connect(config: &Arc<ClientConfig>, address: SocketAddr) -> io::Result<
             )
         })??;
     stream.set_nodelay(true)?;
-    // Not sent, and not checked: the verifier looks at the SPIFFE id.
-    let name = ServerName::IpAddress(address.ip().into());
+    // Not checked: the verifier looks at the SPIFFE id.
+    let name = ServerName::try_from(tls::hint(root)).map_err(io::Error::other)?;
     let handshake = TlsConnector::from(Arc::clone(config)).connect(name, stream);
     tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake)
         .await

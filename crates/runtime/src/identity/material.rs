@@ -7,6 +7,7 @@ use bailiwick_domain::key::CaFingerprint;
 use bailiwick_domain::spiffe::{SpiffeId, TrustDomain};
 use bailiwick_domain::time::Timestamp;
 use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
@@ -14,13 +15,13 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::peer::{Leaf, NameRefused, sha256};
+use super::peer::{Leaf, NameRefused, admit_root, sha256};
 use super::tls;
 
-/// A certificate chain, its key and the root that it chains to, as PEM text. `Debug` shows no key.
+/// A certificate chain, its key and the roots that are trusted, as PEM text. `Debug` shows no key.
 #[derive(Debug, Clone)]
 pub struct Material {
-    /// Exactly one certificate: the region's self-signed root.
+    /// The region's self-signed root; two while the region changes from one to the other.
     pub root_pem: String,
     /// The leaf first, then intermediates if there are any; never the root.
     pub certificate_pem: String,
@@ -58,11 +59,21 @@ pub enum IdentityError {
         /// What is wrong with it; never its content.
         problem: String,
     },
-    /// The root's file must hold one certificate.
-    #[error("the trust store must hold exactly one root certificate, found {found}")]
-    NotOneRoot {
+    /// The roots' file must hold one certificate, or two.
+    #[error(
+        "the trust store must hold one root certificate, or two while the region changes them; found {found}"
+    )]
+    Roots {
         /// How many there are.
         found: usize,
+    },
+    /// A root that does not say that it is this trust domain's, and nothing else's.
+    #[error("a root certificate is not one of {expected}: {problem}")]
+    ForeignRoot {
+        /// This trust domain.
+        expected: String,
+        /// What is wrong with it.
+        problem: &'static str,
     },
     /// The key belongs to another certificate.
     #[error("the private key does not belong to the certificate")]
@@ -81,7 +92,12 @@ pub(super) struct Current {
     pub(super) issued: Timestamp,
     pub(super) expires: Timestamp,
     pub(super) fingerprint: [u8; 32],
+    /// The root that the leaf chains to.
     pub(super) root_fingerprint: CaFingerprint,
+    /// Everything that is trusted: one or two.
+    pub(super) trusted: Vec<[u8; 32]>,
+    /// What all of this was made of.
+    pub(super) material: Material,
     pub(super) certified: Arc<CertifiedKey>,
     /// The same with the root at the end of the chain, for callers that know only the root's fingerprint.
     pub(super) certified_with_root: Arc<CertifiedKey>,
@@ -91,7 +107,6 @@ pub(super) struct Current {
 
 impl Current {
     pub(super) fn check(material: &Material, trust_domain: &TrustDomain) -> Result<Self, IdentityError> {
-        let root = one_root(&material.root_pem)?;
         let chain = certificates("the certificate", &material.certificate_pem)?;
         let key = PrivateKeyDer::from_pem_slice(material.key_pem.expose_secret().as_bytes())
             .map_err(|error| malformed("the private key", &error))?;
@@ -110,13 +125,9 @@ impl Current {
             return Err(NameRefused::foreign(&leaf.spiffe_id, trust_domain).into());
         }
 
-        let mut store = RootCertStore::empty();
-        store.add(root.clone()).map_err(IdentityError::Chain)?;
-        let roots = Arc::new(store);
-        let clients = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider)
-            .build()
-            .map_err(|error| malformed("the root certificate", &error))?;
-        chains_to(&clients, &roots, &chain, leaf.issued)?;
+        let trusted = trusted_roots(&material.root_pem, trust_domain)?;
+        let (roots, clients) = verifier_of(&trusted, &provider)?;
+        let root = issuer_of(&chain, &trusted, leaf.issued)?;
 
         let mut chain_with_root = chain;
         let fingerprint = leaf.fingerprint;
@@ -127,6 +138,8 @@ impl Current {
             expires: leaf.expires,
             fingerprint,
             root_fingerprint: CaFingerprint(sha256(&root)),
+            trusted: trusted.iter().map(|root| sha256(root)).collect(),
+            material: material.clone(),
             certified: Arc::new(certified),
             certified_with_root: Arc::new(CertifiedKey::new(chain_with_root, signing_key)),
             roots,
@@ -154,12 +167,54 @@ fn chains_to(
         .map_err(IdentityError::Chain)
 }
 
-fn one_root(pem: &str) -> Result<CertificateDer<'static>, IdentityError> {
-    let mut roots = certificates("the root certificate", pem)?;
-    match (roots.pop(), roots.len()) {
-        (Some(root), 0) => Ok(root),
-        (_, others) => Err(IdentityError::NotOneRoot { found: others + 1 }),
+type ClientVerifier = (Arc<RootCertStore>, Arc<dyn ClientCertVerifier>);
+
+fn verifier_of(
+    roots: &[CertificateDer<'static>],
+    provider: &Arc<CryptoProvider>,
+) -> Result<ClientVerifier, IdentityError> {
+    let mut store = RootCertStore::empty();
+    for root in roots {
+        store.add(root.clone()).map_err(IdentityError::Chain)?;
     }
+    let store = Arc::new(store);
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::clone(&store), Arc::clone(provider))
+        .build()
+        .map_err(|error| malformed("the root certificate", &error))?;
+    Ok((store, clients))
+}
+
+/// The root that the chain leads to, of those that are trusted.
+fn issuer_of(
+    chain: &[CertificateDer<'static>],
+    trusted: &[CertificateDer<'static>],
+    issued: Timestamp,
+) -> Result<CertificateDer<'static>, IdentityError> {
+    let mut refused = IdentityError::Roots { found: 0 };
+    for root in trusted {
+        let (store, clients) = verifier_of(std::slice::from_ref(root), &tls::provider())?;
+        match chains_to(&clients, &store, chain, issued) {
+            Ok(()) => return Ok(root.clone()),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+/// One root, or two; each of this trust domain.
+fn trusted_roots(
+    pem: &str,
+    trust_domain: &TrustDomain,
+) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    let roots = certificates("the root certificate", pem)?;
+    if roots.len() > 2 {
+        return Err(IdentityError::Roots { found: roots.len() });
+    }
+    for root in &roots {
+        admit_root(root, trust_domain)
+            .map_err(|problem| IdentityError::ForeignRoot { expected: trust_domain.to_string(), problem })?;
+    }
+    Ok(roots)
 }
 
 pub(super) fn certificates(

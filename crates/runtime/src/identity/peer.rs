@@ -182,6 +182,20 @@ fn one_uri<'a>(certificate: &'a X509Certificate<'a>) -> Result<&'a str, NameRefu
     }
 }
 
+/// Whether a root certificate says of itself that it is this trust domain's root, and nothing else: its one URI name is `spiffe://<trust domain>`. What is trusted
+/// besides has come over a connection that a present root authenticates, or from this process's own files.
+pub(super) fn admit_root(der: &CertificateDer<'_>, ours: &TrustDomain) -> Result<(), &'static str> {
+    let (rest, root) = X509Certificate::from_der(der).map_err(|_error| "it cannot be read")?;
+    if !rest.is_empty() {
+        return Err("it cannot be read");
+    }
+    if !root.is_ca() {
+        return Err("it is no certificate of an authority");
+    }
+    let name = one_uri(&root).map_err(|_error| "it must have exactly one URI name")?;
+    if name == format!("spiffe://{ours}") { Ok(()) } else { Err("its name is another one") }
+}
+
 pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
     let mut fingerprint = [0; 32];

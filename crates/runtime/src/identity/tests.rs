@@ -4,3 +4,4 @@ pub(crate) mod authority;
 mod handshakes;
 mod reload;
 mod revocations;
+mod roots;

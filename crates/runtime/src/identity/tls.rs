@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use bailiwick_domain::key::CaFingerprint;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{ResolvesClientCert, Resumption, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::CryptoProvider;
@@ -13,6 +14,7 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
 
 use super::Identity;
+use super::material::Current;
 
 /// Named explicitly to every builder: a process-wide default would depend on which crate of the graph came first.
 pub(super) fn provider() -> Arc<CryptoProvider> {
@@ -49,8 +51,8 @@ pub(super) fn client_config(
         None => builder.with_no_client_auth(),
     };
     config.resumption = Resumption::disabled();
-    // Ours are found by address, and their names are no host names.
-    config.enable_sni = false;
+    // Ours are found by address, and their names are no host names. What is sent in the place of one is a hint, see `hint`.
+    config.enable_sni = true;
     Ok(config)
 }
 
@@ -65,6 +67,17 @@ pub(super) fn verify_server_chain(
     verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, algorithms)
 }
 
+/// Stands in the place of a server's name (RFC 6066, section 3): the root by which the client will verify. While a region changes from one root to another,
+/// a server that holds a certificate of each presents the one that the client can verify. It is no more than a hint, and says of the root
+/// what the server's certificate says anyway.
+pub(super) fn hint(root: &CaFingerprint) -> String {
+    let digits: String = root.to_string().chars().filter(char::is_ascii_hexdigit).take(HINT_DIGITS).collect();
+    format!("{digits}.root.bailiwick.invalid")
+}
+
+/// Hexadecimal digits of a root's fingerprint in a [`hint`]: enough to tell two from each other.
+const HINT_DIGITS: usize = 32;
+
 /// The identity's certificate of this moment; with the root behind it where the other end knows only a fingerprint.
 #[derive(Debug)]
 pub(super) struct Presented {
@@ -74,14 +87,21 @@ pub(super) struct Presented {
 
 impl Presented {
     fn certified(&self) -> Arc<CertifiedKey> {
-        let current = self.identity.current();
+        self.chosen(&self.identity.current())
+    }
+
+    fn chosen(&self, current: &Current) -> Arc<CertifiedKey> {
         Arc::clone(if self.with_root { &current.certified_with_root } else { &current.certified })
     }
 }
 
 impl ResolvesServerCert for Presented {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.certified())
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let standby = self.identity.standby();
+        let wanted = standby.as_deref().filter(|standby| {
+            hello.server_name().is_some_and(|name| name == hint(&standby.root_fingerprint))
+        });
+        Some(wanted.map_or_else(|| self.certified(), |standby| self.chosen(standby)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The two verifiers. Both check the chain to this region's root alone, then the name: exactly one URI, this trust domain, an
+//! The two verifiers. Both check the chain to this region's roots alone, then the name: exactly one URI, this trust domain, an
 //! admitted role. Host names are not checked: processes are found by address, and known by role.
 
 use std::io;
@@ -17,7 +17,7 @@ use rustls::{
 };
 
 use super::Identity;
-use super::peer::{Leaf, NameRefused, sha256};
+use super::peer::{Leaf, NameRefused, admit_root, sha256};
 use super::revocation::Revocations;
 use super::tls;
 
@@ -96,7 +96,7 @@ impl Callers {
 }
 
 impl ClientCertVerifier for Callers {
-    /// No hints: there is one root, and naming it would only tell strangers about it.
+    /// No hints: naming the region's roots would only tell strangers about them.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -249,6 +249,8 @@ impl Server {
                     .iter()
                     .find(|certificate| sha256(certificate) == fingerprint.0)
                     .ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
+                admit_root(root, &self.admitted.trust_domain)
+                    .map_err(|_problem| Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
                 let mut roots = RootCertStore::empty();
                 roots.add(root.clone().into_owned())?;
                 tls::verify_server_chain(leaf, intermediates, &roots, now)

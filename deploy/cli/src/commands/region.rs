@@ -6,10 +6,10 @@ use bailiwick_proto::admin::v1::{CreateJoinTokenRequest, GetRegionRequest};
 use clap::{Subcommand, ValueEnum};
 
 use super::rotation::{self, Waiting};
-use super::trust;
+use super::{authority, trust};
 use crate::{
     connection::{Connection, idempotency_key, request},
-    failure::Failure,
+    failure::{Exit, Failure},
     output::{Output, Record},
     when::duration,
 };
@@ -20,6 +20,20 @@ pub(crate) enum RegionCommand {
     Info,
     /// Shows whose certificates are revoked, and which process has heard of it
     Trust,
+    /// Shows where the region's certificates come from, and how far a change of that is
+    Authority,
+    /// Changes the region's root certificate for another: both are trusted until everybody has a certificate of the new one
+    RotateAuthority {
+        /// Take the step that a change under way waits for, whoever is shut out by it
+        #[arg(long)]
+        force: bool,
+        /// Wait until the change waits for nothing but certificates of operators and services, or is over; exit code 1 when it is neither
+        #[arg(long)]
+        wait: bool,
+        /// How long to wait, in seconds
+        #[arg(long, requires = "wait", default_value_t = 120, value_name = "SECONDS")]
+        timeout: u64,
+    },
     /// Shuts out an operator or a service: certificates of this name that were issued up to now are refused
     RevokeCertificate {
         #[arg(long, value_enum)]
@@ -71,10 +85,15 @@ pub(crate) enum Role {
 }
 
 impl RegionCommand {
-    pub(crate) async fn run(self, connection: &Connection, output: &Output) -> Result<(), Failure> {
-        match self {
+    pub(crate) async fn run(self, connection: &Connection, output: &Output) -> Result<Exit, Failure> {
+        let done = match self {
             Self::Info => info(connection, output).await,
             Self::Trust => trust::show(connection, output).await,
+            Self::Authority => authority::show(connection, output).await,
+            Self::RotateAuthority { force, wait, timeout } => {
+                let timeout = wait.then(|| Duration::from_secs(timeout));
+                return authority::rotate(connection, force, timeout, output).await;
+            }
             Self::RevokeCertificate { role, name } => {
                 let role = match role {
                     CallerRole::Operator => "operator",
@@ -116,7 +135,8 @@ impl RegionCommand {
                 output.note("the token is shown this once and works once");
                 Ok(())
             }
-        }
+        };
+        done.map(|()| Exit::Done)
     }
 }
 

@@ -131,6 +131,19 @@ impl World {
         Ok((enrolled, key))
     }
 
+    /// As [`Self::enroll`], trusting the fingerprint that the token carries.
+    pub(super) async fn enroll_under(
+        &self,
+        token: &JoinToken,
+    ) -> Result<(EnrollResponse, PrivateKeyPem), Status> {
+        let (key, csr) = new_key_and_csr().expect("made");
+        let pinned =
+            PinnedConnector::new(token.ca_fingerprint(), self.trust_domain.clone()).expect("TLS 1.3");
+        let channel = grpc::channel(&self.enrollment.to_string(), &pinned).expect("an address");
+        let request = EnrollRequest { join_token: token.expose().to_owned(), csr_pem: csr.0 };
+        Ok((EnrollmentServiceClient::new(channel).enroll(request).await?.into_inner(), key))
+    }
+
     pub(super) async fn enroll_with(
         &self,
         token: &JoinToken,

@@ -12,7 +12,7 @@ use super::super::{Identity, Material};
 /// A region's certificate authority.
 pub(crate) struct Authority {
     pub(crate) trust_domain: TrustDomain,
-    root_pem: String,
+    pub(crate) root_pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -22,6 +22,7 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(rcgen::DnType::CommonName, region);
+        params.subject_alt_names = vec![SanType::URI(format!("spiffe://{region}.local").try_into().unwrap())];
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let root_pem = params.self_signed(&key).unwrap().pem();

@@ -57,10 +57,14 @@ fn an_identity_of_another_region_key_or_root_is_refused() {
     let mixed = Material { key_pem: other.key_pem.clone(), ..one.clone() };
     assert!(matches!(check(&mixed), IdentityError::KeyMismatch));
     let foreign_root = Material { root_pem: theirs.material(WORKER).root_pem, ..one.clone() };
-    assert!(matches!(check(&foreign_root), IdentityError::Chain(_)));
+    assert!(matches!(check(&foreign_root), IdentityError::ForeignRoot { .. }));
     let two_roots =
         Material { root_pem: format!("{}{}", one.root_pem, foreign_root.root_pem), ..one.clone() };
-    assert!(matches!(check(&two_roots), IdentityError::NotOneRoot { found: 2 }));
+    assert!(matches!(check(&two_roots), IdentityError::ForeignRoot { .. }), "also beside our own");
+    let another = Material { root_pem: Authority::of("eu-central-1").root_pem, ..one.clone() };
+    assert!(matches!(check(&another), IdentityError::Chain(_)));
+    let three = Material { root_pem: one.root_pem.repeat(3), ..one.clone() };
+    assert!(matches!(check(&three), IdentityError::Roots { found: 3 }));
     let none = Material { root_pem: String::new(), ..one };
     assert!(matches!(check(&none), IdentityError::Malformed { .. }));
 }
