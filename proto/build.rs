@@ -3,7 +3,7 @@
 
 use std::{env, error::Error, path::PathBuf};
 
-const FILES: [&str; 16] = [
+const FILES: [&str; 18] = [
     "bailiwick/config/v1/resources.proto",
     "bailiwick/admin/v1/common.proto",
     "bailiwick/admin/v1/organization.proto",
@@ -15,6 +15,8 @@ const FILES: [&str; 16] = [
     "bailiwick/admin/v1/region.proto",
     "bailiwick/admin/v1/trust.proto",
     "bailiwick/admin/v1/key_material.proto",
+    "bailiwick/admin/v1/backup.proto",
+    "bailiwick/admin/v1/destruction.proto",
     "bailiwick/worker/v1/enrollment.proto",
     "bailiwick/worker/v1/trust.proto",
     "bailiwick/worker/v1/configuration.proto",

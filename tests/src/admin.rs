@@ -92,6 +92,19 @@ impl Admin {
         }
     }
 
+    /// A new organization.
+    pub async fn new_organization(&self, region: &str) -> String {
+        let request = wire::CreateOrganizationRequest {
+            idempotency_key: fresh(),
+            region: region.to_owned(),
+            name: "Acme".to_owned(),
+            ..Default::default()
+        };
+        let made =
+            self.organizations().create_organization(request).await.expect("organization").into_inner();
+        made.organization.expect("organization").id
+    }
+
     /// A new key of an organization: its id and the key.
     pub async fn new_key(&self, organization: &str) -> (String, String) {
         let request = wire::CreateKeyRequest {

@@ -122,7 +122,11 @@ impl ControlPlane {
     ) -> Result<Revision, StoreOrUseCase> {
         let Mutation { chain, action, subject, changes } = mutation;
         let audit = keys.audit(chain, self.now(), &permit.actor().to_string(), action, subject)?;
-        let revision = transaction.commit(audit, changes).await.map_err(StoreOrUseCase::Store)?;
+        let revision = transaction.commit(audit, changes).await.map_err(|error| match error {
+            // It was deleted while this was under way.
+            StoreError::NotFound => UseCaseError::NotFound { what: "the organization" }.into(),
+            other => StoreOrUseCase::Store(other),
+        })?;
         if !changes.is_empty() {
             self.parts.coordination.publish(revision);
         }

@@ -68,8 +68,12 @@ impl Expiry {
             Err(StoreError::NotFound) => return Ok(()),
             done => done?,
         }
-        let revision = transaction.commit(audit, &[ChangedResource::ApiKey(key.id)]).await?;
-        self.coordination.publish(revision);
+        match transaction.commit(audit, &[ChangedResource::ApiKey(key.id)]).await {
+            Ok(revision) => self.coordination.publish(revision),
+            // The same.
+            Err(StoreError::NotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 }

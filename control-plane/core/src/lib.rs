@@ -6,12 +6,14 @@
 pub mod audit;
 pub mod audit_query;
 pub mod authority;
+pub mod backup;
 pub mod bootstrap;
 pub mod caller;
 pub mod configuration;
 pub mod control_plane;
 pub mod credential;
 pub mod deployment;
+pub mod destruction;
 pub mod enrollment;
 pub mod error;
 pub mod expiry;

@@ -185,7 +185,7 @@ impl ControlPlane {
         Ok((self.organization_at_revision(id).await?.0, revision))
     }
 
-    /// Destroys the organization's data keys, and takes everything of it from the workers. The record stands on the region's chain: the
+    /// Destroys the organization's data keys, and takes everything of it from the workers; [`crate::destruction`] destroys its rows. The record stands on the region's chain: the
     /// organization's own could not be read any more.
     ///
     /// # Errors
@@ -199,8 +199,7 @@ impl ControlPlane {
         self.organization_active(id).await?;
         let keys = self.keys(Chain::Region).await?;
         let mut transaction = self.store().begin().await?;
-        transaction.data_keys_destroy(id).await?;
-        transaction.organization_set_status(id, OrganizationStatus::Deleted).await.map_err(missing)?;
+        transaction.organization_destroy(id, self.now()).await.map_err(missing)?;
         let changes = [ChangedResource::Organization(id)];
         let action = "organization.delete";
         let mutation = Mutation { chain: Chain::Region, action, subject: id.to_string(), changes: &changes };
@@ -209,7 +208,8 @@ impl ControlPlane {
         Ok(revision)
     }
 
-    /// The organization, if it is there and not deleted: nothing can be made in another.
+    /// The organization, if it is there and not deleted: nothing can be made in another. This look is for a quick and clear answer; what holds is
+    /// that no record goes to a deleted organization's chain, see [`crate::ports::store::Transaction::commit`].
     pub(crate) async fn organization_active(
         &self,
         id: Local<OrganizationId>,

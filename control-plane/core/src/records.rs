@@ -1,7 +1,7 @@
 //! What the store keeps, as the use cases see it. Fields of type [`Sealed`] can be read only through the vault.
 
 use bailiwick_domain::{
-    id::{CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, WorkerId},
+    id::{BackupId, CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, WorkerId},
     jurisdiction::Local,
     key::{CaFingerprint, JoinTokenId, KeyDigest, KeyId},
     names::ModelName,
@@ -361,6 +361,34 @@ pub struct ConfigurationDelta {
     pub changes: Vec<(ChangedResource, Option<ResourceRow>)>,
     /// The log no longer reaches back to `from`: take everything instead.
     pub truncated: bool,
+}
+
+/// A backup that was made, or begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackupRecord {
+    /// Identifier.
+    pub id: Local<BackupId>,
+    /// When, before its first row was read.
+    pub created_at: Timestamp,
+    /// Until when its file of wrapped keys may be kept.
+    pub keys_expire_at: Timestamp,
+}
+
+/// How far the destruction of a deleted organization is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DestructionRecord {
+    /// Whose.
+    pub organization: Local<OrganizationId>,
+    /// When it was deleted, and its data keys with it.
+    pub deleted_at: Timestamp,
+    /// From when on no usage of it is taken any more.
+    pub usage_closed_at: Option<Timestamp>,
+    /// When everything was destroyed that is.
+    pub finished_at: Option<Timestamp>,
+    /// Rows that were destroyed, by table; the data keys are among them.
+    pub destroyed: Vec<(String, u64)>,
+    /// The end of the newest file of wrapped keys that may hold its keys; `None`: there is none.
+    pub keys_in_backups_until: Option<Timestamp>,
 }
 
 /// What became of a batch of usage events.

@@ -2,7 +2,9 @@
 //! into a message. Nothing is decided here.
 
 mod audit;
+mod backup;
 mod credential;
+mod destruction;
 mod edge;
 mod key;
 mod key_material;
@@ -17,12 +19,14 @@ use std::sync::Arc;
 
 use bailiwick_core::control_plane::ControlPlane;
 use bailiwick_proto::admin::v1::{
-    audit_service_server::AuditServiceServer, credential_service_server::CredentialServiceServer,
+    audit_service_server::AuditServiceServer, backup_service_server::BackupServiceServer,
+    credential_service_server::CredentialServiceServer, destruction_service_server::DestructionServiceServer,
     key_material_service_server::KeyMaterialServiceServer, key_service_server::KeyServiceServer,
     model_service_server::ModelServiceServer, organization_service_server::OrganizationServiceServer,
     region_service_server::RegionServiceServer, trust_service_server::TrustServiceServer,
     usage_service_server::UsageServiceServer,
 };
+use tokio::sync::Semaphore;
 use tonic::service::RoutesBuilder;
 
 /// Largest request of the admin API: a credential's secret and a hundred model names fit many times.
@@ -32,11 +36,13 @@ const LARGEST_REQUEST_BYTES: usize = 256 << 10;
 #[derive(Clone)]
 pub(crate) struct Admin {
     control_plane: Arc<ControlPlane>,
+    /// Backups that may be made at once.
+    backups: Arc<Semaphore>,
 }
 
 impl Admin {
     pub(crate) fn new(control_plane: Arc<ControlPlane>) -> Self {
-        Self { control_plane }
+        Self { control_plane, backups: Arc::new(Semaphore::new(1)) }
     }
 
     /// Adds every service of the admin API.
@@ -55,7 +61,9 @@ impl Admin {
             AuditServiceServer,
             RegionServiceServer,
             TrustServiceServer,
-            KeyMaterialServiceServer
+            KeyMaterialServiceServer,
+            BackupServiceServer,
+            DestructionServiceServer
         );
     }
 }

@@ -8,6 +8,7 @@ use bailiwick_core::{
     authority::AuthorityChange,
     configuration::ConfigurationReader,
     control_plane::ControlPlane,
+    destruction::Destruction,
     enrollment::Enrollment,
     expiry::Expiry,
     fleet::Fleet,
@@ -245,7 +246,15 @@ impl Serving {
         };
         let actor = self.own.identity.spiffe_id().to_string();
         tasks.spawn("authority change", tasks::authority::run(runner.clone(), change, actor));
+        let destruction = Destruction {
+            store: Arc::clone(&parts.store),
+            vault: Arc::clone(&parts.vault),
+            clock: Arc::clone(&parts.clock),
+            actor: self.own.identity.spiffe_id().to_string(),
+            late_usage: self.settings.destruction.late_usage,
+        };
         let answers = self.ops.readiness().register("store");
+        tasks.spawn("destruction", tasks::destruction::run(runner.clone(), Arc::new(destruction)));
         tasks.spawn("key expiry", tasks::key_expiry::run(runner.clone(), Arc::new(expiry)));
         let rotation = tasks::rotation::run(runner.clone(), Arc::new(rotations), rotation_metrics);
         tasks.spawn("rotation", rotation);

@@ -1,9 +1,11 @@
-//! What an operator runs on the control plane's own machine: `init`, `issue-certificate`, `join-token`, `verify-store`. They work on the
-//! store, also while the server runs, and also when it does not. What they give is for `main` to print.
+//! What an operator runs on the control plane's own machine: `init`, `issue-certificate`, `join-token`, `verify-store`, `restore`. They
+//! work on the store, also while the server runs (but for `restore`), and also when it does not. What they give is for `main` to print.
 
 mod progress;
+mod restore;
 mod verify_store;
 
+pub(crate) use restore::{RestoreArguments, restore};
 pub(crate) use verify_store::verify_store;
 
 use std::{

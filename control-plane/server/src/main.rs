@@ -81,6 +81,11 @@ enum Command {
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=10_080))]
         minutes: u64,
     },
+    /// Put a backup in the place of what the configured store holds, while the control plane does not run.
+    ///
+    /// Everything is verified before anything is replaced: that the backup is this region's and nothing of it was changed or is missing, that every
+    /// sealed value opens and every audit chain is whole. What fails leaves the store as it was. `bailiwick region backup` makes backups.
+    Restore(commands::RestoreArguments),
     /// Read a whole store and say what does not hold; exit 1 if anything. Changes nothing, and may run while the server does.
     ///
     /// With this region's identity and master key, it tries to open every sealed value in its place, verifies every audit chain, and checks that
@@ -158,6 +163,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             // Nothing but the token, so that it can be piped.
             say(token.expose())?;
         }
+        Command::Restore(arguments) => say(&commands::restore(&settings, &arguments).await?)?,
         Command::VerifyStore { store, output } => {
             let (report, holds) = commands::verify_store(&settings, store, output).await?;
             say(&report)?;

@@ -48,6 +48,7 @@ pub(crate) struct Settings {
     pub(crate) configuration: ConfigurationSection,
     pub(crate) egress: EgressPolicy,
     pub(crate) signup: SignupSection,
+    pub(crate) destruction: DestructionSection,
     /// By provider and its name of the model; before the catalogue's.
     pub(crate) prices: HashMap<(Provider, String), Price>,
     pub(crate) telemetry: TelemetrySection,
@@ -90,6 +91,13 @@ pub(crate) struct SignupSection {
     pub(crate) per_minute: u32,
 }
 
+/// What becomes of deleted organizations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DestructionSection {
+    /// How long after its deletion usage of an organization is still accounted. Its single usage events stay as long.
+    pub(crate) late_usage: Duration,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawSettings {
@@ -104,6 +112,7 @@ pub(crate) struct RawSettings {
     configuration: Option<RawConfiguration>,
     egress: Option<EgressPolicy>,
     signup: Option<RawSignup>,
+    destruction: Option<RawDestruction>,
     #[serde(default)]
     prices: BTreeMap<String, RawPrice>,
     telemetry: Option<RawTelemetrySection>,
@@ -163,6 +172,12 @@ pub(crate) struct RawRotation {
     pause_ms: Option<u64>,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawDestruction {
+    late_usage_seconds: Option<u64>,
+}
+
 /// US dollars per million tokens.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -191,6 +206,7 @@ impl Checked for Settings {
         let identity = problems.section("identity", raw.identity);
         let configuration = problems.section_or_default("configuration", raw.configuration);
         let signup = problems.section_or_default("signup", raw.signup);
+        let destruction = problems.section_or_default("destruction", raw.destruction);
         let prices = problems.nested("prices", |problems| prices(raw.prices, problems));
         let telemetry = problems.section_or_default("telemetry", raw.telemetry);
         let ops = problems.section("ops", raw.ops);
@@ -206,6 +222,7 @@ impl Checked for Settings {
             configuration: configuration?,
             egress: raw.egress.unwrap_or_default(),
             signup: signup?,
+            destruction: destruction?,
             prices: prices?,
             telemetry: telemetry?,
             ops: ops?,
@@ -280,6 +297,16 @@ fn pace(raw: RawRotation, problems: &mut Problems) -> Option<Pace> {
     let batch = problems.within("batch", raw.batch.unwrap_or(100), 1..=1000);
     let pause = problems.within("pause_ms", raw.pause_ms.unwrap_or(50), 0..=60_000);
     Some(Pace { batch: batch?, pause: Duration::from_millis(pause?) })
+}
+
+impl Checked for DestructionSection {
+    type Raw = RawDestruction;
+
+    fn check(raw: RawDestruction, problems: &mut Problems) -> Option<Self> {
+        const DAY: u64 = 24 * 3600;
+        let late = problems.within("late_usage_seconds", raw.late_usage_seconds.unwrap_or(DAY), 0..=30 * DAY);
+        Some(Self { late_usage: Duration::from_secs(late?) })
+    }
 }
 
 fn listen(section: &str, raw: Option<RawListen>, problems: &mut Problems) -> Option<SocketAddr> {

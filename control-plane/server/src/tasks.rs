@@ -5,6 +5,7 @@
 pub(crate) mod authority;
 pub(crate) mod certificate;
 pub(crate) mod configuration_log;
+pub(crate) mod destruction;
 pub(crate) mod key_expiry;
 pub(crate) mod rotation;
 pub(crate) mod store_watch;

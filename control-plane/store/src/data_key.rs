@@ -4,10 +4,7 @@ use bailiwick_core::ports::{
     store::StoreError,
     vault::{KeyScope, Sealed, WrappedDataKey},
 };
-use bailiwick_domain::{
-    id::OrganizationId,
-    jurisdiction::{Jurisdiction, Local},
-};
+use bailiwick_domain::{id::OrganizationId, jurisdiction::Jurisdiction};
 use sqlx::query;
 
 use crate::{
@@ -41,12 +38,6 @@ pub(crate) async fn insert(db: &mut Db<'_>, key: &WrappedDataKey) -> Result<(), 
     inserted(db.execute(statement.bind(key.wrapped.as_slice())).await?, "the data key's version")
 }
 
-pub(crate) async fn destroy(db: &mut Db<'_>, organization: Local<OrganizationId>) -> Result<(), StoreError> {
-    let statement = query("DELETE FROM data_keys WHERE scope = $1");
-    db.execute(statement.bind(organization.to_string())).await?;
-    Ok(())
-}
-
 pub(crate) async fn secret_fetch(db: &mut Db<'_>, name: &str) -> Result<Option<Sealed>, StoreError> {
     let statement = query("SELECT sealed FROM region_secrets WHERE name = $1");
     db.optional("region_secrets", statement.bind(name), |row| row.sealed("sealed")).await
@@ -75,5 +66,6 @@ pub(crate) fn scope_name(scope: KeyScope) -> String {
     match scope {
         KeyScope::Region => REGION.to_owned(),
         KeyScope::Organization(id) => id.to_string(),
+        KeyScope::Backup => "backup".to_owned(),
     }
 }

@@ -38,6 +38,12 @@ const STEPS: &[Step] = &[
         only: None,
         sql: include_str!("../migrations/0003_key_material.sql"),
     },
+    Step {
+        version: 4,
+        description: "backup and destruction",
+        only: None,
+        sql: include_str!("../migrations/0004_backup_and_destruction.sql"),
+    },
     Step { version: 6, description: "fleet", only: None, sql: include_str!("../migrations/0006_fleet.sql") },
     Step {
         version: 8,

@@ -12,6 +12,7 @@ use bailiwick_domain::{
 use sqlx::query;
 
 use crate::{
+    backend::Backend,
     page,
     row::Row,
     session::{Db, found, inserted},
@@ -87,6 +88,27 @@ pub(crate) async fn set_status(
 ) -> Result<(), StoreError> {
     let statement = query("UPDATE organizations SET status = $1 WHERE id = $2 AND status <> 'deleted'");
     found(db.execute(statement.bind(status.as_str()).bind(id.to_string())).await?)
+}
+
+/// Empties what is sealed of a deleted organization, and the hash that finds its address.
+pub(crate) async fn erase(db: &mut Db<'_>, id: Local<OrganizationId>) -> Result<(), StoreError> {
+    let statement = query(
+        "UPDATE organizations SET name = $1, contact_email = NULL, contact_email_hash = NULL \
+         WHERE id = $2 AND status = 'deleted'",
+    );
+    found(db.execute(statement.bind([].as_slice()).bind(id.to_string())).await?)
+}
+
+/// Holds a living organization until the transaction ends: who deletes it waits. NotFound when it is deleted, also by a transaction that
+/// was waited for.
+pub(crate) async fn hold(db: &mut Db<'_>, id: Local<OrganizationId>) -> Result<(), StoreError> {
+    let sql = match db.backend {
+        // The write lock is held already.
+        Backend::Sqlite => "SELECT id FROM organizations WHERE id = $1 AND status <> 'deleted'",
+        Backend::Postgres => "SELECT id FROM organizations WHERE id = $1 AND status <> 'deleted' FOR SHARE",
+    };
+    let held = db.optional(TABLE, query(sql).bind(id.to_string()), |row| row.id::<OrganizationId>("id"));
+    held.await?.map(|_| ()).ok_or(StoreError::NotFound)
 }
 
 fn read(row: Row<'_>) -> Result<OrganizationRecord, StoreError> {

@@ -11,11 +11,14 @@ use bailiwick_core::ports::{
 use sqlx::{Any, AssertSqlSafe, Row as _, any::AnyArguments, any::AnyRow, query, query::Query};
 
 use crate::{
-    data_key,
+    data_key, error,
     session::{Db, Session},
 };
 
 pub(crate) use catalogue::tables;
+
+/// Below SQLite's 32,766, and small enough that looking `$n` up by its name stays quick.
+const MOST_PARAMETERS: usize = 2_000;
 
 /// Reads every row in one transaction.
 pub(crate) struct SqlRows {
@@ -30,6 +33,27 @@ impl SqlRows {
     ) -> Result<Self, StoreError> {
         let tables = tables(&mut session.db()).await?;
         Ok(Self { session, tables })
+    }
+
+    pub(crate) fn db(&mut self) -> Db<'_> {
+        self.session.db()
+    }
+
+    pub(crate) fn into_session(self) -> Session<sqlx::Transaction<'static, Any>> {
+        self.session
+    }
+
+    /// Adds rows of a table. A row that is not shaped like the table is refused.
+    pub(crate) async fn insert(&mut self, table: usize, rows: &[Cells]) -> Result<(), StoreError> {
+        let table = numbered(&self.tables, table)?;
+        let width = table.columns.len();
+        if rows.iter().any(|row| row.len() != width) {
+            return Err(error::refused("a row has another number of columns than its table"));
+        }
+        for chunk in rows.chunks((MOST_PARAMETERS / width.max(1)).max(1)) {
+            insert(&mut self.session.db(), table, chunk).await?;
+        }
+        Ok(())
     }
 }
 
@@ -86,6 +110,24 @@ async fn page(
     rows.iter().map(|row| read(row, table)).collect()
 }
 
+async fn insert(db: &mut Db<'_>, table: &Table, rows: &[Cells]) -> Result<(), StoreError> {
+    let width = table.columns.len();
+    let groups: Vec<_> = (0..rows.len())
+        .map(|row| format!("({})", placeholders(row * width + 1..=(row + 1) * width)))
+        .collect();
+    let sql = format!(
+        "INSERT INTO {} ({}) VALUES {}",
+        quoted(&table.name),
+        names(table.columns.iter()),
+        groups.join(", ")
+    );
+    let mut statement = query(AssertSqlSafe(sql)).persistent(false);
+    for (cell, column) in rows.iter().flat_map(|row| row.iter().zip(&table.columns)) {
+        statement = bind(statement, cell, column.kind);
+    }
+    db.execute(statement).await.map(|_| ())
+}
+
 async fn dangling(db: &mut Db<'_>, table: &Table, reference: &Reference) -> Result<u64, StoreError> {
     let pairs = reference.columns.iter().zip(&reference.target);
     let matched: Vec<_> =
@@ -134,7 +176,7 @@ fn bind<'q>(
     }
 }
 
-fn names<'a>(columns: impl Iterator<Item = &'a Column>) -> String {
+pub(crate) fn names<'a>(columns: impl Iterator<Item = &'a Column>) -> String {
     columns.map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ")
 }
 
@@ -143,6 +185,6 @@ fn placeholders(numbers: impl Iterator<Item = usize>) -> String {
 }
 
 /// Names come from the database's own schema; quoted, they mean there what they mean here.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

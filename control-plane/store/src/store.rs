@@ -1,19 +1,19 @@
 //! The store: one line per function, which says where its statements are and whether it reads, reads a snapshot, or writes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use bailiwick_core::{
     ports::{
-        rows::RowReader,
+        rows::{Replacement, RowReader, Table},
         store::{Store, StoreError, Transaction},
         vault::{KeyScope, Sealed, WrappedDataKey},
     },
     records::{
-        ApiKeyRecord, AuditRecord, Chain, ClusterIdentity, ConfigurationDelta, ConfigurationRows,
-        CredentialRecord, DeploymentRecord, HeldCertificate, JoinTokenRecord, ModelRecord,
-        OrganizationRecord, Page, PageOf, Revision, RevokedCertificate, RotationRecord, TrustRecord,
-        TrustVersion, UsageInserted, UsageQuery, UsageRow, WorkerRecord,
+        ApiKeyRecord, AuditRecord, BackupRecord, Chain, ClusterIdentity, ConfigurationDelta,
+        ConfigurationRows, CredentialRecord, DeploymentRecord, DestructionRecord, HeldCertificate,
+        JoinTokenRecord, ModelRecord, OrganizationRecord, Page, PageOf, Revision, RevokedCertificate,
+        RotationRecord, TrustRecord, TrustVersion, UsageInserted, UsageQuery, UsageRow, WorkerRecord,
     },
     sealed_columns::SealedColumn,
 };
@@ -29,9 +29,17 @@ use bailiwick_domain::{
 use sqlx::{Any, AnyPool, pool::PoolConnection};
 
 use crate::{
-    audit, backend::Pools, configuration, credential, data_key, deployment, error, idempotency, identity,
-    identity::ExpectedIdentity, join_token, key, migrate, model, organization, rotation, rows::SqlRows,
-    session::Session, transaction::SqlTransaction, trust, usage, worker,
+    audit,
+    backend::Pools,
+    backup, configuration, credential, data_key, deployment, destruction, error, idempotency, identity,
+    identity::ExpectedIdentity,
+    join_token, key, migrate, model, organization,
+    replacement::SqlReplacement,
+    rotation, rows,
+    rows::SqlRows,
+    session::{Db, Session},
+    transaction::SqlTransaction,
+    trust, usage, worker,
 };
 
 type Reading = Session<PoolConnection<Any>>;
@@ -42,6 +50,8 @@ type InTransaction = Session<sqlx::Transaction<'static, Any>>;
 pub struct SqlStore {
     pools: Pools,
     home: Arc<Jurisdiction>,
+    /// What tables there are, once somebody asked.
+    tables: Arc<OnceLock<Vec<Table>>>,
 }
 
 impl SqlStore {
@@ -53,7 +63,7 @@ impl SqlStore {
     /// [`StoreError::Unavailable`] when it cannot be reached. [`StoreError::Database`] for a bad URL, or a schema that a newer build made.
     pub async fn open(url: &str, expected: &ExpectedIdentity) -> Result<Self, StoreError> {
         let pools = Pools::connect(url).await?;
-        let store = Self { pools, home: Arc::new(Jurisdiction::of(&expected.region)) };
+        let store = Self::of(pools, expected);
         let mut session = store.connection(&store.pools.writer).await?;
         identity::refuse_foreign(&mut session.db(), expected).await?;
         migrate::run(&mut session.connection, store.pools.backend, expected.region.code).await?;
@@ -67,7 +77,7 @@ impl SqlStore {
     /// As [`Self::open`]; also when nobody's store is there, or its schema is not this build's.
     pub async fn open_as_it_is(url: &str, expected: &ExpectedIdentity) -> Result<Self, StoreError> {
         let pools = Pools::connect_to_existing(url).await?;
-        let store = Self { pools, home: Arc::new(Jurisdiction::of(&expected.region)) };
+        let store = Self::of(pools, expected);
         let mut session = store.connection(&store.pools.writer).await?;
         identity::refuse_all_but(&mut session.db(), expected).await?;
         migrate::check(&mut session.db()).await?;
@@ -85,6 +95,19 @@ impl SqlStore {
     pub async fn close(&self) {
         self.pools.readers.close().await;
         self.pools.writer.close().await;
+    }
+
+    fn of(pools: Pools, expected: &ExpectedIdentity) -> Self {
+        Self { pools, home: Arc::new(Jurisdiction::of(&expected.region)), tables: Arc::default() }
+    }
+
+    /// Tables do not change while the store is open: migrations ran before.
+    async fn tables(&self, db: &mut Db<'_>) -> Result<&[Table], StoreError> {
+        if let Some(known) = self.tables.get() {
+            return Ok(known);
+        }
+        let found = rows::tables(db).await?;
+        Ok(self.tables.get_or_init(|| found))
     }
 
     /// For single statements.
@@ -342,6 +365,47 @@ impl Store for SqlStore {
 
     async fn rows(&self) -> Result<Box<dyn RowReader>, StoreError> {
         Ok(Box::new(SqlRows::of(self.snapshot().await?).await?))
+    }
+
+    async fn replacement(&self, replace: bool) -> Result<Box<dyn Replacement>, StoreError> {
+        Ok(Box::new(SqlReplacement::begin(self.write().await?, replace).await?))
+    }
+
+    async fn backup_list(&self, page: &Page) -> Result<PageOf<BackupRecord>, StoreError> {
+        backup::list(&mut self.read().await?.db(), page).await
+    }
+
+    async fn destruction_fetch(
+        &self,
+        organization: Local<OrganizationId>,
+    ) -> Result<Option<DestructionRecord>, StoreError> {
+        destruction::fetch(&mut self.read().await?.db(), organization).await
+    }
+
+    async fn destruction_unfinished(&self, limit: u32) -> Result<Vec<DestructionRecord>, StoreError> {
+        destruction::unfinished(&mut self.read().await?.db(), limit).await
+    }
+
+    async fn destruction_step(
+        &self,
+        organization: Local<OrganizationId>,
+        events: bool,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let mut transaction = self.write().await?;
+        let tables = self.tables(&mut transaction.db()).await?;
+        let destroyed = destruction::step(&mut transaction.db(), tables, organization, events, limit).await?;
+        transaction.connection.commit().await.map_err(error::of)?;
+        Ok(destroyed)
+    }
+
+    async fn destruction_close_usage(
+        &self,
+        organization: Local<OrganizationId>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut session = self.connection(&self.pools.writer).await?;
+        destruction::close_usage(&mut session.db(), organization, at).await
     }
 
     async fn audit_list(&self, chain: Chain, page: &Page) -> Result<PageOf<AuditRecord>, StoreError> {

@@ -7,9 +7,9 @@ use bailiwick_core::{
         vault::{Sealed, WrappedDataKey},
     },
     records::{
-        ApiKeyRecord, AuditDraft, AuthorityStage, ChangedResource, CredentialRecord, DeploymentRecord,
-        HeldCertificate, JoinTokenRecord, ModelRecord, OrganizationRecord, Revision, RevokedCertificate,
-        RootSlot, RotationRecord, TrustVersion, WorkerRecord,
+        ApiKeyRecord, AuditDraft, AuthorityStage, BackupRecord, Chain, ChangedResource, CredentialRecord,
+        DeploymentRecord, HeldCertificate, JoinTokenRecord, ModelRecord, OrganizationRecord, Revision,
+        RevokedCertificate, RootSlot, RotationRecord, TrustVersion, WorkerRecord,
     },
     sealed_columns::SealedColumn,
 };
@@ -23,8 +23,8 @@ use bailiwick_domain::{
 use sqlx::Any;
 
 use crate::{
-    audit, configuration, credential, data_key, deployment, error, idempotency, join_token, key, model,
-    organization, rotation, session::Session, trust, worker,
+    audit, backup, configuration, credential, data_key, deployment, destruction, error, idempotency,
+    join_token, key, model, organization, rotation, session::Session, trust, worker,
 };
 
 /// An open transaction. sqlx rolls it back when it is dropped.
@@ -77,8 +77,24 @@ impl Transaction for SqlTransaction {
         rotation::progress(&mut self.0.db(), id, done, finished_at).await
     }
 
-    async fn data_keys_destroy(&mut self, organization: Local<OrganizationId>) -> Result<(), StoreError> {
-        data_key::destroy(&mut self.0.db(), organization).await
+    async fn backup_insert(&mut self, row: &BackupRecord) -> Result<(), StoreError> {
+        backup::insert(&mut self.0.db(), row).await
+    }
+
+    async fn organization_destroy(
+        &mut self,
+        id: Local<OrganizationId>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        destruction::begin(&mut self.0.db(), id, at).await
+    }
+
+    async fn destruction_finish(
+        &mut self,
+        organization: Local<OrganizationId>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        destruction::finish(&mut self.0.db(), organization, at).await
     }
 
     async fn region_secret_insert(&mut self, name: &'static str, sealed: &Sealed) -> Result<(), StoreError> {
@@ -209,7 +225,7 @@ impl Transaction for SqlTransaction {
         trust::revoke(&mut self.0.db(), row, now).await
     }
 
-    /// Everybody locks in one order, the chain's head and then the revision, so that no two mutations wait for each other. The
+    /// Everybody locks in one order, the organization, the chain's head and then the revision, so that no two mutations wait for each other. The
     /// revision is everybody's: it is locked as late as can be, because the audit record, which names it, must follow.
     async fn commit(
         mut self: Box<Self>,
@@ -217,6 +233,9 @@ impl Transaction for SqlTransaction {
         changes: &[ChangedResource],
     ) -> Result<Revision, StoreError> {
         let mut db = self.0.db();
+        if let Chain::Organization(id) = audit.chain {
+            organization::hold(&mut db, id).await?;
+        }
         let place = audit::take_place(&mut db, audit.chain).await?;
         let advanced = match changes {
             [] => None,

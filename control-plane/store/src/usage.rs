@@ -50,7 +50,8 @@ pub(crate) async fn insert(
     Ok(UsageInserted { inserted, unknown_organization })
 }
 
-/// Deleted organizations are known: what their last calls cost still counts.
+/// Deleted organizations are known until their usage is closed: what their last calls cost still counts. After that their events are destroyed, and one
+/// that came again could not be told from a new one.
 async fn known_organizations(
     db: &mut Db<'_>,
     events: &[Local<UsageEvent>],
@@ -59,7 +60,8 @@ async fn known_organizations(
     let named: Vec<OrganizationId> = named.into_iter().collect();
     let mut known = HashSet::new();
     for chunk in bulk::chunks(&named) {
-        let before = "SELECT id FROM organizations WHERE id IN (";
+        let before = "SELECT id FROM organizations WHERE NOT EXISTS (SELECT 1 FROM destructions \
+             WHERE destructions.organization_id = organizations.id AND usage_closed_at IS NOT NULL) AND id IN (";
         let mut statement = sqlx::query(bulk::statement(db.backend, before, chunk.len(), 1, ")"));
         for id in chunk {
             statement = statement.bind(id.to_string());

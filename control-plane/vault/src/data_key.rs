@@ -43,11 +43,12 @@ impl LocalDataKey {
     }
 }
 
-/// The text form of a scope in associated data: an organization's identifier, or `region`.
+/// The text form of a scope in associated data: an organization's identifier, `region`, or `backup`.
 pub(crate) fn scope_name(scope: KeyScope) -> String {
     match scope {
         KeyScope::Region => "region".to_owned(),
         KeyScope::Organization(id) => id.to_string(),
+        KeyScope::Backup => "backup".to_owned(),
     }
 }
 

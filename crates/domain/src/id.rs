@@ -61,6 +61,8 @@ kinds! {
     Audit, AuditId, "aud", "audit record";
     /// A rotation of keys.
     Rotation, RotationId, "rot", "rotation";
+    /// A backup of the region.
+    Backup, BackupId, "bkp", "backup";
 }
 
 /// An identifier of one kind.

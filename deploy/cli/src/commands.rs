@@ -2,6 +2,7 @@
 
 mod audit;
 mod authority;
+mod backup;
 mod check;
 mod context;
 mod credential;

@@ -8,7 +8,8 @@ use bailiwick_domain::{
 };
 use bailiwick_proto::admin::v1::{
     Change, PageRequest, PageResponse, audit_service_client::AuditServiceClient,
-    credential_service_client::CredentialServiceClient,
+    backup_service_client::BackupServiceClient, credential_service_client::CredentialServiceClient,
+    destruction_service_client::DestructionServiceClient,
     key_material_service_client::KeyMaterialServiceClient, key_service_client::KeyServiceClient,
     model_service_client::ModelServiceClient, organization_service_client::OrganizationServiceClient,
     region_service_client::RegionServiceClient, trust_service_client::TrustServiceClient,
@@ -74,6 +75,14 @@ impl Connection {
 
     pub(crate) fn key_material(&self) -> KeyMaterialServiceClient<Channel> {
         KeyMaterialServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn backup(&self) -> BackupServiceClient<Channel> {
+        BackupServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn destruction(&self) -> DestructionServiceClient<Channel> {
+        DestructionServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn audit(&self) -> AuditServiceClient<Channel> {

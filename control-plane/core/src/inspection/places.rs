@@ -137,7 +137,7 @@ impl<'a> Opener<'a> {
         };
         let known = match scope {
             KeyScope::Organization(id) => self.organizations.contains_key(&id),
-            _ => true,
+            KeyScope::Region | KeyScope::Backup => true,
         };
         if !known {
             wrong("the data key's organization is not there");
@@ -168,7 +168,7 @@ impl<'a> Opener<'a> {
     fn is_deleted(&self, scope: KeyScope) -> bool {
         match scope {
             KeyScope::Organization(id) => is_deleted(self.organizations, id),
-            _ => false,
+            KeyScope::Region | KeyScope::Backup => false,
         }
     }
 

@@ -4,12 +4,14 @@
 //! its first day.
 
 use async_trait::async_trait;
+use bailiwick_domain::{id::OrganizationId, jurisdiction::Local, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
     store::StoreError,
     vault::{KeyScope, WrappedDataKey},
 };
+use crate::records::{AuditDraft, Revision};
 
 /// A table, as the database describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +58,9 @@ pub struct Reference {
     pub target: Vec<String>,
 }
 
-/// One value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One value. Its JSON is null, a number, a text, or `{"base64": …}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
 pub enum Cell {
     /// None.
     Null,
@@ -66,7 +69,27 @@ pub enum Cell {
     /// See [`ColumnKind::Text`].
     Text(String),
     /// See [`ColumnKind::Blob`].
-    Blob(Vec<u8>),
+    Blob(#[serde(with = "bytes_as_base64")] Vec<u8>),
+}
+
+mod bytes_as_base64 {
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Encoded {
+        base64: String,
+    }
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        Encoded { base64: BASE64_STANDARD.encode(bytes) }.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let encoded = Encoded::deserialize(deserializer)?;
+        BASE64_STANDARD.decode(encoded.base64).map_err(D::Error::custom)
+    }
 }
 
 /// The cells of a row, in the order of its table's columns.
@@ -137,4 +160,35 @@ pub trait RowReader: Send {
 
     /// As [`super::store::Store::data_keys_fetch`], of the reader's state.
     async fn data_keys(&mut self, scope: KeyScope) -> Result<Vec<WrappedDataKey>, StoreError>;
+}
+
+/// A store whose rows are being replaced by others, in one transaction: dropping it leaves the store as it was.
+///
+/// What the present store knows to be over stays over: keys that it has revoked, workers that it has removed and organizations that it has deleted
+/// do not come back with rows that are older.
+#[async_trait]
+pub trait Replacement: Send {
+    /// Reads what the store will hold.
+    fn rows(&mut self) -> &mut dyn RowReader;
+
+    /// Adds rows of a table; referred-to tables come first.
+    async fn insert(&mut self, table: usize, rows: &[Cells]) -> Result<(), StoreError>;
+
+    /// To be called when all rows are there. Begins the new epoch, ends what is over, and drops data keys that belong to no living organization.
+    /// An organization without data keys was deleted after its rows were read: it is deleted here too.
+    async fn settle(&mut self, epoch: &str, now: Timestamp) -> Result<Settled, StoreError>;
+
+    /// Ends it, with its record. The revision advances by one.
+    async fn commit(self: Box<Self>, audit: AuditDraft) -> Result<Revision, StoreError>;
+}
+
+/// What [`Replacement::settle`] ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Organizations that are deleted now: without data keys, or deleted in the store that was replaced.
+    pub organizations_deleted: Vec<Local<OrganizationId>>,
+    /// Keys that the replaced store had revoked.
+    pub keys_revoked: u64,
+    /// Workers and routers that the replaced store had removed.
+    pub workers_removed: u64,
 }

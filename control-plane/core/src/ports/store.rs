@@ -16,14 +16,15 @@ use bailiwick_domain::{
 };
 
 use super::{
-    rows::RowReader,
+    rows::{Replacement, RowReader},
     vault::{KeyScope, Sealed, WrappedDataKey},
 };
 use crate::records::{
-    ApiKeyRecord, AuditDraft, AuditRecord, AuthorityStage, Chain, ChangedResource, ClusterIdentity,
-    ConfigurationDelta, ConfigurationRows, CredentialRecord, DeploymentRecord, HeldCertificate,
-    JoinTokenRecord, ModelRecord, OrganizationRecord, Page, PageOf, Revision, RevokedCertificate, RootSlot,
-    RotationRecord, TrustRecord, TrustVersion, UsageInserted, UsageQuery, UsageRow, WorkerRecord,
+    ApiKeyRecord, AuditDraft, AuditRecord, AuthorityStage, BackupRecord, Chain, ChangedResource,
+    ClusterIdentity, ConfigurationDelta, ConfigurationRows, CredentialRecord, DeploymentRecord,
+    DestructionRecord, HeldCertificate, JoinTokenRecord, ModelRecord, OrganizationRecord, Page, PageOf,
+    Revision, RevokedCertificate, RootSlot, RotationRecord, TrustRecord, TrustVersion, UsageInserted,
+    UsageQuery, UsageRow, WorkerRecord,
 };
 use crate::sealed_columns::SealedColumn;
 
@@ -183,6 +184,35 @@ pub trait Store: Send + Sync {
     /// Every row of every table, at the state of its first read.
     async fn rows(&self) -> Result<Box<dyn RowReader>, StoreError>;
 
+    /// Begins to replace every row, in one transaction. Refused (Conflict) where a region is and `replace` is not said.
+    async fn replacement(&self, replace: bool) -> Result<Box<dyn Replacement>, StoreError>;
+
+    /// Backups that were made, oldest first.
+    async fn backup_list(&self, page: &Page) -> Result<PageOf<BackupRecord>, StoreError>;
+
+    /// How far the destruction of a deleted organization is.
+    async fn destruction_fetch(
+        &self,
+        organization: Local<OrganizationId>,
+    ) -> Result<Option<DestructionRecord>, StoreError>;
+    /// Destructions that are not finished, oldest deletions first: at most `limit`.
+    async fn destruction_unfinished(&self, limit: u32) -> Result<Vec<DestructionRecord>, StoreError>;
+    /// Destroys at most `limit` rows of a deleted organization and counts them, in one transaction; gives how many. 0: none is left of those
+    /// asked for. `events`: single usage events too, which must wait until its usage is closed. The record is that of the deletion before, and of
+    /// [`Transaction::destruction_finish`] after.
+    async fn destruction_step(
+        &self,
+        organization: Local<OrganizationId>,
+        events: bool,
+        limit: u32,
+    ) -> Result<u64, StoreError>;
+    /// From here on, usage of the organization is not stored any more: it counts as unknown.
+    async fn destruction_close_usage(
+        &self,
+        organization: Local<OrganizationId>,
+        at: Timestamp,
+    ) -> Result<(), StoreError>;
+
     /// A chain's records, oldest first.
     async fn audit_list(&self, chain: Chain, page: &Page) -> Result<PageOf<AuditRecord>, StoreError>;
 }
@@ -226,8 +256,21 @@ pub trait Transaction: Send {
         done: u64,
         finished_at: Option<Timestamp>,
     ) -> Result<(), StoreError>;
-    /// Destroys all data keys of an organization.
-    async fn data_keys_destroy(&mut self, organization: Local<OrganizationId>) -> Result<(), StoreError>;
+    /// Notes a backup, before its first row is read.
+    async fn backup_insert(&mut self, row: &BackupRecord) -> Result<(), StoreError>;
+    /// Deletes an organization: destroys its data keys and what else its own row held, and begins the destruction of its rows. NotFound when it
+    /// does not exist or is deleted.
+    async fn organization_destroy(
+        &mut self,
+        id: Local<OrganizationId>,
+        at: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// Notes that everything was destroyed. NotFound when it was noted before.
+    async fn destruction_finish(
+        &mut self,
+        organization: Local<OrganizationId>,
+        at: Timestamp,
+    ) -> Result<(), StoreError>;
     /// Stores a region secret once. Conflict when it exists.
     async fn region_secret_insert(&mut self, name: &'static str, sealed: &Sealed) -> Result<(), StoreError>;
 
@@ -320,6 +363,9 @@ pub trait Transaction: Send {
 
     /// Ends the mutation: appends the audit record to its chain, writes the configuration changes, advances the revision (last, and only when
     /// `changes` is not empty), commits. Gives the revision that holds afterwards.
+    ///
+    /// A record goes to an organization's chain only while the organization lives: NotFound when it was deleted meanwhile, also by a transaction
+    /// that is just ending. So nothing is made in a deleted organization, whoever looked when.
     async fn commit(
         self: Box<Self>,
         audit: AuditDraft,

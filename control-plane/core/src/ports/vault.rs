@@ -17,6 +17,8 @@ pub enum KeyScope {
     Region,
     /// One organization's fields.
     Organization(Local<OrganizationId>),
+    /// The region's backups. Such a key stands wrapped in the backup itself, and never in the store.
+    Backup,
 }
 
 /// A data key as it is stored: encrypted under the master key.

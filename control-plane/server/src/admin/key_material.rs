@@ -87,7 +87,8 @@ fn rotation(row: RotationRecord) -> wire::Rotation {
     let (kind, organization_id) = match row.subject {
         RotationSubject::MasterKey => ("master_key", String::new()),
         RotationSubject::DataKeys(KeyScope::Organization(id)) => ("data_keys", id.to_string()),
-        RotationSubject::DataKeys(KeyScope::Region) => ("data_keys", String::new()),
+        // A backup's key is its own, and never rotated.
+        RotationSubject::DataKeys(KeyScope::Region | KeyScope::Backup) => ("data_keys", String::new()),
     };
     wire::Rotation {
         id: row.id.to_string(),

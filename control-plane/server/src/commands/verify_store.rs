@@ -49,7 +49,7 @@ pub(crate) async fn verify_store(
     let store = store.context("the store cannot be verified")?;
     let identity = store.cluster_identity().await?;
     let mut rows = store.rows().await?;
-    let mut progress = Progress::new("read");
+    let mut progress = Progress::new();
     let home = &settings.region.jurisdiction;
     let mut tell = |table: &str, rows: u64| progress.tell(table, rows);
     let findings = inspect(rows.as_mut(), vault.as_ref(), home, &mut tell).await?;
@@ -104,4 +104,4 @@ fn text(identity: &ClusterIdentity, findings: &Findings) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

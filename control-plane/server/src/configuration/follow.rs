@@ -111,8 +111,9 @@ impl Follower {
     }
 
     async fn poll(&mut self) -> Result<(), ConfigurationError> {
-        let newest = self.source.revision().await?;
-        if newest < self.log.revision() {
+        let (newest, epoch) = (self.source.revision().await?, self.source.epoch().await?);
+        let of_this_epoch = self.log.read(|state| *state.epoch == *epoch);
+        if newest < self.log.revision() || !of_this_epoch {
             return self.begin_anew().await;
         }
         self.advance(newest).await
@@ -166,12 +167,13 @@ impl Follower {
         Ok(())
     }
 
-    /// The store went back: it was restored. Its epoch is another one then, and workers take a snapshot.
+    /// The store is another one: it was restored, while this process ran or so that its revision went back. Its epoch is another one then, and
+    /// workers take a snapshot.
     async fn begin_anew(&mut self) -> Result<(), ConfigurationError> {
         let epoch = self.source.epoch().await?;
         let read = self.source.all().await?;
         let before = self.log.revision();
-        tracing::error!(before = before.0, now = read.revision.0, %epoch, "the store's revision went back: was it restored?");
+        tracing::error!(before = before.0, now = read.revision.0, %epoch, "the store's epoch is another one, or its revision went back: was it restored?");
         self.log.replace(State::new(&epoch, read.revision, resources(&self.settings, &read)));
         self.withdrawn.clear();
         self.show_withdrawn(read.unopened.iter());

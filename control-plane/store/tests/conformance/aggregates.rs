@@ -8,7 +8,10 @@ use bailiwick_domain::{organization::OrganizationStatus, spiffe::ProcessRole};
 
 use crate::{
     fixture::{Fixture, NOW},
-    samples::{Tenant, data_key, deployment, key, later, model, mutate, organization, page, sealed, worker},
+    samples::{
+        Tenant, data_key, deployment, key, later, model, mutate, organization, page, sealed,
+        stored_organization, worker,
+    },
 };
 
 pub(crate) async fn organizations_come_back_as_they_went_in(fixture: &Fixture) {
@@ -142,14 +145,14 @@ pub(crate) async fn data_keys_and_region_secrets_are_written_once(fixture: &Fixt
 }
 
 pub(crate) async fn destroyed_data_keys_are_gone(fixture: &Fixture) {
-    let (ours, theirs) = (organization(fixture).id, organization(fixture).id);
+    let (ours, theirs) = (stored_organization(fixture).await.id, organization(fixture).id);
     let scopes = [KeyScope::Organization(ours), KeyScope::Organization(theirs), KeyScope::Region];
     mutate(fixture, &[], async |t| {
         for scope in scopes {
             t.data_key_insert(&data_key(scope, 1)).await?;
             t.data_key_insert(&data_key(scope, 2)).await?;
         }
-        t.data_keys_destroy(ours).await
+        t.organization_destroy(ours, NOW).await
     })
     .await
     .expect("stored");

@@ -73,12 +73,9 @@ pub(crate) async fn a_deleted_organization_takes_everything_along(fixture: &Fixt
     let (tenant, other) = (Tenant::stored(fixture).await, Tenant::stored(fixture).await);
     let start = fixture.store.revision().await.expect("reads");
     let id = tenant.organization.id;
-    mutate(fixture, &[ChangedResource::Organization(id)], async |t| {
-        t.data_keys_destroy(id).await?;
-        t.organization_set_status(id, OrganizationStatus::Deleted).await
-    })
-    .await
-    .expect("commits");
+    mutate(fixture, &[ChangedResource::Organization(id)], async |t| t.organization_destroy(id, NOW).await)
+        .await
+        .expect("commits");
     let gone: Changes = tenant.resources().into_iter().map(|change| of(change, None)).collect();
     assert_eq!(delta(fixture, start).await, gone, "though the commit named only the organization");
     let rows = fixture.store.configuration_rows().await.expect("reads").rows;

@@ -34,6 +34,7 @@ use crate::fixture::{Fixture, NOW};
 pub(crate) struct Inhabited {
     pub(crate) control_plane: ControlPlane,
     pub(crate) vault: Arc<dyn Vault>,
+    pub(crate) clock: Arc<ManualClock>,
     caller: Caller,
 }
 
@@ -75,6 +76,7 @@ impl Inhabited {
     /// The same under another vault.
     pub(crate) async fn under(fixture: &Fixture, store: SqlStore, vault: Arc<dyn Vault>) -> Self {
         let store: Arc<dyn Store> = Arc::new(store);
+        let clock = Arc::new(ManualClock::at(NOW));
         let trust_domain = TrustDomain::new(fixture.home.region().name.clone(), "local").expect("good");
         let make_authority = || RegionAuthority::create(&trust_domain, NOW);
         bootstrap::establish(store.as_ref(), vault.as_ref(), NOW, "test", make_authority, [5; 32].into())
@@ -88,7 +90,7 @@ impl Inhabited {
             vault: Arc::clone(&vault),
             coordination: Arc::new(InProcess::new(revision)),
             authority: Arc::new(authority.expect("opened")),
-            clock: Arc::new(ManualClock::at(NOW)),
+            clock: Arc::<ManualClock>::clone(&clock),
             fleet: Arc::new(Fleet::default()),
             trust: Arc::default(),
             jurisdiction: fixture.home.clone(),
@@ -98,7 +100,7 @@ impl Inhabited {
             settings: Settings::default(),
         });
         let caller = Caller::new(SpiffeId::new(trust_domain, ProcessRole::Operator, "alice").expect("good"));
-        Self { control_plane, vault, caller }
+        Self { control_plane, vault, clock, caller }
     }
 
     pub(crate) async fn resident(&self) -> Resident {
@@ -125,6 +127,10 @@ impl Inhabited {
             self.control_plane.credential_create(&self.caller, fresh(), organization, name, secret).await;
         let credential = credential.expect("made").0.row.id;
         Resident { organization, key: key.key.row.id, credential }
+    }
+
+    pub(crate) async fn delete(&self, resident: &Resident) {
+        self.control_plane.organization_delete(&self.caller, resident.organization).await.expect("deleted");
     }
 
     pub(crate) fn caller(&self) -> &Caller {

@@ -17,7 +17,7 @@ fn told<'a>(findings: &'a Findings, table: &str) -> Vec<&'a str> {
 pub(crate) async fn a_store_that_nobody_tampered_with_holds(fixture: &Fixture) {
     let region = Inhabited::new(fixture).await;
     let (kept, gone) = (region.resident().await, region.resident().await);
-    region.control_plane.organization_delete(region.caller(), gone.organization).await.expect("deleted");
+    region.delete(&gone).await;
     let events = [call_of(fixture, kept.organization, NOW), call_of(fixture, kept.organization, later(60))];
     fixture.store.usage_insert(&events).await.expect("stored");
 

@@ -16,7 +16,9 @@ mod samples;
 
 mod aggregates;
 mod audit;
+mod backup;
 mod configuration;
+mod destruction;
 mod identity;
 mod inspection;
 mod laws;
@@ -97,6 +99,21 @@ conformance! {
         a_suspended_organization_keeps_its_resources,
         a_log_that_does_not_reach_back_is_truncated,
         long_deltas_come_in_pages;
+    backup:
+        a_backup_is_restored_as_it_was_taken,
+        a_region_is_replaced_only_when_that_is_said,
+        what_the_replaced_store_ended_stays_ended,
+        r4_a_deleted_organization_comes_back_from_no_data_with_later_keys,
+        r4_keys_of_another_backup_or_past_their_end_are_refused,
+        r4_a_backup_opens_under_its_own_master_key_alone,
+        r5_a_backup_of_another_region_or_installation_is_refused_by_name,
+        r4_a_backup_that_was_tampered_with_is_refused_and_nothing_is_touched,
+        r11_a_backup_under_writes_is_of_one_state;
+    destruction:
+        r4_a_deleted_organizations_rows_are_destroyed_and_certified,
+        r10_usage_is_closed_before_its_events_are_destroyed,
+        a_destruction_that_was_interrupted_goes_on,
+        nothing_is_made_in_an_organization_that_is_deleted_meanwhile;
     inspection:
         a_store_that_nobody_tampered_with_holds,
         r4_a_sealed_value_that_was_moved_is_found,

@@ -6,7 +6,7 @@ use bailiwick_core::{
         vault::{KeyScope, Sealed, WrappedDataKey},
     },
     records::{
-        ApiKeyRecord, AuditDraft, Chain, ChangedResource, CredentialRecord, DeploymentRecord,
+        ApiKeyRecord, AuditDraft, BackupRecord, Chain, ChangedResource, CredentialRecord, DeploymentRecord,
         JoinTokenRecord, ModelRecord, OrganizationRecord, Page, Revision, RotationRecord, RotationSubject,
         WorkerRecord,
     },
@@ -235,6 +235,10 @@ pub(crate) fn join_token(fixture: &Fixture) -> JoinTokenRecord {
     }
 }
 
+pub(crate) fn backup(fixture: &Fixture) -> BackupRecord {
+    BackupRecord { id: fixture.home.mint_random(NOW), created_at: NOW, keys_expire_at: later(3600) }
+}
+
 pub(crate) fn data_key(scope: KeyScope, version: u32) -> WrappedDataKey {
     WrappedDataKey { scope, version, master: "local:0011223344556677".to_owned(), wrapped: vec![42; 60] }
 }
@@ -255,7 +259,7 @@ fn rotation(fixture: &Fixture) -> RotationRecord {
     }
 }
 
-pub(crate) const TABLES: [&str; 22] = [
+pub(crate) const TABLES: [&str; 25] = [
     "cluster_identity",
     "region_revision",
     "configuration_changes",
@@ -278,12 +282,18 @@ pub(crate) const TABLES: [&str; 22] = [
     "usage_events",
     "usage_hourly",
     "rotations",
+    "backups",
+    "destructions",
+    "destroyed_rows",
 ];
 
 pub(crate) async fn one_row_in_every_table(fixture: &Fixture) -> Tenant {
     let tenant = Tenant::stored(fixture).await;
+    let gone = stored_organization(fixture).await;
     mutate(fixture, &[], async |t| {
         t.rotation_insert(&rotation(fixture)).await?;
+        t.organization_destroy(gone.id, NOW).await?;
+        t.backup_insert(&backup(fixture)).await?;
         t.region_secret_insert("ca_key", &sealed("key")).await?;
         t.data_key_insert(&data_key(KeyScope::Region, 1)).await?;
         t.idempotency_insert("method", "key", "subject", NOW).await?;

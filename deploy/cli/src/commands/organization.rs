@@ -9,7 +9,10 @@ use bailiwick_proto::{
 };
 use clap::{Subcommand, ValueEnum};
 
-use super::rotation::{self, Waiting};
+use super::{
+    backup,
+    rotation::{self, Waiting},
+};
 use crate::{
     connection::{Connection, EVERYTHING, idempotency_key, pages, request, revision},
     contexts::Context,
@@ -45,6 +48,8 @@ pub(crate) enum OrganizationCommand {
         #[command(flatten)]
         waiting: Waiting,
     },
+    /// Shows what became of a deleted organization: what was destroyed, and until when backups may hold its keys
+    Destruction { id: String },
     /// Destroys its data keys and all that it has: nobody can undo it
     Delete {
         id: String,
@@ -100,6 +105,7 @@ impl OrganizationCommand {
             Self::RotateKeys { id, waiting } => {
                 rotation::rotate_data_keys(connection, output, id, waiting).await?;
             }
+            Self::Destruction { id } => backup::destruction(connection, output, id).await?,
             Self::Delete { id, consent } => {
                 consent.obtain(&format!("destroy the organization {id} and all that it has"), output)?;
                 let message = DeleteOrganizationRequest { id: id.clone() };

@@ -1,10 +1,11 @@
 //! `bailiwick region`.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use bailiwick_proto::admin::v1::{CreateJoinTokenRequest, GetRegionRequest};
 use clap::{Subcommand, ValueEnum};
 
+use super::backup;
 use super::rotation::{self, Waiting};
 use super::{authority, trust};
 use crate::{
@@ -59,6 +60,20 @@ pub(crate) enum RegionCommand {
     Rotations,
     /// Shows which master keys wrap the region's data keys
     Keys,
+    /// Makes a backup of the whole region while it serves: two sealed files, which only its master key opens
+    ///
+    /// Restore it with `bailiwick-control-plane restore --from DIR`, while the control plane does not run: it verifies all of it before anything is
+    /// replaced.
+    Backup {
+        /// Folder for data.bailiwick and keys.bailiwick; made when missing
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// How long keys.bailiwick may be kept, at most 90 days
+        #[arg(long, value_parser = duration, default_value = "7d")]
+        keys_for: Duration,
+    },
+    /// Lists backups, and until when their keys may exist
+    Backups,
     /// Creates a one-time token with which a worker or router joins, and shows it this once
     JoinToken {
         #[arg(long, value_enum)]
@@ -107,6 +122,8 @@ impl RegionCommand {
             Self::RotateKeys { waiting } => {
                 rotation::rotate_data_keys(connection, output, String::new(), waiting).await
             }
+            Self::Backup { out, keys_for } => backup::create(connection, output, &out, keys_for).await,
+            Self::Backups => backup::list(connection, output).await,
             Self::Rotations => rotation::list(connection, output).await,
             Self::Keys => rotation::key_material(connection, output).await,
             Self::JoinToken { role, name, lifetime } => {

@@ -24,7 +24,7 @@ fn settings(region: &str, folder: &Path) -> Settings {
     load(Some(&file), ENVIRONMENT).expect("good")
 }
 
-async fn region(name: &str) -> (tempfile::TempDir, Settings) {
+pub(crate) async fn region(name: &str) -> (tempfile::TempDir, Settings) {
     let folder = tempfile::tempdir().expect("a folder");
     let settings = settings(name, folder.path());
     commands::init(&settings, true).await.expect("initialized");
