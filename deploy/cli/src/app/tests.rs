@@ -29,6 +29,7 @@ fn help_says_what_can_be_asked_and_how_it_ends() {
       config       What workers act on
       check        Checks a region from certificate to router; exit code 1 when anything is wrong
       diagnose     Looks at everything that can be seen from here, also while the control plane is down
+      verify       Proves that regions are apart, by attacking them
       completions  Prints a script that completes commands
       help         Print this message or the help of the given subcommand(s)
 
