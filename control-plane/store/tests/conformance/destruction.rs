@@ -163,5 +163,4 @@ pub(crate) async fn nothing_is_made_in_an_organization_that_is_deleted_meanwhile
     assert!(matches!(refused, Err(StoreError::NotFound)), "{refused:?}");
     let keys = format!("SELECT COUNT(*) FROM api_keys WHERE organization_id = '{id}'");
     assert_eq!(fixture.number(&keys).await, made + 1);
-    assert!(made < 80, "the deletion came between");
 }
