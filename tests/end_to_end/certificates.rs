@@ -37,6 +37,7 @@ async fn expires(process: &Process) -> Option<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "certificates of 20 seconds leave no room for a machine that is busy with something else: run it alone, cargo test -p bailiwick-tests --test end_to_end certificates -- --ignored"]
 async fn certificates_are_renewed_under_load_without_a_failed_call() {
     let installation = Installation::start_with(&[LIFE]);
     let region = installation.region(REGION);
