@@ -4,6 +4,7 @@
 use std::str::FromStr;
 
 use bailiwick_domain::{
+    guard::Guard,
     id::{DeploymentId, ModelId, OrganizationId},
     jurisdiction::{ForeignRegion, Jurisdiction, Local, Regional},
     key::KeyId,
@@ -39,8 +40,9 @@ fn invalid(field: &'static str, problem: impl ToString) -> ConvertError {
     ConvertError::Field { field, problem: problem.to_string() }
 }
 
-/// Parses an identifier and admits it.
+/// Parses an identifier and admits it, where the guard of this name stands.
 pub fn admit<T>(
+    guard: Guard,
     jurisdiction: &Jurisdiction,
     field: &'static str,
     text: &str,
@@ -49,7 +51,7 @@ where
     T: FromStr<Err: ToString> + Regional,
 {
     let id: T = text.parse().map_err(|error: T::Err| invalid(field, error))?;
-    Ok(jurisdiction.admit(id)?)
+    Ok(jurisdiction.admit_at(guard, id)?)
 }
 
 /// A usage event for the wire.
@@ -96,16 +98,23 @@ pub fn usage_event_from_wire(
     if event.cost_nanos_usd < 0 {
         return Err(invalid("cost_nanos_usd", "is negative"));
     }
+    let guard = Guard::UsageIdentifiers;
     let first_byte = Some(event.first_byte_at_micros).filter(|micros| *micros != 0);
     let event = UsageEvent {
         event_id: EventId::from_bytes(sixteen("event_id", &event.event_id)?)
             .map_err(|e| invalid("event_id", e))?,
         request_id: RequestId::from_bytes(sixteen("request_id", &event.request_id)?),
-        organization: admit::<OrganizationId>(jurisdiction, "organization_id", &event.organization_id)?
+        organization: admit::<OrganizationId>(
+            guard,
+            jurisdiction,
+            "organization_id",
+            &event.organization_id,
+        )?
+        .into_inner(),
+        key: admit::<KeyId>(guard, jurisdiction, "key_id", &event.key_id)?.into_inner(),
+        model: admit::<ModelId>(guard, jurisdiction, "model_id", &event.model_id)?.into_inner(),
+        deployment: admit::<DeploymentId>(guard, jurisdiction, "deployment_id", &event.deployment_id)?
             .into_inner(),
-        key: admit::<KeyId>(jurisdiction, "key_id", &event.key_id)?.into_inner(),
-        model: admit::<ModelId>(jurisdiction, "model_id", &event.model_id)?.into_inner(),
-        deployment: admit::<DeploymentId>(jurisdiction, "deployment_id", &event.deployment_id)?.into_inner(),
         call_type: call_type_from_wire(event.call_type())?,
         stream: event.stream,
         status: u16::try_from(event.status).map_err(|e| invalid("status", e))?,
@@ -124,7 +133,7 @@ pub fn usage_event_from_wire(
         finished: Timestamp::from_micros(event.finished_at_micros),
         attempts: u16::try_from(event.attempts).map_err(|e| invalid("attempts", e))?,
     };
-    Ok(jurisdiction.admit(event)?)
+    Ok(jurisdiction.admit_at(Guard::UsageIdentifiers, event)?)
 }
 
 fn sixteen(field: &'static str, bytes: &[u8]) -> Result<[u8; 16], ConvertError> {

@@ -8,6 +8,7 @@ use std::{
 
 use bailiwick_domain::{
     egress::EgressPolicy,
+    guard::Guard,
     jurisdiction::{ForeignRegion, Jurisdiction},
     key::Pepper,
     price::Price,
@@ -138,7 +139,7 @@ impl ControlPlane {
         let region = self.parts.regions.by_name(name);
         let region =
             region.ok_or_else(|| UseCaseError::invalid("region", "is not a region of this installation"))?;
-        if region.code == self.parts.jurisdiction.code() {
+        if region.code == self.parts.jurisdiction.code() || !Guard::ControlPlaneRegion.stands() {
             return Ok(());
         }
         self.note_foreign(&permit.actor().to_string(), name.as_str()).await;

@@ -1,6 +1,7 @@
 //! Deployments: one model at one provider endpoint with one credential.
 
 use bailiwick_domain::{
+    guard::Guard,
     id::{CredentialId, DeploymentId, OrganizationId},
     jurisdiction::Local,
     names::ModelName,
@@ -149,6 +150,7 @@ impl ControlPlane {
             Ok(address) => policy.allow_address(address),
             Err(_) => Ok(()),
         });
+        let verdict = if Guard::EgressAtCreation.stands() { verdict } else { Ok(()) };
         verdict.map_err(|refused| UseCaseError::refused("egress_refused", format!("{host}: {refused}")))
     }
 }

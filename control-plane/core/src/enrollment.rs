@@ -8,6 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bailiwick_domain::{
+    guard::Guard,
     id::WorkerId,
     jurisdiction::{ForeignRegion, Jurisdiction, Local},
     key::{JoinToken, KeyFormatError, Pepper},
@@ -77,11 +78,12 @@ impl Enrollment {
     /// [`EnrollmentError::InvalidToken`] for an unknown, used, expired or wrong token, not told apart.
     pub async fn enroll(&self, token: &str, csr_pem: &str) -> Result<Enrolled, EnrollmentError> {
         let token = JoinToken::parse(token).map_err(EnrollmentError::MalformedToken)?;
-        let id = self.jurisdiction.admit(token.id()).map_err(EnrollmentError::Foreign)?;
+        let id = self.jurisdiction.admit_at(Guard::EnrollmentRegion, token.id());
+        let id = id.map_err(EnrollmentError::Foreign)?;
         let (now, digest) = (self.clock.now(), token.digest(&self.pepper));
         let known = self.store.join_token_fetch(*id).await?;
-        let usable =
-            |row: &JoinTokenRecord| row.digest == digest && row.used_at.is_none() && row.expires_at > now;
+        let is_it = |row: &JoinTokenRecord| row.digest == digest || !Guard::JoinTokenDigest.stands();
+        let usable = |row: &JoinTokenRecord| is_it(row) && row.used_at.is_none() && row.expires_at > now;
         let offered = known.filter(usable).ok_or(EnrollmentError::InvalidToken)?;
 
         let spiffe = self.named(offered.role, &offered.name)?;
@@ -90,7 +92,7 @@ impl Enrollment {
         let audit = self.audit(now, &spiffe, "worker.enroll", &spiffe).await?;
 
         let mut transaction = self.store.begin().await?;
-        let consumed = match transaction.join_token_consume(*id, &digest, now).await {
+        let consumed = match transaction.join_token_consume(*id, &offered.digest, now).await {
             Err(StoreError::NotFound) => return Err(EnrollmentError::InvalidToken),
             consumed => consumed?,
         };

@@ -2,12 +2,17 @@
 
 use aws_lc_rs::aead::{Aad, Nonce, RandomizedNonceKey};
 use bailiwick_core::ports::vault::VaultError;
+use bailiwick_domain::guard::Guard;
 use zeroize::Zeroizing;
 
 const NONCE_LEN: usize = 12;
 
-/// Every part preceded by its length, so that no two lists of parts have the same encoding.
+/// Every part preceded by its length, so that no two lists of parts have the same encoding. Nothing at all where the guard is taken away: then
+/// what is sealed opens wherever its key is.
 pub(crate) fn encode(parts: &[&[u8]]) -> Vec<u8> {
+    if !Guard::SealedPlace.stands() {
+        return Vec::new();
+    }
     let mut encoded = Vec::with_capacity(parts.iter().map(|part| part.len() + 4).sum());
     for part in parts {
         encoded.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());

@@ -5,7 +5,10 @@
 
 use std::{fmt, ops::Deref};
 
-use crate::region::{Region, RegionCode};
+use crate::{
+    guard::Guard,
+    region::{Region, RegionCode},
+};
 
 /// Something that names its region.
 pub trait Regional {
@@ -43,6 +46,11 @@ impl Jurisdiction {
         } else {
             Err(ForeignRegion { found, expected: self.region.code })
         }
+    }
+
+    /// The same, where a guard of this name does it: a build for development can go without it, see [`Guard`].
+    pub fn admit_at<T: Regional>(&self, guard: Guard, value: T) -> Result<Local<T>, ForeignRegion> {
+        if guard.stands() { self.admit(value) } else { Ok(Local(value)) }
     }
 }
 

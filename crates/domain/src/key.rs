@@ -111,8 +111,12 @@ pub struct ApiKey {
 impl ApiKey {
     /// A new key of a region, from the operating system's generator.
     pub fn generate(region: RegionCode) -> Self {
-        let id = base62::random::<ID_LEN>();
-        Self { id: KeyId { region, id }, text: assemble(API_KEY, region, id, None) }
+        Self::with_id(KeyId { region, id: base62::random() })
+    }
+
+    /// A key with this identifier and a new secret. Where the identifier is known already it is a forgery: whoever has read an identifier can make one.
+    pub fn with_id(id: KeyId) -> Self {
+        Self { id, text: assemble(API_KEY, id.region, id.id, None) }
     }
 
     /// Its identifier.
@@ -197,12 +201,12 @@ pub struct JoinToken {
 impl JoinToken {
     /// A new token, from the operating system's generator.
     pub fn generate(region: RegionCode, fingerprint: CaFingerprint) -> Self {
-        let id = base62::random::<ID_LEN>();
-        Self {
-            id: JoinTokenId { region, id },
-            fingerprint,
-            text: assemble(JOIN_TOKEN, region, id, Some(fingerprint)),
-        }
+        Self::with_id(JoinTokenId { region, id: base62::random() }, fingerprint)
+    }
+
+    /// A token with this identifier and a new secret; a forgery where the identifier is known already.
+    pub fn with_id(id: JoinTokenId, fingerprint: CaFingerprint) -> Self {
+        Self { id, fingerprint, text: assemble(JOIN_TOKEN, id.region, id.id, Some(fingerprint)) }
     }
 
     /// Checks shape and checksum. Errors never repeat the token.

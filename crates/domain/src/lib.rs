@@ -5,6 +5,7 @@
 
 pub mod catalogue;
 pub mod egress;
+pub mod guard;
 pub mod id;
 pub mod jurisdiction;
 pub mod key;

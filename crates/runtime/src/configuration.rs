@@ -7,6 +7,7 @@
 //! The environment is read in this module alone: `<PREFIX>SECTION__KEY=value` sets `key` in `[section]`. Secrets are never
 //! values of a configuration: a [`SecretSource`] says in which file or variable one is, and no message repeats a value.
 
+mod guards;
 mod joining;
 mod problems;
 mod secret;
@@ -22,6 +23,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 use serde::de::DeserializeOwned;
 
+pub use guards::GuardError;
 pub use joining::{
     ControlPlaneSection, IdentitySection, RawControlPlaneSection, RawIdentitySection, host_and_port,
 };
@@ -45,8 +47,9 @@ pub trait Checked: Sized {
 /// (`BAILIWICK_WORKER_SERVE__LISTEN` sets `listen` in `[serve]` for the prefix `BAILIWICK_WORKER_`).
 ///
 /// # Errors
-/// The file cannot be read, is not TOML, or has problems: all of them, each with its key path.
+/// The file cannot be read, is not TOML, or has problems: all of them, each with its key path. Or the environment would take a guard away, and cannot.
 pub fn load<C: Checked>(file: Option<&Path>, env_prefix: &str) -> Result<C, ConfigurationError> {
+    guards::remove_named()?;
     let text = match file {
         Some(path) => std::fs::read_to_string(path)
             .map_err(|source| ConfigurationError::Unreadable { path: path.to_owned(), source })?,
@@ -122,6 +125,9 @@ pub enum ConfigurationError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A guard would be taken away.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
     /// Everything that is wrong with it.
     #[error("{}", problems::display(.0))]
     Problems(Vec<Problem>),

@@ -6,6 +6,7 @@
 
 use std::io::IsTerminal;
 
+use bailiwick_domain::guard::Guard;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
@@ -75,6 +76,7 @@ pub fn init(
     let layers: Vec<BoxedLayer> = std::iter::once(log).chain(exported).collect();
     tracing_subscriber::registry().with(layers).try_init()?;
     log_places_of_panics();
+    log_removed_guards();
     Ok(TelemetryGuard { spans })
 }
 
@@ -108,6 +110,13 @@ fn exporter(endpoint: &str, service: &str, region: &str) -> Result<SdkTracerProv
         .with_attribute(KeyValue::new("cloud.region", region.to_owned()))
         .build();
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}
+
+/// Loud, because whoever sees it outside of a test has a region that is no island.
+fn log_removed_guards() {
+    for guard in Guard::removed() {
+        tracing::error!(%guard, "THIS PROCESS GOES WITHOUT A GUARD: it is good for a test, and for nothing else");
+    }
 }
 
 fn log_places_of_panics() {

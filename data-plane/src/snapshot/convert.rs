@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bailiwick_domain::{
     egress::EgressPolicy,
+    guard::Guard,
     id::{CredentialId, DeploymentId, ModelId, OrganizationId},
-    jurisdiction::{ForeignRegion, Jurisdiction},
+    jurisdiction::{ForeignRegion, Jurisdiction, Local, Regional},
     key::{KeyDigest, KeyId, Pepper},
     names::ModelName,
     provider::{Endpoint, Provider},
@@ -14,7 +15,7 @@ use bailiwick_domain::{
 };
 use bailiwick_proto::{
     config::v1 as wire,
-    convert::{ConvertError, admit, on_stale_from_wire, price_from_wire},
+    convert::{self, ConvertError, on_stale_from_wire, price_from_wire},
     digest::Digest,
 };
 use bytes::Bytes;
@@ -41,7 +42,7 @@ pub(super) fn settings(
 ) -> Converted<RegionSettings> {
     let mut secret = Zeroizing::new(std::mem::take(&mut settings.pepper));
     let code: RegionCode = parse("region_code", &settings.region_code)?;
-    if code != jurisdiction.code() {
+    if code != jurisdiction.code() && Guard::ConfigurationIdentifiers.stands() {
         return Err(ForeignRegion { found: code, expected: jurisdiction.code() }.into());
     }
     let (hosts, ranges) = (&settings.egress_hosts, &settings.egress_private_ranges);
@@ -169,6 +170,13 @@ pub(super) fn deployment(
         price: deployment.price.as_ref().map(price_from_wire).transpose()?,
         prepared,
     })
+}
+
+fn admit<T>(jurisdiction: &Jurisdiction, field: &'static str, text: &str) -> Converted<Local<T>>
+where
+    T: std::str::FromStr<Err: ToString> + Regional,
+{
+    convert::admit(Guard::ConfigurationIdentifiers, jurisdiction, field, text)
 }
 
 fn parse<T: std::str::FromStr<Err: ToString>>(field: &'static str, text: &str) -> Converted<T> {

@@ -9,6 +9,7 @@ use bailiwick_core::{
     records::{Page, Revision},
 };
 use bailiwick_domain::{
+    guard::Guard,
     jurisdiction::{ForeignRegion, Local, Regional},
     time::Timestamp,
 };
@@ -75,7 +76,7 @@ impl Edge<'_> {
         T: FromStr<Err: Display> + Regional,
     {
         let id: T = self.parse(field, text)?;
-        match self.admin.control_plane.parts.jurisdiction.admit(id) {
+        match self.admin.control_plane.parts.jurisdiction.admit_at(Guard::AdminIdentifiers, id) {
             Ok(local) => Some(local),
             Err(foreign) => {
                 self.foreign.get_or_insert((foreign, text.to_owned()));

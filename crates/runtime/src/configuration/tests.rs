@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 
+use bailiwick_domain::guard::Guard;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
@@ -155,6 +156,42 @@ fn with_variables_set() {
     let found: Example = from_text(&without_token, "EXAMPLE_").unwrap();
     assert_eq!(found.listen.port(), 4242);
     assert_eq!(found.token.unwrap().read().unwrap().expose_secret(), "from the environment");
+}
+
+#[test]
+fn a_release_build_refuses_to_go_without_a_guard_whatever_is_named() {
+    for named in ["role", "no-such-guard", ""] {
+        assert_eq!(guards::removable(named, false), Err(GuardError::Build), "{named:?}");
+    }
+}
+
+#[test]
+fn a_guard_is_taken_away_by_name_and_never_by_mistake() {
+    assert_eq!(guards::removable("role, caller_chain", true), Ok(vec![Guard::Role, Guard::CallerChain]));
+    for wrong in ["", "role,", "Role", "roles"] {
+        assert!(matches!(guards::removable(wrong, true), Err(GuardError::Name { .. })), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_process_goes_without_the_guards_that_its_environment_names() {
+    // A process of its own: a guard that is taken away stays away.
+    let outcome = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "configuration::tests::with_guards_removed", "--ignored"])
+        .env("BAILIWICK_REMOVE_GUARD", "role,store_identity")
+        .output()
+        .unwrap();
+    assert!(outcome.status.success(), "{}", String::from_utf8_lossy(&outcome.stdout));
+}
+
+#[test]
+#[ignore = "run by a_process_goes_without_the_guards_that_its_environment_names"]
+fn with_guards_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    std::fs::write(&file, GOOD).unwrap();
+    let _loaded: Example = load(Some(&file), "EXAMPLE_").unwrap();
+    assert!(Guard::removed().eq([Guard::Role, Guard::StoreIdentity]));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use bailiwick_domain::guard::Guard;
 use serde::Serialize;
 
 /// All conditions of a process. Cheap to clone.
@@ -23,6 +24,9 @@ struct Row {
 pub(super) struct Report {
     pub(super) ready: bool,
     conditions: Vec<Row>,
+    /// Guards that this process goes without, as it may in a test.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    removed_guards: Vec<&'static str>,
 }
 
 impl Readiness {
@@ -41,7 +45,11 @@ impl Readiness {
 
     pub(super) fn report(&self) -> Report {
         let conditions = self.conditions.read().unwrap_or_else(PoisonError::into_inner).clone();
-        Report { ready: conditions.iter().all(|condition| condition.ready), conditions }
+        Report {
+            ready: conditions.iter().all(|condition| condition.ready),
+            conditions,
+            removed_guards: Guard::removed().map(Guard::name).collect(),
+        }
     }
 }
 
