@@ -28,9 +28,11 @@ pub struct Access {
 /// What the control plane of a local installation keeps.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// The program.
+    /// The control plane's program.
     pub control_plane: PathBuf,
-    /// Its configuration.
+    /// The workers' program, where one is known.
+    pub worker: Option<PathBuf>,
+    /// The control plane's configuration.
     pub configuration: PathBuf,
     /// Its SQLite database.
     pub store: PathBuf,

@@ -3,7 +3,9 @@
 //! Everything is made over the region's own APIs, by its own operator, and removed again by [`Armed::disarm`].
 
 mod account;
+mod backup;
 mod process;
+mod remains;
 
 use bailiwick_domain::{
     jurisdiction::Jurisdiction,
@@ -27,7 +29,8 @@ use crate::{
     web::{self, Ask},
 };
 
-pub(crate) use account::{Account, NAME as ORGANIZATION};
+pub(crate) use account::{Account, name as organization};
+pub(crate) use backup::Backup;
 pub(crate) use process::{Process, pinned};
 
 /// How long one request of the preparation may take.
@@ -40,6 +43,8 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 /// A region, ready to attack and to be attacked.
 pub(crate) struct Armed {
     pub(crate) access: Access,
+    /// The name of this run: everything that it makes in the region carries it.
+    pub(crate) run: String,
     pub(crate) code: RegionCode,
     pub(crate) domain: TrustDomain,
     /// Makes identifiers that are this region's by their form.
@@ -59,6 +64,8 @@ pub(crate) struct Armed {
     /// A worker and a router that joined for this run; or why there are none.
     pub(crate) worker: Result<Process, String>,
     pub(crate) router: Result<Process, String>,
+    /// Made when it is wanted first, once for all targets.
+    backup: tokio::sync::OnceCell<Result<Backup, String>>,
 }
 
 impl Armed {
@@ -84,11 +91,13 @@ impl Armed {
         let region =
             Region { name: access.region.clone(), code, jurisdiction: String::new(), endpoint: None };
         let jurisdiction = Jurisdiction::of(&region);
-        let account = Account::open(&admin, access.region.as_str()).await?;
+        let account = Account::open(&admin, access.region.as_str(), run).await?;
         let mut armed = Self {
             worker: Err("it has not joined".to_owned()),
             router: Err("it has not joined".to_owned()),
             join_token: SecretString::default(),
+            run: run.to_owned(),
+            backup: tokio::sync::OnceCell::new(),
             access,
             code,
             domain,
@@ -103,7 +112,7 @@ impl Armed {
         match armed.join(run).await {
             Ok(()) => Ok(armed),
             Err(problem) => {
-                armed.disarm().await;
+                armed.disarm(false).await;
                 Err(problem)
             }
         }
@@ -138,14 +147,22 @@ impl Armed {
         Ok(())
     }
 
-    /// Removes what was made. Says what could not be removed.
-    pub(crate) async fn disarm(&self) -> Vec<String> {
+    /// A backup of the region.
+    pub(crate) async fn backup(&self) -> Result<&Backup, String> {
+        self.backup.get_or_init(|| Backup::make(&self.admin)).await.as_ref().map_err(Clone::clone)
+    }
+
+    /// Removes what was made. Says what could not be removed. `something_got_in`: looks for what an attack may have made, too.
+    pub(crate) async fn disarm(&self, something_got_in: bool) -> Vec<String> {
         let mut left = Vec::new();
         let at = |problem: String| format!("{}: {problem}", self.access.region);
         for process in [&self.worker, &self.router].into_iter().flatten() {
             left.extend(process.remove(&self.admin).await.map_err(at).err());
         }
         left.extend(self.account.remove(&self.admin).await.map_err(at).err());
+        if something_got_in {
+            left.extend(remains::remove(&self.admin, &self.run).await.map_err(at).err());
+        }
         left
     }
 

@@ -1,10 +1,14 @@
 //! The attacks, a file for each or for a family of them. A new one is added to [`all`].
 
 mod admin_callers;
+mod backups;
+mod configuration;
 mod egress;
+mod foreign_control_plane;
 mod identifiers;
 mod join_tokens;
 mod keys;
+mod sealed_values;
 mod signup;
 mod spoofing;
 mod stores;
@@ -20,11 +24,15 @@ pub(crate) fn all() -> Vec<Box<dyn Attack>> {
         Box::new(identifiers::Identifiers),
         Box::new(admin_callers::AdminCallers),
         Box::new(worker_callers::WorkerCallers),
+        Box::new(foreign_control_plane::ForeignControlPlane),
         Box::new(join_tokens::JoinTokens),
         Box::new(usage::Usage),
+        Box::new(configuration::Configuration),
         Box::new(signup::Signup),
         Box::new(spoofing::Spoofing),
         Box::new(stores::Stores),
+        Box::new(sealed_values::SealedValues),
+        Box::new(backups::Backups),
         Box::new(egress::Egress),
     ]
 }
@@ -42,6 +50,9 @@ mod layer {
     pub(super) const PROCESS_EDGE: &str = "worker API: jurisdiction";
     pub(super) const INTAKE: &str = "worker API: usage intake";
     pub(super) const ENROLLMENT: &str = "enrollment: jurisdiction";
+    pub(super) const WORKER_CONNECTOR: &str = "worker: the control plane's certificate";
+    pub(super) const WORKER_APPLY: &str = "worker: jurisdiction over configuration";
+    pub(super) const BACKUP: &str = "restore: whose the backup says it is";
     pub(super) const EGRESS: &str = "admin API: egress policy";
     pub(super) const STORE_IDENTITY: &str = "store: whose it says it is";
     pub(super) const VAULT: &str = "vault: master key, place of every value";

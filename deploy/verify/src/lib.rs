@@ -7,7 +7,7 @@
 //! Start at [`verify`] for the course of a run, at [`attack`] for what an attack is, and at `attacks` for the list of them.
 //!
 //! Never here: a secret in a report, an attack on anything that this run has not made itself (organization, keys, processes' certificates are made
-//! for it and removed again), a tick for what was not tried.
+//! for it and removed again; what is on disk is tampered with in copies), a tick for what was not tried.
 
 mod access;
 mod armed;
@@ -15,10 +15,13 @@ mod attack;
 mod attacks;
 mod attempt;
 mod badge;
+mod false_control_plane;
 mod knock;
 mod report;
 mod run;
+mod store_copy;
 mod web;
+mod worker_program;
 
 pub use access::{Access, State};
 pub use attack::{Listed, list};

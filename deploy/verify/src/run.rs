@@ -13,6 +13,7 @@ use crate::{
     armed::Armed,
     attack::{Attack, Listed, Pair},
     attacks,
+    attempt::Verdict,
     report::{RegionReport, Report, Tried},
 };
 
@@ -66,7 +67,8 @@ pub async fn verify(
         () = stopped => Some("it was stopped".to_owned()),
     };
     progress("removing what was made");
-    let left_behind = join_all(armed.iter().map(Armed::disarm)).await.concat();
+    let something_got_in = tried.iter().any(|tried| tried.attempt.verdict == Verdict::Hole);
+    let left_behind = join_all(armed.iter().map(|region| region.disarm(something_got_in))).await.concat();
     let about = armed.iter().map(RegionReport::of).collect();
     let listed =
         chosen.iter().map(|attack| Listed { number: attack.number(), name: attack.name() }).collect();
@@ -103,7 +105,7 @@ async fn arm(regions: Vec<Access>) -> Result<Vec<Armed>, VerifyError> {
     match failed {
         None => Ok(armed),
         Some(error) => {
-            join_all(armed.iter().map(Armed::disarm)).await;
+            join_all(armed.iter().map(|region| region.disarm(false))).await;
             Err(error)
         }
     }

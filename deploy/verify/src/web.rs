@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, header, response::Parts};
 use http_body_util::{BodyExt as _, Limited, StreamBody, combinators::UnsyncBoxBody};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -75,6 +75,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    fn of((head, body): (Parts, Bytes)) -> Self {
+        let body = serde_json::from_slice(&body).unwrap_or_default();
+        Self { status: head.status, headers: head.headers, body }
+    }
+
     /// `error.code`; empty where there is none.
     pub(crate) fn code(&self) -> &str {
         self.body.pointer("/error/code").and_then(Value::as_str).unwrap_or_default()
@@ -110,16 +115,13 @@ impl std::fmt::Display for Answer {
 
 /// Asks a router by its base URL. The error is for people.
 pub(crate) async fn ask(base_url: &str, ask: &Ask) -> Result<Answer, String> {
-    let base: Uri = base_url.parse().map_err(|_| format!("{base_url:?} is not a URL"))?;
-    let host = base.host().unwrap_or_default();
-    let secure = base.scheme_str() == Some("https");
-    let address = format!("{host}:{}", base.port_u16().unwrap_or(if secure { 443 } else { 80 }));
-    if secure {
-        let sni = ask.sni.as_deref().unwrap_or(host);
-        let stream = dial(&address, Some(sni), None, b"http/1.1").await.map_err(|error| error.to_string())?;
-        return over(stream, &address, ask).await;
-    }
-    over(tcp(&address).await.map_err(|error| error.to_string())?, &address, ask).await
+    fetch(base_url, ask).await.map(Answer::of)
+}
+
+/// Asks for a text, whoever answers with whatever status.
+pub(crate) async fn text(base_url: &str, ask: &Ask) -> Result<String, String> {
+    let (_head, body) = fetch(base_url, ask).await?;
+    Ok(String::from_utf8_lossy(&body).into_owned())
 }
 
 /// Asks over a connection. `host` is named where the request does not name one itself.
@@ -128,6 +130,27 @@ pub(crate) async fn over(
     host: &str,
     ask: &Ask,
 ) -> Result<Answer, String> {
+    exchange(stream, host, ask).await.map(Answer::of)
+}
+
+async fn fetch(base_url: &str, ask: &Ask) -> Result<(Parts, Bytes), String> {
+    let base: Uri = base_url.parse().map_err(|_| format!("{base_url:?} is not a URL"))?;
+    let host = base.host().unwrap_or_default();
+    let secure = base.scheme_str() == Some("https");
+    let address = format!("{host}:{}", base.port_u16().unwrap_or(if secure { 443 } else { 80 }));
+    if secure {
+        let sni = ask.sni.as_deref().unwrap_or(host);
+        let stream = dial(&address, Some(sni), None, b"http/1.1").await.map_err(|error| error.to_string())?;
+        return exchange(stream, &address, ask).await;
+    }
+    exchange(tcp(&address).await.map_err(|error| error.to_string())?, &address, ask).await
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    host: &str,
+    ask: &Ask,
+) -> Result<(Parts, Bytes), String> {
     let request = request(host, ask)?;
     let asked = async {
         let (mut sender, connection) = http1::handshake::<_, Body>(TokioIo::new(stream)).await?;
@@ -141,9 +164,7 @@ pub(crate) async fn over(
         Ok(asked) => asked.map_err(|error| error.to_string())?,
         Err(_elapsed) => return Err(format!("no answer in {} s", TIMEOUT.as_secs())),
     };
-    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-    let body = serde_json::from_slice(&body).unwrap_or_default();
-    Ok(Answer { status: head.status, headers: head.headers, body })
+    Ok((head, body.map(|body| body.to_bytes()).unwrap_or_default()))
 }
 
 fn request(host: &str, ask: &Ask) -> Result<Request<Body>, String> {

@@ -85,6 +85,8 @@ fn state(processes: &[Process]) -> Option<State> {
     let folder = configuration.parent()?;
     Some(State {
         control_plane: control_plane.command.first()?.into(),
+        // After it come the workers.
+        worker: processes.get(1).and_then(|worker| worker.command.first()).map(PathBuf::from),
         store: folder.join("region.db"),
         master_key: folder.join("master.key"),
         configuration,

@@ -12,8 +12,11 @@ use tonic::{Status, transport::Channel};
 
 use super::{once, request, say};
 
-/// For whoever finds it in a list.
-pub(crate) const NAME: &str = "verify isolation (temporary)";
+/// The name of what a run makes, for whoever finds it in a list.
+pub(crate) fn name(run: &str) -> String {
+    format!("verify isolation (temporary, {run})")
+}
+
 /// Organizations that are asked for a deployment to make one like it.
 const ASKED: i32 = 10;
 
@@ -21,6 +24,8 @@ const ASKED: i32 = 10;
 pub(crate) struct Account {
     pub(crate) organization: String,
     pub(crate) key_id: String,
+    /// Another key of the organization.
+    pub(crate) other_key_id: String,
     /// A key that is good at home.
     pub(crate) key: SecretString,
     pub(crate) credential: String,
@@ -30,18 +35,18 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    pub(crate) async fn open(admin: &Channel, region: &str) -> Result<Self, String> {
+    pub(crate) async fn open(admin: &Channel, region: &str, run: &str) -> Result<Self, String> {
         let like = endpoint(admin).await.map_err(|status| say(&status))?;
         let message = CreateOrganizationRequest {
             idempotency_key: once(),
             region: region.to_owned(),
-            name: NAME.to_owned(),
+            name: name(run),
             ..Default::default()
         };
         let made = OrganizationServiceClient::new(admin.clone()).create_organization(request(message)).await;
         let made = made.map_err(|status| say(&status))?.into_inner();
         let organization = made.organization.unwrap_or_default().id;
-        match Self::fill(admin, &organization, like).await {
+        match Self::fill(admin, &organization, like, &name(run)).await {
             Ok(account) => Ok(account),
             Err(status) => {
                 let _gone = delete(admin, &organization).await;
@@ -50,18 +55,27 @@ impl Account {
         }
     }
 
-    async fn fill(admin: &Channel, organization: &str, like: Option<Deployment>) -> Result<Self, Status> {
-        let message = CreateKeyRequest {
-            idempotency_key: once(),
-            organization_id: organization.to_owned(),
-            name: NAME.to_owned(),
-            ..Default::default()
+    async fn fill(
+        admin: &Channel,
+        organization: &str,
+        like: Option<Deployment>,
+        name: &str,
+    ) -> Result<Self, Status> {
+        let key = async || {
+            let message = CreateKeyRequest {
+                idempotency_key: once(),
+                organization_id: organization.to_owned(),
+                name: name.to_owned(),
+                ..Default::default()
+            };
+            let made = KeyServiceClient::new(admin.clone()).create_key(request(message)).await;
+            Ok::<_, Status>(made?.into_inner())
         };
-        let key = KeyServiceClient::new(admin.clone()).create_key(request(message)).await?.into_inner();
+        let (other, key) = (key().await?, key().await?);
         let message = CreateCredentialRequest {
             idempotency_key: once(),
             organization_id: organization.to_owned(),
-            name: NAME.to_owned(),
+            name: name.to_owned(),
             // No provider's: nothing shall be called with it.
             secret: once(),
         };
@@ -71,6 +85,7 @@ impl Account {
         let mut account = Self {
             organization: organization.to_owned(),
             key_id: key.key.unwrap_or_default().id,
+            other_key_id: other.key.unwrap_or_default().id,
             key: SecretString::from(key.api_key),
             credential,
             deployment: None,
@@ -114,7 +129,7 @@ impl Account {
     }
 }
 
-async fn delete(admin: &Channel, organization: &str) -> Result<(), Status> {
+pub(super) async fn delete(admin: &Channel, organization: &str) -> Result<(), Status> {
     let message = DeleteOrganizationRequest { id: organization.to_owned() };
     OrganizationServiceClient::new(admin.clone()).delete_organization(request(message)).await.map(drop)
 }

@@ -27,6 +27,8 @@ pub(crate) struct Process {
     pub(crate) id: String,
     pub(crate) identity: Identity,
     pub(crate) badge: Badge,
+    /// Its certificate and key, for a program that shall be it.
+    pub(crate) material: Material,
     /// The token that it joined with: used up.
     pub(crate) used_token: SecretString,
 }
@@ -47,7 +49,7 @@ impl Process {
             Identity::in_memory(armed.domain.clone(), &material).map_err(|error| error.to_string())?;
         let badge = Badge::of(&material)?;
         let id = find(&armed.admin, role, name).await?;
-        Ok(Ok(Self { id, identity, badge, used_token: token }))
+        Ok(Ok(Self { id, identity, badge, material, used_token: token }))
     }
 
     /// A channel to a control plane of its own region.

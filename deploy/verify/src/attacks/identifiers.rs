@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 
 use super::layer;
 use crate::{
-    armed::{TIMEOUT, once, say},
+    armed::{TIMEOUT, once, organization, say},
     attack::{Attack, Pair},
     attempt::{Attempt, Probe},
 };
@@ -139,7 +139,8 @@ fn fitting(pair: Pair<'_>, method: &Method, field: &TextField) -> String {
         "region" => pair.target.name().to_owned(),
         "idempotency_key" => once(),
         "contact_email" | "email" => "verify-isolation@example.com".to_owned(),
-        "name" | "organization_name" => "verify-isolation".to_owned(),
+        "name" if method.name == "CreateJoinToken" => pair.target.run.clone(),
+        "name" | "organization_name" => organization(&pair.target.run),
         "secret" => "none".to_owned(),
         "provider" => "openai_compatible".to_owned(),
         "endpoint" => "https://verify-isolation.invalid/v1".to_owned(),

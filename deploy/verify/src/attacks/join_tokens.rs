@@ -49,6 +49,15 @@ impl Attack for JoinTokens {
         let what = "a made-up token that claims to be of this region";
         let probe = Probe::new(what, layer::ENROLLMENT_TOKEN, expected);
         attempts.push(enroll(probe, pair, made_up.expose(), unknown).await);
+        let what = "a token of this region's own identifier, with another secret";
+        let probe = Probe::new(what, layer::ENROLLMENT_TOKEN, expected);
+        attempts.push(match JoinToken::parse(pair.target.join_token.expose_secret()) {
+            Ok(known) => {
+                let forged = JoinToken::with_id(known.id(), known.ca_fingerprint());
+                enroll(probe, pair, forged.expose(), unknown).await
+            }
+            Err(error) => probe.not_attempted(error.to_string()),
+        });
         if let Ok(worker) = &pair.target.worker {
             let probe = Probe::new("a token that was used", layer::ENROLLMENT_TOKEN, expected);
             attempts.push(enroll(probe, pair, worker.used_token.expose_secret(), unknown).await);

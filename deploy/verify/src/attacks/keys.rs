@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
-use bailiwick_domain::{key::ApiKey, spiffe::ProcessRole};
+use bailiwick_domain::{
+    key::{ApiKey, KeyId},
+    spiffe::ProcessRole,
+};
 use bailiwick_runtime::identity::Connector;
 use secrecy::ExposeSecret as _;
 
@@ -67,6 +70,13 @@ async fn at_router(pair: Pair<'_>) -> Vec<Attempt> {
             && answer.worker_of() == pair.target.name()
     };
     attempts.push(try_router(probe, pair, &completion(renamed.expose()), refused).await);
+    // An identifier is no secret: it stands in lists and records.
+    let what = "a key of this region's own identifier, with another secret";
+    let probe = Probe::new(what, layer::WORKER_KEY, expected);
+    attempts.push(match pair.target.account.key_id.parse::<KeyId>() {
+        Ok(id) => try_router(probe, pair, &completion(ApiKey::with_id(id).expose()), refused).await,
+        Err(error) => probe.not_attempted(error.to_string()),
+    });
     attempts
 }
 

@@ -14,7 +14,7 @@ use super::{
     layer,
 };
 use crate::{
-    armed::{once, request, say},
+    armed::{once, organization, request, say},
     attack::{Attack, Pair},
     attempt::{Attempt, Probe, Verdict},
     web::{Ask, Sends},
@@ -38,7 +38,7 @@ impl Attack for Signup {
         let other = pair.attacker.name();
         let body = json!({
             "region": other,
-            "organization_name": crate::armed::ORGANIZATION,
+            "organization_name": organization(&pair.target.run),
             "email": "verify-isolation@example.com",
         });
         let held_back = |target: &str| Ask::post(target, Sends::HeldBack);
@@ -87,7 +87,7 @@ async fn at_control_plane(pair: Pair<'_>) -> Attempt {
     };
     let message = SignUpRequest {
         region: pair.attacker.name().to_owned(),
-        organization_name: crate::armed::ORGANIZATION.to_owned(),
+        organization_name: organization(&pair.target.run),
         email: "verify-isolation@example.com".to_owned(),
         idempotency_key: once(),
     };

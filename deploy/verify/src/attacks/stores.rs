@@ -1,17 +1,17 @@
 //! 11: one region's database in the hands of another. Only where the regions' state lies on this machine.
 
-use std::{fs, path::Path, process::Output};
-
 use async_trait::async_trait;
-use tempfile::TempDir;
-use tokio::process::Command;
 
 use super::layer;
 use crate::{
     access::State,
     attack::{Attack, Pair},
     attempt::{Attempt, Probe},
+    store_copy::{StoreCopy, complaint, text},
 };
+
+/// Why what needs a region's files cannot be tried.
+pub(super) const NO_STATE: &str = "the regions' state is not on this machine";
 
 pub(super) struct Stores;
 
@@ -38,82 +38,39 @@ impl Attack for Stores {
             "nothing that is sealed opens",
         );
         let (Some(from), Some(to)) = (from, to) else {
-            let why = "the regions' state is not on this machine";
-            return vec![opened.not_attempted(why), unsealed.not_attempted(why)];
+            return vec![opened.not_attempted(NO_STATE), unsealed.not_attempted(NO_STATE)];
         };
         vec![open(opened, pair, from, to).await, unseal(unsealed, from, to).await]
     }
 }
 
 async fn open(probe: Probe, pair: Pair<'_>, from: &State, to: &State) -> Attempt {
-    let said = match copied(from).await {
-        Ok(copy) => verify_store(to, copy.path(), &[]).await,
-        Err(why) => Err(why),
-    };
-    match said {
+    let verified = async { StoreCopy::of(from)?.verify(to, &[]).await };
+    match verified.await {
         Err(why) => probe.not_attempted(why),
-        Ok(output) => {
-            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok((output, _)) => {
+            let said = complaint(&output);
             let owner = format!("belongs to {}.{}", pair.attacker.name(), pair.attacker.access.installation);
-            probe.expect(!output.status.success() && text.contains(&owner), last_line(&text))
+            probe.expect(!output.status.success() && said.contains(&owner), said)
         }
     }
 }
 
 /// The attacker's own configuration opens its own copy, but with the target's master key.
 async fn unseal(probe: Probe, from: &State, to: &State) -> Attempt {
-    let Some(master_key) = to.master_key.to_str() else {
-        return probe.not_attempted("the master key's path is no text");
+    let verified = async {
+        let master_key = text(&to.master_key)?;
+        let environment = [("BAILIWICK_CONTROL_PLANE_MASTER_KEY__FILE", master_key)];
+        StoreCopy::of(from)?.verify(from, &environment).await
     };
-    let said = match copied(from).await {
-        Ok(copy) => {
-            verify_store(from, copy.path(), &[("BAILIWICK_CONTROL_PLANE_MASTER_KEY__FILE", master_key)]).await
-        }
-        Err(why) => Err(why),
-    };
-    match said {
+    match verified.await {
         Err(why) => probe.not_attempted(why),
-        Ok(output) => {
-            let report: Option<serde_json::Value> = serde_json::from_slice(&output.stdout).ok();
-            let count = |name: &str| report.as_ref().and_then(|report| report.get(name)?.as_u64());
-            let (values, keys) = (count("sealed_opened"), count("data_keys"));
-            let refused = !output.status.success() && values == Some(0) && keys == Some(0);
-            let said = match (values, keys) {
-                (Some(values), Some(keys)) => format!("{values} sealed values and {keys} data keys opened"),
-                _ => last_line(&String::from_utf8_lossy(&output.stderr)),
-            };
+        Ok((output, None)) => probe.expect(false, complaint(&output)),
+        Ok((output, Some(found))) => {
+            let refused = !output.status.success() && found.sealed_opened == 0 && found.data_keys == 0;
+            let said =
+                format!("{} sealed values and {} data keys opened", found.sealed_opened, found.data_keys);
             probe.expect(refused, said)
         }
     }
-}
-
-/// A database and what was not written back into it yet. It is another one's from then on, so nothing of the region is touched.
-async fn copied(state: &State) -> Result<TempDir, String> {
-    let folder = tempfile::Builder::new().prefix("bailiwick-verify-").tempdir();
-    let folder = folder.map_err(|error| format!("no temporary folder: {error}"))?;
-    for end in ["", "-wal"] {
-        let mut from = state.store.clone().into_os_string();
-        from.push(end);
-        if end.is_empty() || Path::new(&from).exists() {
-            fs::copy(&from, folder.path().join(format!("region.db{end}")))
-                .map_err(|error| format!("the database cannot be copied: {error}"))?;
-        }
-    }
-    Ok(folder)
-}
-
-async fn verify_store(state: &State, folder: &Path, environment: &[(&str, &str)]) -> Result<Output, String> {
-    let store = format!("sqlite://{}/region.db", folder.display());
-    let output = Command::new(&state.control_plane)
-        .arg("--config")
-        .arg(&state.configuration)
-        .args(["verify-store", "--output", "json", "--store", &store])
-        .envs(environment.iter().copied())
-        .output()
-        .await;
-    output.map_err(|error| format!("{} does not run: {error}", state.control_plane.display()))
-}
-
-fn last_line(text: &str) -> String {
-    text.lines().last().unwrap_or("nothing was said").to_owned()
 }
