@@ -52,6 +52,7 @@ mod layer {
     pub(super) const ENROLLMENT: &str = "enrollment: jurisdiction";
     pub(super) const WORKER_CONNECTOR: &str = "worker: the control plane's certificate";
     pub(super) const WORKER_APPLY: &str = "worker: jurisdiction over configuration";
+    pub(super) const WORKER_DIAL: &str = "worker: egress policy, on the address that is dialled";
     pub(super) const BACKUP: &str = "restore: whose the backup says it is";
     pub(super) const EGRESS: &str = "admin API: egress policy";
     pub(super) const STORE_IDENTITY: &str = "store: whose it says it is";

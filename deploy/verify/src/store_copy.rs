@@ -23,7 +23,6 @@ pub(crate) struct StoreCopy(TempDir);
 pub(crate) struct Inspected {
     pub(crate) sealed_opened: u64,
     pub(crate) data_keys: u64,
-    pub(crate) problem_count: u64,
     pub(crate) problems: Vec<Problem>,
 }
 

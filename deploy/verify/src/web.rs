@@ -18,7 +18,12 @@ use tokio::{
 use crate::knock::{dial, tcp};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Where the head alone has to be enough, nothing has to be waited for but the machine.
+const TIMEOUT_OF_A_HEAD: Duration = Duration::from_secs(5);
 const LARGEST_ANSWER_BYTES: usize = 256 << 10;
+
+/// What [`ask`] says of a server that does not answer a head whose body is held back: it wants the body, so it did not decide from the head alone.
+pub(crate) const WAITS_FOR_THE_BODY: &str = "no answer to the head alone: the body is waited for";
 
 type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
@@ -160,9 +165,12 @@ async fn exchange(
         let (head, body) = sender.send_request(request).await?.into_parts();
         Ok::<_, hyper::Error>((head, Limited::new(body, LARGEST_ANSWER_BYTES).collect().await))
     };
-    let (head, body) = match timeout(TIMEOUT, asked).await {
+    let held_back = matches!(ask.sends, Sends::HeldBack);
+    let bound = if held_back { TIMEOUT_OF_A_HEAD } else { TIMEOUT };
+    let (head, body) = match timeout(bound, asked).await {
         Ok(asked) => asked.map_err(|error| error.to_string())?,
-        Err(_elapsed) => return Err(format!("no answer in {} s", TIMEOUT.as_secs())),
+        Err(_elapsed) if held_back => return Err(WAITS_FOR_THE_BODY.to_owned()),
+        Err(_elapsed) => return Err(format!("no answer in {} s", bound.as_secs())),
     };
     Ok((head, body.map(|body| body.to_bytes()).unwrap_or_default()))
 }

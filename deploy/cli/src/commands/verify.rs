@@ -134,7 +134,7 @@ fn show(report: &Report, all: bool, output: &Output) {
             attempts += verdicts.len();
             let took = report.of(listed.number, *pair).map(|attempt| attempt.took).max();
             longest = longest.max(took.unwrap_or_default());
-            let of_pair = verdicts.iter().copied().max().unwrap_or(Verdict::NotAttempted);
+            let of_pair = of_pair(&verdicts);
             worst = worst.max(of_pair);
             line.push_str(&format!("  {}→{} {}", code(pair.0), code(pair.1), sign(of_pair)));
         }
@@ -180,6 +180,12 @@ fn show(report: &Report, all: bool, output: &Output) {
         count(Verdict::Unanswered),
         count(Verdict::NotAttempted),
     ));
+}
+
+/// The worst of what was tried; what could not be tried is told in a line of its own, and counted at the end.
+fn of_pair(verdicts: &[Verdict]) -> Verdict {
+    let tried = verdicts.iter().copied().filter(|verdict| *verdict != Verdict::NotAttempted);
+    tried.max().unwrap_or(Verdict::NotAttempted)
 }
 
 fn sign(verdict: Verdict) -> &'static str {

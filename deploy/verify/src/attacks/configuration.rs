@@ -12,6 +12,7 @@ use bailiwick_proto::{
     worker::v1::{Batch, Operation, Refusal, operation, subscribe_response::Message},
 };
 use bailiwick_runtime::identity::Identity;
+use serde_json::json;
 
 use super::layer;
 use crate::{
@@ -20,12 +21,17 @@ use crate::{
     attempt::{Attempt, Probe},
     false_control_plane::{FalseControlPlane, Session},
     store_copy::{complaint, folder, run, text},
-    web::Ask,
+    web::{Ask, Sends},
     worker_program::WorkerProgram,
 };
 
 /// Long enough for a run.
 const CERTIFICATE_MINUTES: &str = "10";
+/// A name that the policy which the worker is told admits, and that leads to the worker's own machine. Nothing listens on the port.
+const INWARD_HOST: &str = "localhost";
+const INWARD: &str = "http://localhost:9/v1";
+const OUTWARD: &str = "https://verify-isolation.invalid/v1";
+const MODEL: &str = "verify-isolation";
 const REFUSED_METRIC: &str = "bailiwick_configuration_refused_resources";
 
 pub(super) struct Configuration;
@@ -140,6 +146,15 @@ async fn afterwards(
         }
         Err(why) => probe.unanswered(why),
     });
+    let what = "a call to a deployment whose name leads to the worker's own machine";
+    let probe =
+        Probe::new(what, layer::WORKER_DIAL, "egress_refused by the worker, when it has resolved the name");
+    let call = json!({"model": MODEL, "messages": [{"role": "user", "content": "verify isolation"}]});
+    let call = Ask::post("/v1/chat/completions", Sends::Json(call)).bearer(story.key.expose());
+    attempts.push(match worker.ask(&call).await {
+        Ok(answer) => probe.expect(answer.code() == "egress_refused", answer.to_string()),
+        Err(why) => probe.unanswered(why),
+    });
     let expected = story.first.len() + story.second.len();
     let probe = Probe::new(
         "how many resources the worker's metrics call refused",
@@ -212,8 +227,15 @@ impl Story {
         let digest = |key: &ApiKey| key.digest(&Pepper::from_bytes(pepper)).0.to_vec();
         let key_of =
             |key: &ApiKey, organization: &str| api_key(&key.key_id().to_string(), organization, digest(key));
-        let home =
-            vec![settings(target, pepper), an_organization(&organization), key_of(&key, &organization)];
+        let (secret, inward) = (target.minted("cred"), target.minted("dep"));
+        let home = vec![
+            settings(target, pepper),
+            an_organization(&organization),
+            key_of(&key, &organization),
+            credential(&secret, &organization),
+            deployment(&inward, &organization, INWARD, &secret),
+            model(&target.minted("mdl"), &organization, &inward),
+        ];
         let later = key_of(&later_key, &organization);
         let known = |kind: &str| attacker.identifier(kind);
         let unknown = |kind: &str| attacker.minted(kind);
@@ -259,14 +281,17 @@ fn foreign(
             "a model that leads to a deployment of the other",
             model(&ours("mdl"), organization, &theirs("dep")),
         ),
-        ("a deployment of the other region", deployment(&theirs("dep"), organization, &ours("cred"))),
+        (
+            "a deployment of the other region",
+            deployment(&theirs("dep"), organization, OUTWARD, &ours("cred")),
+        ),
         (
             "a deployment of an organization of the other",
-            deployment(&ours("dep"), &theirs("org"), &ours("cred")),
+            deployment(&ours("dep"), &theirs("org"), OUTWARD, &ours("cred")),
         ),
         (
             "a deployment that uses a credential of the other",
-            deployment(&ours("dep"), organization, &theirs("cred")),
+            deployment(&ours("dep"), organization, OUTWARD, &theirs("cred")),
         ),
     ]
 }
@@ -279,6 +304,7 @@ fn settings(of: &Armed, pepper: [u8; 32]) -> Resource {
     resource(Kind::RegionSettings(config::RegionSettings {
         region_code: of.code.to_string(),
         pepper: pepper.to_vec(),
+        egress_hosts: vec![INWARD_HOST.to_owned()],
         ..config::RegionSettings::default()
     }))
 }
@@ -308,19 +334,19 @@ fn model(id: &str, organization: &str, deployment: &str) -> Resource {
     resource(Kind::Model(config::Model {
         id: id.to_owned(),
         organization_id: organization.to_owned(),
-        name: "verify-isolation".to_owned(),
+        name: MODEL.to_owned(),
         deployment_ids: vec![deployment.to_owned()],
         created_at_micros: 1,
     }))
 }
 
-fn deployment(id: &str, organization: &str, credential: &str) -> Resource {
+fn deployment(id: &str, organization: &str, endpoint: &str, credential: &str) -> Resource {
     resource(Kind::Deployment(config::Deployment {
         id: id.to_owned(),
         organization_id: organization.to_owned(),
         provider: "openai_compatible".to_owned(),
-        endpoint: "https://verify-isolation.invalid/v1".to_owned(),
-        upstream_model: "verify-isolation".to_owned(),
+        endpoint: endpoint.to_owned(),
+        upstream_model: MODEL.to_owned(),
         credential_id: credential.to_owned(),
         price: None,
     }))

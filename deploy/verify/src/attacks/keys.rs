@@ -15,7 +15,7 @@ use crate::{
     armed::Armed,
     attack::{Attack, Pair},
     attempt::{Attempt, Probe},
-    web::{self, Answer, Ask, Sends},
+    web::{self, Answer, Ask, Sends, WAITS_FOR_THE_BODY},
 };
 
 pub(super) struct Keys;
@@ -92,6 +92,7 @@ pub(super) async fn try_router(
     };
     match web::ask(router, ask).await {
         Ok(answer) => probe.expect(as_documented(&answer), answer.to_string()),
+        Err(problem) if problem == WAITS_FOR_THE_BODY => probe.expect(false, problem),
         Err(problem) => probe.unanswered(problem),
     }
 }
