@@ -63,7 +63,7 @@ async fn watch(
     ready: &Condition,
     backoff: &mut Backoff,
 ) -> Result<(), Status> {
-    let request = WatchRequest { region: region.to_owned() };
+    let request = WatchRequest { region: region.to_owned(), build: env!("CARGO_PKG_VERSION").to_owned() };
     let mut views = client.watch(request).await?.into_inner();
     while let Some(view) = views.message().await? {
         backoff.reset();

@@ -63,6 +63,11 @@ async fn r3_every_attack_on_every_pair_of_regions_is_refused_as_documented() {
             assert_eq!(of_pair.count() > 0, from != to, "attack {attack}, {from} on {to}");
         }
     }
+    let seconds = (report["ended_micros"].as_i64().expect("a time")
+        - report["began_micros"].as_i64().expect("a time"))
+        / 1_000_000;
+    assert!(seconds < 30, "it took {seconds} s");
+    assert_names_what_was_attacked(&report);
     // It tells no secret, and leaves nothing behind.
     assert_eq!(report["left_behind"].as_array().map(Vec::len), Some(0));
     let whole = format!("{}{report}", text(&output));
@@ -74,6 +79,31 @@ async fn r3_every_attack_on_every_pair_of_regions_is_refused_as_documented() {
     for (name, before) in REGIONS.into_iter().zip(before) {
         assert_eq!(organizations(name).await, before, "{name}");
     }
+}
+
+/// An auditor who keeps the report can say later which processes it was of.
+fn assert_names_what_was_attacked(report: &Value) {
+    let fingerprint = |value: &Value| {
+        let text = value.as_str().expect("a fingerprint").to_owned();
+        assert!(text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()), "{text:?}");
+        text
+    };
+    let mut all = std::collections::BTreeSet::new();
+    for region in report["regions"].as_array().expect("regions") {
+        for of in ["ca_fingerprint", "control_plane_fingerprint", "operator_fingerprint"] {
+            assert!(all.insert(fingerprint(&region[of])), "{of} is another certificate's too");
+        }
+        let processes = region["processes"].as_array().expect("processes");
+        assert_eq!(processes.len(), 3, "two workers and a router: {processes:?}");
+        for process in processes {
+            assert!(all.insert(fingerprint(&process["certificate_fingerprint"])));
+            assert_eq!(process["build"], report["build"], "{process}");
+        }
+        assert_eq!(region["control_plane_build"], report["build"]);
+    }
+    let cells = report["table"].as_array().expect("a table");
+    assert_eq!(cells.len(), report["attacks"].as_array().map_or(0, Vec::len) * 6);
+    assert!(cells.iter().all(|cell| cell["verdict"] == "refused"), "{cells:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

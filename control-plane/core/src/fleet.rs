@@ -53,6 +53,8 @@ pub struct Live {
     pub address: String,
     /// New at every start of the process.
     pub boot_id: String,
+    /// SHA-256 of the certificate (DER) that it is connected with.
+    pub certificate: [u8; 32],
     /// When it was last heard of.
     pub last_seen_at: Timestamp,
 }
@@ -83,6 +85,8 @@ pub struct Arrival {
     pub address: String,
     /// New at every start of the process.
     pub boot_id: String,
+    /// SHA-256 of the certificate (DER) that it connects with.
+    pub certificate: [u8; 32],
 }
 
 impl Default for Fleet {
@@ -126,6 +130,7 @@ impl Fleet {
             last_refusal: None,
             address: arrival.address,
             boot_id: arrival.boot_id,
+            certificate: arrival.certificate,
             last_seen_at: now,
         };
         let connection = rand::random();

@@ -38,6 +38,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use bailiwick_domain::key::CaFingerprint;
 use bailiwick_domain::spiffe::{SpiffeId, TrustDomain};
 use bailiwick_domain::time::Timestamp;
+use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
 
 pub use acceptor::{Acceptor, EnrollmentAcceptor, Newcomer, Returning};
@@ -337,6 +338,11 @@ impl Identity {
     fn current(&self) -> arc_swap::Guard<Arc<Current>> {
         self.shared.current.load()
     }
+}
+
+/// SHA-256 of a certificate's DER, by which reports name it.
+pub fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
+    peer::sha256(certificate)
 }
 
 /// Opaque: a process's key is never printed.

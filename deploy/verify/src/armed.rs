@@ -56,6 +56,10 @@ pub(crate) struct Armed {
     pub(crate) admin: Channel,
     /// What it says of itself.
     pub(crate) about: GetRegionResponse,
+    /// SHA-256 of the certificate that its control plane presents.
+    pub(crate) control_plane_fingerprint: [u8; 32],
+    /// SHA-256 of the certificate that its router presents to callers, where it serves TLS.
+    pub(crate) public_fingerprint: Option<[u8; 32]>,
     /// Its workers and routers, before this run joined any.
     pub(crate) fleet: Vec<Worker>,
     pub(crate) account: Account,
@@ -79,6 +83,11 @@ impl Armed {
         let connector =
             Connector::new(operator.clone(), ProcessRole::ControlPlane).map_err(|error| error.to_string())?;
         let admin = grpc::channel(&access.admin, &connector).map_err(|error| error.to_string())?;
+        let control_plane_fingerprint = fingerprint(&access.admin, &connector).await?;
+        let public_fingerprint = match access.router.as_deref() {
+            Some(router) => web::fingerprint(router).await?,
+            None => None,
+        };
         let mut region = RegionServiceClient::new(admin.clone());
         let about = region.get_region(request(GetRegionRequest {})).await.map_err(|status| say(&status))?;
         let about = about.into_inner();
@@ -106,6 +115,8 @@ impl Armed {
             operator_badge,
             admin,
             about,
+            control_plane_fingerprint,
+            public_fingerprint,
             fleet,
             account,
         };
@@ -199,6 +210,14 @@ impl Armed {
         // All identifiers but keys' differ in their first word alone.
         id.replacen("org_", &format!("{prefix}_"), 1)
     }
+}
+
+/// Of whoever answers there as a process of the region.
+async fn fingerprint(address: &str, connector: &Connector) -> Result<[u8; 32], String> {
+    let mut found = tokio::net::lookup_host(address).await.map_err(|error| error.to_string())?;
+    let socket = found.next().ok_or_else(|| format!("{address} resolves to no address"))?;
+    let stream = connector.connect(socket).await.map_err(|error| format!("{address}: {error}"))?;
+    Ok(stream.peer().fingerprint)
 }
 
 /// A request that does not wait for ever.

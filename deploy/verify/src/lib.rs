@@ -26,5 +26,5 @@ mod worker_program;
 pub use access::{Access, State};
 pub use attack::{Listed, list};
 pub use attempt::{Attempt, Verdict};
-pub use report::{RegionReport, Report};
+pub use report::{Cell, ProcessReport, RegionReport, Report, Tried};
 pub use run::{Choice, VerifyError, verify};

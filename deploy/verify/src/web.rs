@@ -138,13 +138,30 @@ pub(crate) async fn over(
     exchange(stream, host, ask).await.map(Answer::of)
 }
 
-async fn fetch(base_url: &str, ask: &Ask) -> Result<(Parts, Bytes), String> {
+/// SHA-256 of the certificate that a router presents; `None` where it serves no TLS.
+pub(crate) async fn fingerprint(base_url: &str) -> Result<Option<[u8; 32]>, String> {
+    let (host, address, secure) = place(base_url)?;
+    if !secure {
+        return Ok(None);
+    }
+    let stream = dial(&address, Some(&host), None, b"http/1.1").await.map_err(|error| error.to_string())?;
+    let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    Ok(leaf.map(|leaf| bailiwick_runtime::identity::fingerprint(leaf)))
+}
+
+/// Host, `host:port`, and whether TLS is spoken there.
+fn place(base_url: &str) -> Result<(String, String, bool), String> {
     let base: Uri = base_url.parse().map_err(|_| format!("{base_url:?} is not a URL"))?;
     let host = base.host().unwrap_or_default();
     let secure = base.scheme_str() == Some("https");
-    let address = format!("{host}:{}", base.port_u16().unwrap_or(if secure { 443 } else { 80 }));
+    let port = base.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    Ok((host.to_owned(), format!("{host}:{port}"), secure))
+}
+
+async fn fetch(base_url: &str, ask: &Ask) -> Result<(Parts, Bytes), String> {
+    let (host, address, secure) = place(base_url)?;
     if secure {
-        let sni = ask.sni.as_deref().unwrap_or(host);
+        let sni = ask.sni.as_deref().unwrap_or(&host);
         let stream = dial(&address, Some(sni), None, b"http/1.1").await.map_err(|error| error.to_string())?;
         return exchange(stream, &address, ask).await;
     }

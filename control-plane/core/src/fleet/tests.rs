@@ -11,6 +11,7 @@ fn arrival(boot_id: &str) -> Arrival {
         build: "0".to_owned(),
         address: "127.0.0.1:1".to_owned(),
         boot_id: boot_id.to_owned(),
+        certificate: [0; 32],
     }
 }
 

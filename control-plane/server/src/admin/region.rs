@@ -113,5 +113,10 @@ fn worker(status: WorkerStatus, region: Revision) -> wire::Worker {
         last_seen_at_micros: micros(seen),
         enrolled_at_micros: row.enrolled_at.as_micros(),
         boot_id: live.map(|live| live.boot_id.clone()).unwrap_or_default(),
+        certificate_fingerprint: live.map(|live| hexadecimal(&live.certificate)).unwrap_or_default(),
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

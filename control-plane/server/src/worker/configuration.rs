@@ -17,6 +17,7 @@ use bailiwick_proto::{
         configuration_service_server::ConfigurationService, subscribe_request::Message,
     },
 };
+use bailiwick_runtime::identity::Peer;
 use futures_util::{StreamExt as _, stream::BoxStream};
 use tokio::{
     runtime::Handle,
@@ -84,7 +85,7 @@ impl ConfigurationService for ConfigurationGrpc {
         let hello = first_hello(&mut incoming).await?;
         membership::admit_region(&self.jurisdiction, &self.regions, &hello.region)?;
         check(&hello)?;
-        let attendance = self.attendance(&member, &peer.spiffe, &hello);
+        let attendance = self.attendance(&member, &peer, &hello);
         let held = held(hello)?;
         if let Some(held) = &held {
             self.await_revision(held).await;
@@ -129,7 +130,7 @@ impl ConfigurationGrpc {
         Standing { enrollment: Arc::clone(&self.enrollment), spiffe: spiffe.clone() }
     }
 
-    fn attendance(&self, member: &WorkerRecord, spiffe: &SpiffeId, hello: &Hello) -> WorkerAttendance {
+    fn attendance(&self, member: &WorkerRecord, peer: &Peer, hello: &Hello) -> WorkerAttendance {
         let arrival = Arrival {
             id: member.id,
             role: member.role,
@@ -137,9 +138,10 @@ impl ConfigurationGrpc {
             build: hello.build.clone(),
             address: hello.advertise_address.clone(),
             boot_id: hello.boot_id.clone(),
+            certificate: peer.fingerprint,
         };
         let membership = self.fleet.arrive(arrival, self.clock.now());
-        WorkerAttendance::new(membership, self.standing(spiffe), Arc::clone(&self.clock))
+        WorkerAttendance::new(membership, self.standing(&peer.spiffe), Arc::clone(&self.clock))
     }
 
     async fn await_revision(&self, held: &Held) {

@@ -9,8 +9,9 @@ use bailiwick_core::{
     records::{Page, Revision, WorkerRecord},
 };
 use bailiwick_domain::{jurisdiction::Jurisdiction, region::Regions, spiffe::ProcessRole, time::Clock};
-use bailiwick_proto::worker::v1::{
-    WatchRequest, WatchResponse, WorkerEndpoint, discovery_service_server::DiscoveryService,
+use bailiwick_proto::{
+    status::Refusal,
+    worker::v1::{WatchRequest, WatchResponse, WorkerEndpoint, discovery_service_server::DiscoveryService},
 };
 use futures_util::{Stream, StreamExt as _, stream, stream::BoxStream};
 use tokio::time::Instant;
@@ -24,6 +25,7 @@ const REFRESH: Duration = Duration::from_secs(10);
 /// Within this time of a start the workers that serve have come back.
 const SETTLE: Duration = Duration::from_secs(5);
 const MAX_PAGE: u32 = 1000;
+const MAX_BUILD: usize = 64;
 
 /// The service.
 pub(crate) struct DiscoveryGrpc {
@@ -47,14 +49,20 @@ impl DiscoveryService for DiscoveryGrpc {
         let member = self.enrollment.member(&peer.spiffe).await;
         let member = member.map_err(|error| membership::refusal(error, &self.regions))?;
         membership::admit_region(&self.jurisdiction, &self.regions, &request.get_ref().region)?;
+        let build = &request.get_ref().build;
+        if build.len() > MAX_BUILD || !build.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let problem = format!("is not 0 to {MAX_BUILD} printable characters");
+            return Err(Refusal::invalid("build", problem).into());
+        }
 
         let router = Arrival {
             id: member.id,
             role: member.role,
             name: member.name,
-            build: String::new(),
+            build: build.clone(),
             address: String::new(),
             boot_id: String::new(),
+            certificate: peer.fingerprint,
         };
         let presence = self.fleet.arrive(router, self.clock.now());
         // A router applies no configuration: being connected is all there is.

@@ -1,8 +1,8 @@
 //! `bailiwick verify isolation`: every region attacks every other, and the operator sees what refused each attack.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use bailiwick_verify::{Access, Choice, Listed, Report, State, Verdict, VerifyError};
+use bailiwick_verify::{Access, Cell, Choice, Listed, Report, State, Verdict, VerifyError};
 use clap::{Args, Subcommand};
 
 use crate::{
@@ -14,11 +14,20 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum VerifyCommand {
-    /// Really attacks each region with what another one has, and says what refused it
+    /// Really attacks each region with what another one has, and says what refused each attack, and how fast
     ///
-    /// Needs a context, with an operator's certificate, for each region; beside a local installation it finds all of them. In each region it makes
-    /// an organization, a key, a worker's and a router's certificate, and removes them again. Exit code 1 when anything was let through, answered
-    /// with anything but its documented refusal, or not answered.
+    /// Every ordered pair of regions is attacked: keys, identifiers, certificates, join tokens, usage, configuration, signups and forged headers of the one
+    /// at the other. Each attempt knows which layer must refuse it and with which answer; anything else is a hole, also a refusal of another kind, because
+    /// then another layer has refused what this one let through. The table has a line for each attack and a column for each pair: ✓ refused, × a hole,
+    /// ? nobody answered, - could not be tried from here.
+    ///
+    /// Needs a context, with an operator's certificate, for each region (`bailiwick context add`); beside a local installation it finds all of them. In
+    /// each region it makes an organization with two keys, a worker's and a router's certificate, and removes them again. Where the regions' programs and
+    /// files are on this machine, their databases, backups, workers and control planes are attacked too: in copies, and with processes of its own that end
+    /// with it. A control plane's certificate that it has issued for that ends within ten minutes; the audit trail tells of all of it.
+    ///
+    /// The report carries every attempt, builds, and certificates' fingerprints; no secret. Exit code 1 when anything was let through, answered with
+    /// anything but its documented refusal, or not answered.
     Isolation(IsolationArguments),
 }
 
@@ -125,28 +134,21 @@ fn show(report: &Report, all: bool, output: &Output) {
     };
     let pairs = report.pairs();
     for listed in &report.attacks {
-        let mut line = String::new();
-        let mut worst = Verdict::Refused;
-        let (mut attempts, mut longest) = (0_usize, Duration::ZERO);
-        for pair in &pairs {
-            let verdicts: Vec<Verdict> =
-                report.of(listed.number, *pair).map(|attempt| attempt.verdict).collect();
-            attempts += verdicts.len();
-            let took = report.of(listed.number, *pair).map(|attempt| attempt.took).max();
-            longest = longest.max(took.unwrap_or_default());
-            let of_pair = of_pair(&verdicts);
-            worst = worst.max(of_pair);
-            line.push_str(&format!("  {}→{} {}", code(pair.0), code(pair.1), sign(of_pair)));
-        }
+        let cells: Vec<&Cell> = pairs.iter().filter_map(|pair| report.cell(listed.number, *pair)).collect();
+        let worst = cells.iter().map(|cell| cell.verdict).max().unwrap_or(Verdict::NotAttempted);
         let passed = match worst {
             Verdict::Refused => Some(true),
             Verdict::NotAttempted => None,
             Verdict::Unanswered | Verdict::Hole => Some(false),
         };
-        let millis = longest.as_secs_f64() * 1000.0;
+        let one = |cell: &&Cell| format!("  {}→{} {}", code(&cell.from), code(&cell.to), sign(cell.verdict));
+        let line: String = cells.iter().map(one).collect();
+        let tried: usize = cells.iter().map(|cell| cell.tried).sum();
+        let longest = cells.iter().map(|cell| cell.longest_micros).max().unwrap_or_default();
+        let (millis, tenth) = (longest / 1000, longest % 1000 / 100);
         output.mark(
             passed,
-            &format!("{:>2}  {:<52}{line}  {attempts} tried, ≤ {millis:.1} ms", listed.number, listed.name),
+            &format!("{:>2}  {:<52}{line}  {tried} tried, ≤ {millis}.{tenth} ms", listed.number, listed.name),
         );
     }
     for tried in &report.attempts {
@@ -180,12 +182,6 @@ fn show(report: &Report, all: bool, output: &Output) {
         count(Verdict::Unanswered),
         count(Verdict::NotAttempted),
     ));
-}
-
-/// The worst of what was tried; what could not be tried is told in a line of its own, and counted at the end.
-fn of_pair(verdicts: &[Verdict]) -> Verdict {
-    let tried = verdicts.iter().copied().filter(|verdict| *verdict != Verdict::NotAttempted);
-    tried.max().unwrap_or(Verdict::NotAttempted)
 }
 
 fn sign(verdict: Verdict) -> &'static str {

@@ -203,7 +203,11 @@ async fn a_hello_that_breaks_the_contract_is_refused() {
 
 async fn watch(world: &World, identity: &Identity) -> Streaming<WatchResponse> {
     let mut client = DiscoveryServiceClient::new(world.channel(identity));
-    client.watch(WatchRequest { region: "eu-central-1".into() }).await.expect("open").into_inner()
+    client
+        .watch(WatchRequest { region: "eu-central-1".into(), build: "0".into() })
+        .await
+        .expect("open")
+        .into_inner()
 }
 
 #[tokio::test]
