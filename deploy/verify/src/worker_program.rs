@@ -10,6 +10,7 @@ use std::{
 };
 
 use bailiwick_runtime::identity::Identity;
+use serde::Deserialize;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::{
@@ -83,14 +84,7 @@ impl WorkerProgram {
 
     /// The first reason that it logs for not being told its configuration.
     pub(crate) async fn trouble(&mut self) -> Result<String, String> {
-        self.wait("why it is not subscribed", |log| {
-            let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-            let mut reasons = lines.filter(|line| {
-                line["message"].as_str().is_some_and(|message| message.starts_with("not subscribed"))
-            });
-            reasons.next().and_then(|line| line["reason"].as_str().map(str::to_owned))
-        })
-        .await
+        self.wait("why it is not subscribed", |log| log.lines().find_map(reason)).await
     }
 
     async fn wait<T>(&mut self, what: &str, found: impl Fn(&str) -> Option<T>) -> Result<T, String> {
@@ -115,6 +109,17 @@ impl WorkerProgram {
         // It is gone already, or the system takes it away with this process.
         let _gone = self.child.kill().await;
     }
+}
+
+/// What a line of its log says of why it is not told its configuration.
+fn reason(line: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Line {
+        message: String,
+        reason: Option<String>,
+    }
+    let line: Line = serde_json::from_str(line).ok()?;
+    line.reason.filter(|_| line.message.starts_with("not subscribed to the configuration"))
 }
 
 fn log(folder: &TempDir) -> PathBuf {

@@ -61,5 +61,5 @@ fn first() -> Option<PageRequest> {
 
 fn next(page: Option<PageResponse>) -> Option<PageRequest> {
     let page_token = page.unwrap_or_default().next_page_token;
-    (!page_token.is_empty()).then(|| PageRequest { page_size: PAGE, page_token })
+    (!page_token.is_empty()).then_some(PageRequest { page_size: PAGE, page_token })
 }
