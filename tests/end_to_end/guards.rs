@@ -83,8 +83,9 @@ fn notice(guard: Guard) -> Notice {
             (By::ControlPlane, 6, "enrollment: jurisdiction", "good in the other region")
         }
         Guard::JoinTokenDigest => {
-            (By::ControlPlane, 6, "enrollment: the token's digest", "own identifier, with another secret")
+            (By::ControlPlane, 6, "enrollment: the token itself", "own identifier, with another secret")
         }
+        Guard::JoinTokenUse => (By::ControlPlane, 6, "enrollment: the token itself", "a token that was used"),
         Guard::ConfigurationIdentifiers => {
             (By::Programs, 8, "worker: jurisdiction over configuration", "in a step of the log")
         }

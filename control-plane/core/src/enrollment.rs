@@ -83,7 +83,8 @@ impl Enrollment {
         let (now, digest) = (self.clock.now(), token.digest(&self.pepper));
         let known = self.store.join_token_fetch(*id).await?;
         let is_it = |row: &JoinTokenRecord| row.digest == digest || !Guard::JoinTokenDigest.stands();
-        let usable = |row: &JoinTokenRecord| is_it(row) && row.used_at.is_none() && row.expires_at > now;
+        let is_unused = |row: &JoinTokenRecord| row.used_at.is_none() || !Guard::JoinTokenUse.stands();
+        let usable = |row: &JoinTokenRecord| is_it(row) && is_unused(row) && row.expires_at > now;
         let offered = known.filter(usable).ok_or(EnrollmentError::InvalidToken)?;
 
         let spiffe = self.named(offered.role, &offered.name)?;

@@ -2,6 +2,7 @@
 
 use bailiwick_core::{ports::store::StoreError, records::JoinTokenRecord};
 use bailiwick_domain::{
+    guard::Guard,
     key::{JoinTokenId, KeyDigest},
     time::Timestamp,
 };
@@ -35,17 +36,21 @@ pub(crate) async fn insert(db: &mut Db<'_>, row: &JoinTokenRecord) -> Result<(),
 }
 
 /// One statement finds and marks it: of two transactions the second waits for the first, and finds it used.
+const CONSUME_UNUSED: &str = "UPDATE join_tokens SET used_at = $1 \
+     WHERE id = $2 AND digest = $3 AND used_at IS NULL AND expires_at > $1 \
+     RETURNING id, digest, role, name, expires_at, used_at";
+/// For a test that wants to see what notices.
+const CONSUME_AGAIN: &str = "UPDATE join_tokens SET used_at = $1 WHERE id = $2 AND digest = $3 AND expires_at > $1 \
+     RETURNING id, digest, role, name, expires_at, used_at";
+
 pub(crate) async fn consume(
     db: &mut Db<'_>,
     id: JoinTokenId,
     digest: &KeyDigest,
     now: Timestamp,
 ) -> Result<JoinTokenRecord, StoreError> {
-    let statement = query(
-        "UPDATE join_tokens SET used_at = $1 WHERE id = $2 AND digest = $3 AND used_at IS NULL AND expires_at > $1 \
-         RETURNING id, digest, role, name, expires_at, used_at",
-    );
-    let statement = statement.bind(now.as_micros()).bind(id.to_string()).bind(digest.0.as_slice());
+    let statement = if Guard::JoinTokenUse.stands() { CONSUME_UNUSED } else { CONSUME_AGAIN };
+    let statement = query(statement).bind(now.as_micros()).bind(id.to_string()).bind(digest.0.as_slice());
     db.optional(TABLE, statement, read).await?.ok_or(StoreError::NotFound)
 }
 

@@ -63,6 +63,8 @@ guards! {
     EnrollmentRegion => "enrollment_region",
     /// A join token is the one whose digest is stored.
     JoinTokenDigest => "join_token_digest",
+    /// A join token lets one process join, once.
+    JoinTokenUse => "join_token_use",
     /// A worker takes its own region's configuration only.
     ConfigurationIdentifiers => "configuration_identifiers",
     /// A store is opened by the region that it belongs to only.

@@ -57,7 +57,7 @@ mod layer {
     pub(super) const EGRESS: &str = "admin API: egress policy";
     pub(super) const STORE_IDENTITY: &str = "store: whose it says it is";
     pub(super) const VAULT: &str = "vault: master key, place of every value";
-    pub(super) const ENROLLMENT_TOKEN: &str = "enrollment: the token's digest";
+    pub(super) const ENROLLMENT_TOKEN: &str = "enrollment: the token itself";
 }
 
 #[cfg(test)]

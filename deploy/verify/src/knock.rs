@@ -56,8 +56,18 @@ impl std::fmt::Display for Knock {
 
 /// Presents a certificate, or none.
 pub(crate) async fn knock(address: &str, badge: Option<&Badge>, speaks: Speaks) -> Knock {
+    knock_for(address, None, badge, speaks).await
+}
+
+/// The same, asking for another server's name (SNI, RFC 6066, section 3).
+pub(crate) async fn knock_for(
+    address: &str,
+    sni: Option<&str>,
+    badge: Option<&Badge>,
+    speaks: Speaks,
+) -> Knock {
     let alpn: &[u8] = if speaks == Speaks::Grpc { b"h2" } else { b"http/1.1" };
-    let mut stream = match dial(address, None, badge, alpn).await {
+    let mut stream = match dial(address, sni, badge, alpn).await {
         Ok(stream) => stream,
         Err(Dialled::Nobody(why)) => return Knock::Nobody(why),
         Err(Dialled::Refused(error)) => return refusal(&error),

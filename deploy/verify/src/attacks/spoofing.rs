@@ -4,6 +4,7 @@
 
 use async_trait::async_trait;
 use http::Uri;
+use rustls::AlertDescription;
 use secrecy::ExposeSecret as _;
 
 use super::{
@@ -13,8 +14,12 @@ use super::{
 use crate::{
     attack::{Attack, Pair},
     attempt::{Attempt, Probe},
+    knock::{Knock, Speaks, knock_for},
     web::{Answer, Ask},
 };
+
+/// Digits of a root's fingerprint in the name that asks for it.
+const HINT_DIGITS: usize = 32;
 
 pub(super) struct Spoofing;
 
@@ -49,6 +54,7 @@ impl Attack for Spoofing {
             attempts.push(try_router(probe, pair, &spoofed(&own), served).await);
         }
         attempts.extend(targets(pair, &foreign).await);
+        attempts.extend(server_names(pair).await);
         attempts
     }
 }
@@ -112,6 +118,38 @@ async fn targets(pair: Pair<'_>, foreign: &Ask) -> Vec<Attempt> {
         attempts.push(try_router(probe, pair, &ask, |answer| sent_home(answer, pair)).await);
     } else {
         attempts.push(probe.not_attempted("the router serves no TLS: http is all there is"));
+    }
+    attempts
+}
+
+/// By the server's name a client says under which root it will verify, see `bailiwick_runtime::identity`. Whatever root it names, it is admitted under
+/// this region's alone.
+async fn server_names(pair: Pair<'_>) -> Vec<Attempt> {
+    let Pair { attacker, target } = pair;
+    let root: String = attacker.operator.root_fingerprint().to_string();
+    let digits: String = root.chars().filter(char::is_ascii_hexdigit).take(HINT_DIGITS).collect();
+    let name = format!("{digits}.root.bailiwick.invalid");
+    let worker = attacker.worker.as_ref().map(|worker| &worker.badge).map_err(String::as_str);
+    let admin =
+        (Some(target.access.admin.as_str()), "operator", Ok(&attacker.operator_badge), layer::ADMIN_TLS);
+    let processes = (target.access.processes.as_deref(), "worker", worker, layer::PROCESS_TLS);
+    let mut attempts = Vec::new();
+    for (address, whose, badge, layer) in [admin, processes] {
+        let what = format!("the other region's {whose}, naming the other region's root as SNI");
+        let probe = Probe::new(what, layer, "TLS alert CertificateUnknown");
+        attempts.push(match (address, badge) {
+            (None, _) => probe.not_attempted("the context names no such address"),
+            (_, Err(why)) => probe.not_attempted(why),
+            (Some(address), Ok(badge)) => {
+                match knock_for(address, Some(&name), Some(badge), Speaks::Grpc).await {
+                    Knock::Nobody(why) => probe.unanswered(why),
+                    answer => {
+                        let refused = answer == Knock::Alert(AlertDescription::CertificateUnknown);
+                        probe.expect(refused, answer.to_string())
+                    }
+                }
+            }
+        });
     }
     attempts
 }
