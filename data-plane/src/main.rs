@@ -26,7 +26,10 @@ mod upstream;
 
 use std::{error::Error, io::Write as _, path::PathBuf, process::ExitCode};
 
-use bailiwick_runtime::{configuration::load, hardening};
+use bailiwick_runtime::{
+    configuration::{load, take_environment},
+    hardening,
+};
 use clap::{Parser, Subcommand};
 
 use settings::{ENVIRONMENT, Settings};
@@ -55,8 +58,13 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let hardened = hardening::harden().map_err(anyhow::Error::from);
-    hardened.and_then(|()| run(Arguments::parse())).unwrap_or_else(|error| failed(error.as_ref()))
+    start().unwrap_or_else(|error| failed(error.as_ref()))
+}
+
+fn start() -> anyhow::Result<ExitCode> {
+    hardening::harden()?;
+    take_environment()?;
+    run(Arguments::parse())
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {

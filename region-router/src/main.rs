@@ -53,6 +53,7 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<ExitCode> {
     bailiwick_runtime::hardening::harden()?;
+    bailiwick_runtime::configuration::take_environment()?;
     match Arguments::parse().command {
         Command::Serve(file) => app::serve(&file.config),
         Command::CheckConfig(file) => app::check(&file.config),

@@ -20,6 +20,18 @@ fn bailiwick(installation: &Installation, region: &str, arguments: &[&str]) -> O
         .expect("bailiwick starts")
 }
 
+/// Asks about a whole key.
+fn explain(installation: &Installation, key: &str, more: &[&str]) -> Output {
+    let file = installation.folder().join("asked-about");
+    std::fs::write(&file, key).expect("written");
+    let mut command = Command::new(binary("bailiwick"));
+    command.args(["--region", "eu-central-1", "config", "explain", "-"]).args(more);
+    command.env("BAILIWICK_LOCAL", installation.folder().join("local.json"));
+    command.env("BAILIWICK_CONFIG", installation.folder().join("no-contexts.toml"));
+    command.stdin(std::fs::File::open(&file).expect("a file"));
+    command.output().expect("bailiwick starts")
+}
+
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
@@ -34,10 +46,13 @@ async fn an_operator_looks_at_each_region_revokes_a_key_and_finds_out_what_is_do
     let (here, other) = (installation.region("eu-central-1"), installation.region("us-west-1"));
     let (id, key) = Admin::of("eu-central-1", here).new_key(&here.organization).await;
 
-    let explained =
-        bailiwick(&installation, "eu-central-1", &["config", "explain", &key, "--model", &here.model]);
+    // Arguments are shown in process lists: a whole key is refused there, and read from the standard input.
+    let shown = bailiwick(&installation, "eu-central-1", &["config", "explain", &key]);
+    assert_eq!(shown.status.code(), Some(2), "{}", text(&shown));
+    assert!(!text(&shown).contains(&key), "{}", text(&shown));
+    let explained = explain(&installation, &key, &["--model", &here.model]);
     assert_eq!(explained.status.code(), Some(0), "{}", text(&explained));
-    let foreign = bailiwick(&installation, "eu-central-1", &["config", "explain", &other.api_key]);
+    let foreign = explain(&installation, &other.api_key, &[]);
     assert_eq!(foreign.status.code(), Some(1), "{}", text(&foreign));
     assert!(text(&foreign).contains("us-west-1"), "{}", text(&foreign));
 

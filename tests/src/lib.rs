@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod calls;
+pub mod canary;
 pub mod installation;
 pub mod process;
 

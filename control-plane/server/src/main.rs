@@ -20,7 +20,10 @@ mod worker;
 use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use bailiwick_domain::spiffe::ProcessRole;
-use bailiwick_runtime::{configuration::load, hardening};
+use bailiwick_runtime::{
+    configuration::{load, take_environment},
+    hardening,
+};
 use clap::{Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
@@ -129,18 +132,15 @@ enum JoinRole {
 }
 
 fn main() -> ExitCode {
-    if let Err(error) = hardening::harden() {
-        return failed(&error.into());
-    }
+    start().unwrap_or_else(|error| failed(&error))
+}
+
+fn start() -> anyhow::Result<ExitCode> {
+    hardening::harden()?;
+    take_environment()?;
     let arguments = Arguments::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&error.into()),
-    };
-    match runtime.block_on(Box::pin(run(arguments))) {
-        Ok(code) => code,
-        Err(error) => failed(&error),
-    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(Box::pin(run(arguments)))
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {

@@ -17,7 +17,7 @@ use crate::{
     data_key::LocalDataKey,
     wrapping::{
         DATA_KEY_BYTES, DataKeyBytes, KeyPlace, Wrapping,
-        kms::{KmsKeyArn, KmsWrapping},
+        kms::{KmsCredentials, KmsKeyArn, KmsWrapping},
         local::LocalWrapping,
         transit::{TransitKey, TransitWrapping},
     },
@@ -37,6 +37,8 @@ pub enum MasterKeySource {
         arn: KmsKeyArn,
         /// Another endpoint than the public one, e.g. that of a VPC.
         endpoint: Option<Url>,
+        /// What the environment held; otherwise they are looked for elsewhere.
+        credentials: Option<KmsCredentials>,
     },
     /// In the transit engine of a Vault.
     Transit(TransitKey),
@@ -134,7 +136,9 @@ impl KeyHierarchy {
 async fn wrapping(source: MasterKeySource) -> Result<Arc<dyn Wrapping>, VaultError> {
     Ok(match source {
         MasterKeySource::Local(master) => Arc::new(LocalWrapping::new(&master)?),
-        MasterKeySource::Kms { arn, endpoint } => Arc::new(KmsWrapping::new(arn, endpoint.as_ref()).await),
+        MasterKeySource::Kms { arn, endpoint, credentials } => {
+            Arc::new(KmsWrapping::new(arn, endpoint.as_ref(), credentials.as_ref()).await)
+        }
         MasterKeySource::Transit(key) => Arc::new(TransitWrapping::new(key)?),
     })
 }

@@ -16,6 +16,6 @@ pub use authority::RegionAuthority;
 pub use hierarchy::{KeyHierarchy, MasterKeySource};
 pub use master_key::MasterKey;
 pub use wrapping::{
-    kms::{KmsKeyArn, KmsKeyArnError},
+    kms::{KmsCredentials, KmsKeyArn, KmsKeyArnError},
     transit::TransitKey,
 };

@@ -4,9 +4,10 @@
 //! one is what the process works with. Between them stands [`Checked::check`], which reports every problem with its key path,
 //! so an operator mends a file in one go. `check-config` is [`load`] and nothing else.
 //!
-//! The environment is read in this module alone: `<PREFIX>SECTION__KEY=value` sets `key` in `[section]`. Secrets are never
+//! The environment is read in this module alone, and hidden first ([`take_environment`]): `<PREFIX>SECTION__KEY=value` sets `key` in `[section]`. Secrets are never
 //! values of a configuration: a [`SecretSource`] says in which file or variable one is, and no message repeats a value.
 
+mod environment;
 mod guards;
 mod joining;
 mod problems;
@@ -23,6 +24,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 use serde::de::DeserializeOwned;
 
+pub use environment::{EnvironmentError, take_environment, variable};
 pub use guards::GuardError;
 pub use joining::{
     ControlPlaneSection, IdentitySection, RawControlPlaneSection, RawIdentitySection, host_and_port,
@@ -60,8 +62,10 @@ pub fn load<C: Checked>(file: Option<&Path>, env_prefix: &str) -> Result<C, Conf
 
 fn from_text<C: Checked>(text: &str, env_prefix: &str) -> Result<C, ConfigurationError> {
     // Settings all stand in sections; a variable without `__` is something else, such as the target of a `SecretSource`.
-    let environment = Env::prefixed(env_prefix).filter(|name| name.as_str().contains("__")).split("__");
-    checked(Figment::from(Toml::string(text)).merge(environment))
+    let visible = Env::prefixed(env_prefix).filter(|name| name.as_str().contains("__")).split("__");
+    let sources = Figment::from(Toml::string(text)).merge(visible);
+    let taken = environment::overrides(env_prefix).into_iter();
+    checked(taken.fold(sources, |sources, (path, value)| sources.merge(Serialized::default(&path, value))))
 }
 
 fn without_environment<C: Checked>(text: &str) -> Result<C, ConfigurationError> {

@@ -53,7 +53,7 @@ impl Registry {
         log: &Path,
     ) -> anyhow::Result<Running> {
         let output = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-        let child = Command::new(program)
+        let child = program_without_secrets(program)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
@@ -79,9 +79,18 @@ impl Registry {
     }
 }
 
+/// A program that does not inherit the secrets that are meant for this one.
+fn program_without_secrets(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for name in crate::upstream::SECRET_VARIABLES {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// Runs a program to its end. Its standard error is part of the error.
 pub(crate) async fn run(program: &Path, arguments: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new(program)
+    let output = program_without_secrets(program)
         .args(arguments)
         .stdin(Stdio::null())
         .output()

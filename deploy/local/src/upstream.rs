@@ -9,6 +9,10 @@ use crate::{UpArguments, layout::Layout};
 
 /// Public name that the local organizations' applications use.
 pub(crate) const MODEL: &str = "local-model";
+const OPENAI_KEY: &str = "OPENAI_API_KEY";
+const UPSTREAM_KEY: &str = "UPSTREAM_API_KEY";
+/// For this command alone: no process that it starts sees them.
+pub(crate) const SECRET_VARIABLES: [&str; 2] = [OPENAI_KEY, UPSTREAM_KEY];
 const SIMULATED_KEY: &str = "simulated-provider-key";
 
 /// The provider that is called.
@@ -35,11 +39,11 @@ impl Upstream {
         if let Some(url) = &arguments.upstream {
             let endpoint = Url::parse(url).with_context(|| format!("--upstream {url} is not a URL"))?;
             anyhow::ensure!(endpoint.host().is_some(), "--upstream {url} names no host");
-            let key = environment("UPSTREAM_API_KEY").unwrap_or_else(|| "none".to_owned());
+            let key = environment(UPSTREAM_KEY).unwrap_or_else(|| "none".to_owned());
             let model = arguments.upstream_model.clone().context("--upstream needs --upstream-model")?;
             return Ok(Self { kind: Kind::Compatible, endpoint, model, key });
         }
-        if let (Some(key), false) = (environment("OPENAI_API_KEY"), arguments.simulated) {
+        if let (Some(key), false) = (environment(OPENAI_KEY), arguments.simulated) {
             let endpoint = Url::parse("https://api.openai.com/v1")?;
             return Ok(Self { kind: Kind::OpenAi, endpoint, model: model("gpt-4o-mini"), key });
         }

@@ -12,6 +12,7 @@ use bailiwick_domain::time::{Clock as _, SystemClock};
 use bailiwick_store::SqlStore;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
+use url::Url;
 
 use crate::{
     commands::{Format, progress::Progress},
@@ -39,6 +40,10 @@ pub(crate) async fn verify_store(
     url: Option<SecretString>,
     format: Format,
 ) -> anyhow::Result<(String, bool)> {
+    anyhow::ensure!(
+        url.as_ref().is_none_or(|url| !has_password(url)),
+        "--store has a password in it, which every process of this machine can read: name it in a configuration file, as store.url_from"
+    );
     let vault = region::vault(settings).await?;
     let url = match url {
         Some(url) => url,
@@ -60,6 +65,13 @@ pub(crate) async fn verify_store(
         Format::Text => text(&identity, &findings),
     };
     Ok((report, findings.hold()))
+}
+
+/// Arguments are no place for secrets (proc(5)).
+fn has_password(url: &SecretString) -> bool {
+    Url::parse(url.expose_secret()).is_ok_and(|url| {
+        url.password().is_some() || url.query_pairs().any(|(name, _)| name.eq_ignore_ascii_case("password"))
+    })
 }
 
 fn json(identity: &ClusterIdentity, findings: &Findings) -> anyhow::Result<String> {

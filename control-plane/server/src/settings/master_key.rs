@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use bailiwick_domain::region::RegionName;
-use bailiwick_runtime::configuration::{Problems, SecretSource};
-use bailiwick_vault::{KmsKeyArn, MasterKey, MasterKeySource, TransitKey};
+use bailiwick_runtime::configuration::{Problems, SecretSource, variable};
+use bailiwick_vault::{KmsCredentials, KmsKeyArn, MasterKey, MasterKeySource, TransitKey};
 use serde::Deserialize;
 use url::Url;
 
@@ -142,9 +142,11 @@ impl MasterKeyPlace {
                 )?;
                 MasterKeySource::Local(MasterKey::parse(&text)?)
             }
-            Self::Kms { arn, endpoint } => {
-                MasterKeySource::Kms { arn: arn.clone(), endpoint: endpoint.clone() }
-            }
+            Self::Kms { arn, endpoint } => MasterKeySource::Kms {
+                arn: arn.clone(),
+                endpoint: endpoint.clone(),
+                credentials: credentials(),
+            },
             Self::Transit { address, mount, key, token, root } => MasterKeySource::Transit(TransitKey {
                 address: address.clone(),
                 mount: mount.clone(),
@@ -160,4 +162,14 @@ impl MasterKeyPlace {
             }),
         })
     }
+}
+
+/// Those that stood in the environment: AWS's library would look for them there, and they are hidden.
+fn credentials() -> Option<KmsCredentials> {
+    let secret = |name| variable(name).filter(|value| !value.is_empty()).map(|value| value.as_str().into());
+    Some(KmsCredentials {
+        access_key_id: secret("AWS_ACCESS_KEY_ID")?,
+        secret_access_key: secret("AWS_SECRET_ACCESS_KEY")?,
+        session_token: secret("AWS_SESSION_TOKEN"),
+    })
 }

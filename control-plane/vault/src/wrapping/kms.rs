@@ -7,7 +7,7 @@ use std::{collections::HashMap, fmt, str::FromStr, time::Duration};
 use async_trait::async_trait;
 use aws_sdk_kms::{
     Client,
-    config::{BehaviorVersion, Region, timeout::TimeoutConfig},
+    config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider, timeout::TimeoutConfig},
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     operation::decrypt::DecryptError,
     primitives::Blob,
@@ -15,6 +15,7 @@ use aws_sdk_kms::{
 use aws_smithy_http_client::{Builder, tls};
 use bailiwick_core::ports::vault::VaultError;
 use bailiwick_domain::region::RegionName;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Semaphore;
 use url::Url;
 use zeroize::Zeroizing;
@@ -104,6 +105,25 @@ pub enum KmsKeyArnError {
     },
 }
 
+/// What the account knows this process by, where it was given to it in variables that it has hidden since.
+#[derive(Clone, Debug)]
+pub struct KmsCredentials {
+    /// `AWS_ACCESS_KEY_ID`.
+    pub access_key_id: SecretString,
+    /// `AWS_SECRET_ACCESS_KEY`.
+    pub secret_access_key: SecretString,
+    /// `AWS_SESSION_TOKEN`, for credentials that end.
+    pub session_token: Option<SecretString>,
+}
+
+impl KmsCredentials {
+    fn provider(&self) -> SharedCredentialsProvider {
+        let session = self.session_token.as_ref().map(|token| token.expose_secret().to_owned());
+        let (id, secret) = (self.access_key_id.expose_secret(), self.secret_access_key.expose_secret());
+        SharedCredentialsProvider::new(Credentials::new(id, secret, session, None, "environment"))
+    }
+}
+
 /// Wraps by calling the service.
 pub(crate) struct KmsWrapping {
     client: Client,
@@ -112,18 +132,24 @@ pub(crate) struct KmsWrapping {
 }
 
 impl KmsWrapping {
-    /// Credentials come from where AWS's own tools look for them: environment, shared files, web identity, container, instance.
-    pub(crate) async fn new(arn: KmsKeyArn, endpoint: Option<&Url>) -> Self {
+    /// Credentials that are not given come from where AWS's own tools look for them: shared files, web identity, container, instance.
+    pub(crate) async fn new(
+        arn: KmsKeyArn,
+        endpoint: Option<&Url>,
+        credentials: Option<&KmsCredentials>,
+    ) -> Self {
         let http =
             Builder::new().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc));
         let timeouts =
             TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(CALL).build();
-        let shared = aws_config::defaults(BehaviorVersion::latest())
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http.build_https())
             .region(Region::new(arn.region.clone()))
-            .timeout_config(timeouts)
-            .load()
-            .await;
+            .timeout_config(timeouts);
+        if let Some(credentials) = credentials {
+            loader = loader.credentials_provider(credentials.provider());
+        }
+        let shared = loader.load().await;
         let mut config = aws_sdk_kms::config::Builder::from(&shared);
         if let Some(endpoint) = endpoint {
             config = config.endpoint_url(endpoint.as_str());

@@ -70,9 +70,8 @@ fn read_file(path: &std::path::Path) -> Result<Zeroizing<String>, SecretError> {
     std::fs::read_to_string(path).map(Zeroizing::new).map_err(unreadable)
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 fn read_variable(name: &str) -> Result<Zeroizing<String>, SecretError> {
-    std::env::var(name).map(Zeroizing::new).map_err(|_error| SecretError::NoVariable(name.to_owned()))
+    super::variable(name).ok_or_else(|| SecretError::NoVariable(name.to_owned()))
 }
 
 /// Why a secret cannot be read.

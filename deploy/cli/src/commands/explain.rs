@@ -22,7 +22,8 @@ use crate::{
 pub(crate) enum ConfigCommand {
     /// Says step by step why a call with a key would be served or refused; exit code 1 when refused
     Explain {
-        /// A key's id, or the whole key, of which only the id is sent; - reads it from standard input, where no process list shows it
+        /// A key's id; or - to read it, or the whole key, from standard input. Of a whole key only the id is sent
+        #[arg(value_name = "KEY_ID")]
         key: SecretString,
         /// Public name of the model to call
         #[arg(long, value_name = "NAME")]
@@ -42,7 +43,17 @@ struct Step {
 impl ConfigCommand {
     pub(crate) async fn run(self, context: &Context, output: &Output) -> Result<Exit, Failure> {
         let Self::Explain { key, model } = self;
-        let key = if key.expose_secret() == "-" { input::line()? } else { key };
+        let key = match key.expose_secret() {
+            "-" => input::line()?,
+            // Nobody ought to have to withdraw a key because it was asked about.
+            id if !id.trim().starts_with("key_") => {
+                return Err(Failure::usage(
+                    "only a key's id may stand here: arguments are shown in process lists",
+                )
+                .hint("pipe the whole key to: bailiwick config explain -"));
+            }
+            _ => key,
+        };
         let home = Regions::builtin().by_name(&context.region).map(|region| region.code);
         let (mut steps, id) = offline(key.expose_secret().trim(), home);
         let Some(id) = id else {
