@@ -13,7 +13,10 @@ use bailiwick_domain::{
     time::Clock,
     usage::{CallEnd, UsageSource},
 };
-use bailiwick_runtime::serving::{ApiError, ResponseBody};
+use bailiwick_runtime::{
+    fault,
+    serving::{ApiError, ResponseBody},
+};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use http_body::Body;
@@ -23,6 +26,7 @@ use hyper::body::Incoming;
 use crate::{
     dialects::openai,
     error,
+    memory::{Hold, UNCOUNTED},
     metering::{OpenCall, Outcome},
     metrics::UpstreamFailure,
     upstream::{Answered, Timeouts},
@@ -52,6 +56,7 @@ pub(crate) async fn pass_on(
     mut answered: Answered,
     clock: Arc<dyn Clock>,
     timeouts: Timeouts,
+    mut held: Hold,
 ) -> Result<Response<ResponseBody>, ApiError> {
     let status = answered.response.status();
     note_failure(&answered, status);
@@ -74,9 +79,8 @@ pub(crate) async fn pass_on(
     if is_event_stream(answered.response.headers()) {
         return Ok(passing::stream(answered, clock, timeouts.idle));
     }
-    let held = hold(answered.response.body_mut(), timeouts.idle).await;
-    match held {
-        Held::Whole(bytes) => whole(answered, bytes, &*clock),
+    match hold(answered.response.body_mut(), timeouts.idle, &mut held).await {
+        Held::Whole(bytes) => whole(answered, bytes, held, &*clock),
         Held::Large(begun) => Ok(passing::large(answered, begun, clock, timeouts.idle)),
         Held::Broken => {
             answered.metrics.upstream_failed(UpstreamFailure::InvalidResponse);
@@ -134,13 +138,13 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 
 enum Held {
     Whole(Bytes),
-    /// It is larger than what is held; this is its beginning.
+    /// It is larger than what is held, or than there is room for; this is its beginning.
     Large(Bytes),
     Broken,
     Late,
 }
 
-async fn hold(body: &mut Incoming, idle: std::time::Duration) -> Held {
+async fn hold(body: &mut Incoming, idle: std::time::Duration, held: &mut Hold) -> Held {
     if body.size_hint().lower() > LARGEST_HELD as u64 {
         return Held::Large(Bytes::new());
     }
@@ -164,7 +168,9 @@ async fn hold(body: &mut Incoming, idle: std::time::Duration) -> Held {
                 more.extend_from_slice(&data);
             }
         }
-        if more.len().max(first.as_ref().map_or(0, Bytes::len)) > LARGEST_HELD {
+        let length = more.capacity().max(first.as_ref().map_or(0, Bytes::len));
+        let is_large = more.len() > LARGEST_HELD || length > LARGEST_HELD.saturating_mul(2);
+        if is_large || (length > UNCOUNTED && !held.try_grow_to(length)) {
             return Held::Large(collected(first, more));
         }
     }
@@ -176,7 +182,13 @@ fn collected(first: Option<Bytes>, more: BytesMut) -> Bytes {
 }
 
 /// A whole answer: it is recorded, then passed on untouched.
-fn whole(answered: Answered, bytes: Bytes, clock: &dyn Clock) -> Result<Response<ResponseBody>, ApiError> {
+fn whole(
+    answered: Answered,
+    bytes: Bytes,
+    held: Hold,
+    clock: &dyn Clock,
+) -> Result<Response<ResponseBody>, ApiError> {
+    fault::step("answer", &bytes);
     let Answered { response, lease, call, metrics, .. } = answered;
     lease.keep();
     let (head, _) = response.into_parts();
@@ -190,7 +202,7 @@ fn whole(answered: Answered, bytes: Bytes, clock: &dyn Clock) -> Result<Response
             TokenCounts::default(),
             clock,
         );
-        return Ok(Response::from_parts(head, ResponseBody::from(bytes)));
+        return Ok(Response::from_parts(head, waiting(bytes, held)));
     }
     let Some(usage) = openai::usage_of(&bytes) else {
         metrics.upstream_failed(UpstreamFailure::InvalidResponse);
@@ -207,7 +219,15 @@ fn whole(answered: Answered, bytes: Bytes, clock: &dyn Clock) -> Result<Response
     };
     let source = if usage.is_some() { UsageSource::ProviderFinal } else { UsageSource::Estimated };
     settle(call, head.status, CallEnd::Completed, source, usage.unwrap_or_default(), clock);
-    Ok(Response::from_parts(head, ResponseBody::from(bytes)))
+    Ok(Response::from_parts(head, waiting(bytes, held)))
+}
+
+/// An answer until its caller has taken it, however slowly. Most are small.
+fn waiting(bytes: Bytes, held: Hold) -> ResponseBody {
+    if bytes.len() <= UNCOUNTED {
+        return bytes.into();
+    }
+    held.with(bytes).into()
 }
 
 fn settle(

@@ -32,7 +32,8 @@ use ulid::Ulid;
 
 use crate::{
     gateway::{Gateway, Here},
-    metering::{FolderLock, Journals, Meter, Reporter, Writer},
+    memory::Budget,
+    metering::{FolderLock, Journals, Meter, Reporter, Writer, say_standing},
     metrics::{Counted, WorkerMetrics},
     settings::Settings,
     snapshot::{
@@ -81,6 +82,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
 struct Conditions {
     identity: Condition,
     configuration: Condition,
+    journal: Condition,
     serving: Condition,
 }
 
@@ -89,7 +91,7 @@ impl Conditions {
         let register = |name| ops.readiness().register(name);
         let (identity, configuration) = (register("identity"), register("configuration"));
         configuration.not_ready("no configuration has come from the control plane yet");
-        Self { identity, configuration, serving: register("serving") }
+        Self { identity, configuration, journal: register("journal"), serving: register("serving") }
     }
 }
 
@@ -111,7 +113,8 @@ impl Worker {
         let cores = self.settings.serve.cores.get();
         let Journals { writers, queue, syncer, account, lock } =
             Journals::open(&journal.directory, cores, journal.max_bytes, self.clock.now())?;
-        let metrics = WorkerMetrics::new(cores, snapshot.clone(), account);
+        let memory = Budget::new(self.settings.serve.max_held_bytes, cores);
+        let metrics = WorkerMetrics::new(cores, snapshot.clone(), Arc::clone(&account), Arc::clone(&memory));
         self.ops.register(|registry| metrics.register(registry));
 
         let control_plane = Connector::new(self.identity.clone(), ProcessRole::ControlPlane)?;
@@ -127,8 +130,9 @@ impl Worker {
         let reporter = Reporter::new(connection()?, queue);
 
         // Opened last of what can fail: whoever reaches the listener is answered.
-        let serving = self.serve(writers, &snapshot, &metrics, watch.clone())?;
+        let serving = self.serve(writers, &snapshot, &metrics, memory, watch.clone())?;
         let stopping = tasks.stopping();
+        tasks.spawn("journal standing", say_standing(account, self.conditions.journal, stopping.clone()));
         let following = subscribe(
             subscriber,
             self.conditions.configuration,
@@ -159,6 +163,7 @@ impl Worker {
         writers: Vec<Writer>,
         snapshot: &SnapshotHandle,
         metrics: &WorkerMetrics,
+        memory: Arc<Budget>,
         drain: Watch,
     ) -> anyhow::Result<Serving> {
         let serve = &self.settings.serve;
@@ -176,10 +181,14 @@ impl Worker {
             let writer = writers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let metrics = metrics.core(core.index);
             let upstream = Upstream::new(&providers, timeouts, Arc::clone(&clock), metrics.clone());
+            let meter = Meter::new(writer, Arc::clone(&clock));
+            // It ends with its meter, or with this core's runtime.
+            drop(tokio::task::spawn_local(meter.recovery()));
             let gateway = Gateway {
                 snapshots: snapshots.clone(),
-                meter: Meter::new(writer, Arc::clone(&clock)),
+                meter,
                 upstream: Rc::new(upstream),
+                memory: memory.share(),
                 here: Arc::clone(&here),
                 clock: Arc::clone(&clock),
                 max_body_bytes,

@@ -9,13 +9,22 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::error;
+use crate::{
+    error,
+    memory::{COPIES, Hold},
+};
 
 /// Between two pieces of a body. A caller that sends less often holds a connection for nothing.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Errors: 415 for anything but JSON, 413 past the bound (at once, where Content-Length says so), 408 when it stalls, 400 when it breaks off.
-pub(crate) async fn read(head: &Parts, mut body: Incoming, limit: usize) -> Result<Bytes, ApiError> {
+/// Errors: 415 for anything but JSON, 413 past the bound (at once, where Content-Length says so), 408 when it stalls, 400 when it breaks off, 503 when the worker holds
+/// as much as it may: `hold` grows before there is anything to hold.
+pub(crate) async fn read(
+    head: &Parts,
+    mut body: Incoming,
+    limit: usize,
+    hold: &mut Hold,
+) -> Result<Bytes, ApiError> {
     let value = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if !value.is_some_and(is_json) {
         return Err(error::not_json());
@@ -23,8 +32,12 @@ pub(crate) async fn read(head: &Parts, mut body: Incoming, limit: usize) -> Resu
     if body.size_hint().lower() > limit as u64 {
         return Err(error::too_large(limit));
     }
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(limit);
+    let mut room =
+        |bytes: usize| hold.grow_to(bytes.saturating_mul(COPIES)).map_err(|_full| error::overloaded());
+    room(announced)?;
     let mut first = Bytes::new();
-    let mut more = BytesMut::new();
+    let mut all = BytesMut::new();
     loop {
         let piece = match tokio::time::timeout(LONGEST_PAUSE, body.frame()).await {
             Err(_late) => return Err(error::body_late()),
@@ -32,20 +45,26 @@ pub(crate) async fn read(head: &Parts, mut body: Incoming, limit: usize) -> Resu
             Ok(Some(Err(_broken))) => return Err(error::body_incomplete()),
             Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
         };
-        if first.len() + more.len() + piece.len() > limit {
+        let length = first.len().max(all.len()) + piece.len();
+        if length > limit {
             return Err(error::too_large(limit));
         }
         // Most bodies come in one piece, which is used uncopied.
         if first.is_empty() {
+            room(length)?;
             first = piece;
-        } else {
-            more.extend_from_slice(&piece);
+            continue;
         }
+        if all.capacity() < length {
+            // What announces its length is copied into one place, once.
+            let capacity = announced.max(length.saturating_mul(2)).min(limit);
+            room(capacity)?;
+            let begun = std::mem::replace(&mut all, BytesMut::with_capacity(capacity));
+            all.extend_from_slice(if begun.is_empty() { &first } else { &begun });
+        }
+        all.extend_from_slice(&piece);
     }
-    if more.is_empty() {
-        return Ok(first);
-    }
-    Ok([first, more.freeze()].concat().into())
+    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 /// `application/json`, whatever its parameters (RFC 9110, section 8.3.1).

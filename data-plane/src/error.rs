@@ -148,6 +148,14 @@ pub(crate) fn journal_full() -> ApiError {
     ))
 }
 
+pub(crate) fn overloaded() -> ApiError {
+    retry_soon(of(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "worker_overloaded",
+        "this worker holds as much as its memory allows: try again in a moment",
+    ))
+}
+
 pub(crate) fn egress_refused() -> ApiError {
     of(
         StatusCode::BAD_GATEWAY,

@@ -13,14 +13,18 @@ use bailiwick_domain::{
     time::Clock,
     usage::{CallType, RequestId},
 };
-use bailiwick_runtime::serving::{ApiError, ConnectionInfo, REQUEST_ID_HEADERS, ResponseBody, Service};
+use bailiwick_runtime::{
+    fault,
+    serving::{ApiError, ConnectionInfo, REQUEST_ID_HEADERS, ResponseBody, Service},
+};
 use http::{HeaderValue, Method, Request, Response, header::CONNECTION, request::Parts};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use tracing::Instrument as _;
 
 use crate::{
-    admission, answer, authentication, body, error, metering::Meter, models, permission, placement, request,
-    snapshot::SnapshotHandle, upstream::Upstream,
+    admission, answer, authentication, body, error, memory::Share, metering::Meter, models, permission,
+    placement, request, snapshot::SnapshotHandle, upstream::Upstream,
 };
 
 /// What one core serves with.
@@ -28,6 +32,7 @@ pub(crate) struct Gateway {
     pub(crate) snapshots: SnapshotHandle,
     pub(crate) meter: Meter,
     pub(crate) upstream: Rc<Upstream>,
+    pub(crate) memory: Share,
     pub(crate) here: Arc<Here>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Bound of a request's body.
@@ -55,8 +60,11 @@ impl Service for Gateway {
         let request_id = request_id(request.headers(), connection);
         let (head, body) = request.into_parts();
         let mut unread = !body.is_end_stream();
-        let answered = self.answer(&head, body, request_id, &mut unread).await;
+        // Its fields are all that is told of a call: ids and numbers, nothing that was said (R8). Where no spans are exported it costs a branch.
+        let span = tracing::debug_span!("call", %request_id, status = tracing::field::Empty);
+        let answered = self.answer(&head, body, request_id, &mut unread).instrument(span.clone()).await;
         let mut response = answered.unwrap_or_else(|error| error.into_response(request_id));
+        span.record("status", response.status().as_u16());
         if unread {
             // What is left of the body is thrown away with the connection: nobody shall send another request behind it.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -88,15 +96,17 @@ impl Gateway {
             Route::Model(name) => return models::one(&snapshot, &caller, name),
             Route::Call(call_type) => call_type,
         };
-        let bytes = body::read(head, body, self.max_body_bytes).await?;
+        let mut hold = self.memory.hold();
+        let bytes = body::read(head, body, self.max_body_bytes, &mut hold).await?;
         *unread = false;
         let asked = request::scan(&bytes)?;
+        fault::step("permit", &bytes);
         let permitted = permission::permit(&snapshot, caller, &asked.model)?;
         let placed = placement::place(&snapshot, permitted)?;
         let admitted =
             admission::admit(&self.meter, placed, call_type, asked.stream, request_id, self.clock.now())?;
         let sent = self.upstream.send(&snapshot, admitted, head, &bytes, &asked).await?;
-        answer::pass_on(sent, Arc::clone(&self.clock), self.upstream.timeouts()).await
+        answer::pass_on(sent, Arc::clone(&self.clock), self.upstream.timeouts(), self.memory.hold()).await
     }
 
     /// Every answer names its call and its region.

@@ -12,6 +12,7 @@ mod body;
 mod dialects;
 mod error;
 mod gateway;
+mod memory;
 mod metering;
 mod metrics;
 mod models;

@@ -25,7 +25,7 @@ mod writer;
 
 pub(crate) use self::{
     account::Account,
-    journals::{FolderLock, Journals},
+    journals::{FolderLock, Journals, say_standing},
     meter::{Meter, OpenCall, Outcome, StartedCall},
     report::Reporter,
     writer::Writer,

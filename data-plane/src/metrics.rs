@@ -21,7 +21,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{metering::Account, snapshot::SnapshotHandle};
+use crate::{memory::Budget, metering::Account, snapshot::SnapshotHandle};
 
 const FIRST_STATUS: u16 = 100;
 const STATUSES: usize = 500;
@@ -133,11 +133,17 @@ pub(crate) struct WorkerMetrics {
     cores: Arc<[CoreMetrics]>,
     snapshot: SnapshotHandle,
     account: Arc<Account>,
+    memory: Arc<Budget>,
 }
 
 impl WorkerMetrics {
-    pub(crate) fn new(cores: usize, snapshot: SnapshotHandle, account: Arc<Account>) -> Self {
-        Self { cores: (0..cores).map(|_| CoreMetrics::default()).collect(), snapshot, account }
+    pub(crate) fn new(
+        cores: usize,
+        snapshot: SnapshotHandle,
+        account: Arc<Account>,
+        memory: Arc<Budget>,
+    ) -> Self {
+        Self { cores: (0..cores).map(|_| CoreMetrics::default()).collect(), snapshot, account, memory }
     }
 
     /// One core's counters. A core that does not exist counts for nobody.
@@ -205,11 +211,25 @@ impl Collector for WorkerMetrics {
             "Events that are not acknowledged",
             self.account.unsent(),
         )?;
-        let acknowledged = ConstCounter::new(self.account.acknowledged());
+        gauge(
+            &mut encoder,
+            "journal_unwritable",
+            "Journals, one a core, whose disk did not take the last record",
+            self.account.unwritable(),
+        )?;
+        gauge(&mut encoder, "held_bytes", "Bytes of bodies that are held", self.memory.held_bytes())?;
+        gauge(
+            &mut encoder,
+            "held_max_bytes",
+            "Bytes of bodies at which calls are refused",
+            self.memory.max_bytes(),
+        )?;
+        let help = "Records that the disk did not take at first";
+        counter(&mut encoder, "journal_disk_failures", help, self.account.disk_failures())?;
+        let help = "Calls that were refused because as much was held as may be";
+        counter(&mut encoder, "overloaded_refusals", help, self.memory.refused())?;
         let help = "Events that the control plane has stored";
-        let metric =
-            encoder.encode_descriptor("usage_acknowledged_events", help, None, acknowledged.metric_type())?;
-        acknowledged.encode(metric)
+        counter(&mut encoder, "usage_acknowledged_events", help, self.account.acknowledged())
     }
 }
 
@@ -238,6 +258,17 @@ impl WorkerMetrics {
         }
         Ok(())
     }
+}
+
+fn counter(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> Result<(), fmt::Error> {
+    let counter = ConstCounter::new(value);
+    let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+    counter.encode(metric)
 }
 
 fn gauge<N>(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: N) -> Result<(), fmt::Error>

@@ -7,12 +7,17 @@ use bailiwick_runtime::configuration::{
     RawIdentitySection, RawOpsSection, RawRegionSection, RawTelemetrySection, RegionSection,
     TelemetrySection, host_and_port,
 };
+use bailiwick_runtime::resources::memory_bytes;
 use serde::Deserialize;
+
+use crate::memory::COPIES;
 
 /// Variables that start with this override the file: `BAILIWICK_WORKER_SERVE__LISTEN`.
 pub(crate) const ENVIRONMENT: &str = "BAILIWICK_WORKER_";
 
 const MIB: u64 = 1024 * 1024;
+/// Where the system does not say how much memory there is.
+const DEFAULT_HELD_BYTES: u64 = 512 * MIB;
 
 /// A worker's configuration.
 #[derive(Debug)]
@@ -92,6 +97,8 @@ pub(crate) struct ServeSection {
     pub(crate) cores: NonZeroUsize,
     /// Bound of a request's body.
     pub(crate) max_body_bytes: usize,
+    /// Bound of the bodies that are held at once, all cores together.
+    pub(crate) max_held_bytes: usize,
     /// Bound of open connections a core.
     pub(crate) max_connections_per_core: usize,
 }
@@ -105,6 +112,7 @@ pub(crate) struct RawServeSection {
     plain_listen: Option<SocketAddr>,
     cores: Option<usize>,
     max_body_bytes: Option<u64>,
+    max_held_bytes: Option<u64>,
     max_connections_per_core: Option<usize>,
 }
 
@@ -132,6 +140,7 @@ impl Checked for ServeSection {
         let cores = problems.within("cores", raw.cores.unwrap_or(0), 0..=1024);
         let max_body =
             problems.within("max_body_bytes", raw.max_body_bytes.unwrap_or(10 * MIB), 1024..=1024 * MIB);
+        let held = max_body.and_then(|max_body| max_held_bytes(raw.max_held_bytes, max_body, problems));
         let connections = raw.max_connections_per_core.unwrap_or(10_000);
         let connections = problems.within("max_connections_per_core", connections, 1..=1_000_000);
         Some(Self {
@@ -140,8 +149,19 @@ impl Checked for ServeSection {
             plain_listen: raw.plain_listen,
             cores: NonZeroUsize::new(cores?).unwrap_or_else(all_cores),
             max_body_bytes: usize::try_from(max_body?).ok()?,
+            max_held_bytes: usize::try_from(held?).ok()?,
             max_connections_per_core: connections?,
         })
+    }
+}
+
+/// A quarter of the memory that there is, unless it is said: the rest is for the configuration, connections and what allocators waste. The largest body fits, with the
+/// copy of it that its provider gets.
+fn max_held_bytes(said: Option<u64>, max_body_bytes: u64, problems: &mut Problems) -> Option<u64> {
+    let least = max_body_bytes.saturating_mul(COPIES as u64);
+    match said {
+        Some(said) => problems.within("max_held_bytes", said, least..=1 << 40),
+        None => Some(memory_bytes().map_or(DEFAULT_HELD_BYTES, |bytes| bytes / 4).max(least)),
     }
 }
 

@@ -24,14 +24,14 @@ const REGION: &str = "eu-central-1";
 type Served = Arc<Mutex<BTreeMap<String, (u64, u64)>>>;
 
 /// Callers that call until they are told to stop. A call that fails is not served.
-struct Load {
+pub(super) struct Load {
     served: Served,
     stop: Arc<AtomicBool>,
     callers: JoinSet<()>,
 }
 
 impl Load {
-    fn start(region: &Region) -> Self {
+    pub(super) fn start(region: &Region) -> Self {
         let (served, stop) = (Served::default(), Arc::new(AtomicBool::new(false)));
         let mut callers = JoinSet::new();
         for _ in 0..8 {
@@ -51,12 +51,12 @@ impl Load {
     }
 
     /// Waits until so many more calls were served.
-    async fn more(&self, calls: usize) {
+    pub(super) async fn more(&self, calls: usize) {
         let goal = self.count() + calls;
         eventually("callers are served", || async { (self.count() >= goal).then_some(()) }).await;
     }
 
-    async fn finish(mut self) -> BTreeMap<String, (u64, u64)> {
+    pub(super) async fn finish(mut self) -> BTreeMap<String, (u64, u64)> {
         self.stop.store(true, Ordering::Relaxed);
         while self.callers.join_next().await.is_some() {}
         std::mem::take(&mut *self.served.lock().expect("lock"))
@@ -77,7 +77,7 @@ async fn call(application: &Application, model: &str, served: &Served) {
 }
 
 /// Every call that was served stands in the control plane's usage exactly once, with its tokens; and the sums are those of the events.
-async fn assert_exact(admin: &Admin, organization: &str, served: &BTreeMap<String, (u64, u64)>) {
+pub(super) async fn assert_exact(admin: &Admin, organization: &str, served: &BTreeMap<String, (u64, u64)>) {
     let events = eventually("every served call is metered", || async {
         let events = admin.events(organization).await;
         let known: BTreeSet<&str> = events.iter().map(|event| event.request_id.as_str()).collect();
@@ -106,7 +106,7 @@ fn restart(process: &Process) -> Owned {
     Owned::start(&process.command, &process.log.with_extension("again.log"))
 }
 
-async fn ready(process: &Process) {
+pub(super) async fn ready(process: &Process) {
     eventually("the process is ready again", || async {
         reqwest::get(process.readyz()).await.ok().filter(|answer| answer.status().is_success()).map(|_| ())
     })

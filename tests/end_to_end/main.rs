@@ -7,6 +7,7 @@ mod canary;
 mod certificates;
 mod command;
 mod crash;
+mod faults;
 mod guards;
 mod hardening;
 mod isolation;

@@ -37,14 +37,14 @@ async fn bailiwick(installation: &Installation, arguments: &[&str]) -> (bool, St
 }
 
 /// What the process is, as its files said when it ran.
-fn identity_of(region: &Region, process: &Process) -> Identity {
-    let trust_domain = operator(REGION, region).trust_domain().clone();
+pub(super) fn identity_of(region: &Region, name: &str, process: &Process) -> Identity {
+    let trust_domain = operator(name, region).trust_domain().clone();
     let folder = region.state_dir.join(&process.name).join("identity");
     Identity::load_dir(&folder, trust_domain).expect("its certificate")
 }
 
 /// Whether a server closes the connection of this identity before it has said a word to it.
-async fn shut_out(identity: &Identity, expected: ProcessRole, address: &str) -> bool {
+pub(super) async fn shut_out(identity: &Identity, expected: ProcessRole, address: &str) -> bool {
     let connector = Connector::new(identity.clone(), expected).expect("connector");
     let Ok(mut stream) = connector.connect(address.parse().expect("address")).await else { return true };
     let mut byte = [0_u8; 1];
@@ -60,7 +60,7 @@ async fn readiness(process: &Process) -> String {
     }
 }
 
-fn worker_api(region: &Region) -> String {
+pub(super) fn worker_api(region: &Region) -> String {
     let file = region.state_dir.join("worker-1").join("config.toml");
     let text = std::fs::read_to_string(file).expect("its configuration");
     let address = text.lines().find_map(|line| line.strip_prefix("address = "));
@@ -73,7 +73,7 @@ async fn r3_a_revoked_worker_is_shut_out_within_a_heartbeat_and_says_so() {
     let region = installation.region(REGION);
     let admin = Admin::of(REGION, region);
     let [worker, other] = &region.processes.workers[..] else { panic!("two workers") };
-    let stolen = identity_of(region, worker);
+    let stolen = identity_of(region, REGION, worker);
     assert!(!shut_out(&operator(REGION, region), ProcessRole::Worker, &worker.address).await);
 
     let id = admin.workers().await.into_iter().find(|row| row.name == worker.name).expect("enrolled").id;
@@ -107,7 +107,7 @@ async fn r3_a_revoked_router_sends_no_calls() {
     let region = installation.region(REGION);
     let admin = Admin::of(REGION, region);
     let router = &region.processes.router;
-    let stolen = identity_of(region, router);
+    let stolen = identity_of(region, REGION, router);
     for worker in &region.processes.workers {
         assert!(!shut_out(&stolen, ProcessRole::Worker, &worker.address).await);
     }
@@ -133,7 +133,7 @@ async fn the_root_is_changed_under_load_without_a_failed_call() {
     let installation = Installation::start();
     let region = installation.region(REGION);
     let (worker, router) = (&region.processes.workers[0], &region.processes.router);
-    let before = identity_of(region, worker).root_fingerprint();
+    let before = identity_of(region, REGION, worker).root_fingerprint();
     let stale = operator(REGION, region);
     let load = Load::on(region);
     load.served(50).await;
@@ -142,7 +142,7 @@ async fn the_root_is_changed_under_load_without_a_failed_call() {
     assert!(done && said.contains("\"issuing\""), "{said}");
     assert!(said.contains("operator local"), "it waits for the operator's certificate: {said}");
     for process in [worker, router] {
-        assert_ne!(identity_of(region, process).root_fingerprint(), before, "{}", process.name);
+        assert_ne!(identity_of(region, REGION, process).root_fingerprint(), before, "{}", process.name);
     }
     load.served(50).await;
     // The operator's certificate is issued anew, into the place of the old one, and the old root goes.
@@ -159,7 +159,7 @@ async fn the_root_is_changed_under_load_without_a_failed_call() {
         bailiwick(&installation, &["region", "rotate-authority", "--force", "--wait", "-o", "json"]).await;
     assert!(done && said.contains("\"settled\""), "{said}");
     eventually("every process trusts the new root alone", || async {
-        let alone = |process: &Process| identity_of(region, process).trusted_roots().len() == 1;
+        let alone = |process: &Process| identity_of(region, REGION, process).trusted_roots().len() == 1;
         (region.processes.workers.iter().all(alone) && alone(router)).then_some(())
     })
     .await;

@@ -61,6 +61,8 @@ impl Member {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Good,
+    /// Its last third, which a process sees only when its renewals fail.
+    Ending,
     Expired,
     Revoked,
 }
@@ -71,10 +73,16 @@ impl Standing {
             Self::Revoked
         } else if identity.expires() <= now {
             Self::Expired
+        } else if is_ending(identity.issued(), identity.expires(), now) {
+            Self::Ending
         } else {
             Self::Good
         }
     }
+}
+
+fn is_ending(issued: Timestamp, expires: Timestamp, now: Timestamp) -> bool {
+    expires.saturating_since(now) < expires.saturating_since(issued) / 3
 }
 
 async fn say_standing(
@@ -91,6 +99,11 @@ async fn say_standing(
         if said != Some(standing) {
             match standing {
                 Standing::Good => condition.ready(),
+                Standing::Ending => {
+                    let left_seconds = identity.expires().saturating_since(clock.now()).as_secs();
+                    tracing::warn!(left_seconds, "the certificate ends soon, and no renewal has succeeded");
+                    condition.ready_for_now("the certificate ends soon and is not renewed: the control plane is needed before it does");
+                }
                 Standing::Expired => {
                     tracing::error!(spiffe_id = %identity.spiffe_id(), "the certificate has expired: the control plane was away for longer than its life");
                     condition.not_ready("the certificate has expired: nobody of the region admits this process until it has a new one");

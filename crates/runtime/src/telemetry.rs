@@ -12,7 +12,7 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing_subscriber::filter::Directive;
+use tracing_subscriber::filter::{Directive, LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
@@ -69,7 +69,7 @@ pub fn init(
     let exported = spans.as_ref().map(|provider| {
         tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("bailiwick"))
-            .with_filter(tracing_subscriber::filter::LevelFilter::INFO)
+            .with_filter(exported())
             .boxed()
     });
     let log = log_layer(settings.log_format).with_filter(filter(&settings.log)?).boxed();
@@ -86,6 +86,11 @@ fn filter(directives: &str) -> Result<EnvFilter, TelemetryError> {
         let quiet: Directive = format!("{library}=info").parse()?;
         Ok(filter.add_directive(quiet))
     })
+}
+
+/// Spans of our own, whatever the log shows; of libraries nothing but what they would log.
+fn exported() -> Targets {
+    Targets::new().with_default(LevelFilter::INFO).with_target("bailiwick", LevelFilter::TRACE)
 }
 
 fn log_layer(format: LogFormat) -> BoxedLayer {

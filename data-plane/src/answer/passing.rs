@@ -16,7 +16,10 @@ use bailiwick_domain::{
     time::Clock,
     usage::{CallEnd, UsageSource},
 };
-use bailiwick_runtime::serving::{BoxError, ResponseBody};
+use bailiwick_runtime::{
+    fault,
+    serving::{BoxError, ResponseBody},
+};
 use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use http_body::{Body, Frame};
@@ -121,6 +124,7 @@ impl Metering {
 
 impl Passing {
     fn take(&mut self, piece: Bytes) {
+        fault::step("stream", &piece);
         self.reader.take(piece, &mut self.ready);
         if self.reader.is_done() {
             // Before the caller can know that it is the end (R10).

@@ -7,6 +7,17 @@ use super::writer::JournalFull;
 /// Space that is kept free for the event of each call that has started; an event takes about 250 bytes.
 pub(super) const EVENT_RESERVE_BYTES: u64 = 512;
 
+/// Whether calls can be recorded. Those that cannot are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// They can.
+    Good,
+    /// As much waits for the control plane as may.
+    AtBound,
+    /// A disk is full, or broken.
+    Unwritable,
+}
+
 /// Bytes on disk and events on their way.
 #[derive(Debug)]
 pub(crate) struct Account {
@@ -14,6 +25,9 @@ pub(crate) struct Account {
     bytes: AtomicU64,
     reserved: AtomicU64,
     warned: AtomicBool,
+    /// Journals whose disk did not take the last record.
+    unwritable: AtomicU64,
+    disk_failures: AtomicU64,
     recorded: AtomicU64,
     acknowledged: AtomicU64,
 }
@@ -27,9 +41,48 @@ impl Account {
             bytes: AtomicU64::new(0),
             reserved: AtomicU64::new(0),
             warned: AtomicBool::new(false),
+            unwritable: AtomicU64::new(0),
+            disk_failures: AtomicU64::new(0),
             recorded: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
         }
+    }
+
+    /// Whether calls can be recorded.
+    pub(crate) fn standing(&self) -> Standing {
+        let reserved = self.reserved.load(Ordering::Relaxed);
+        if self.unwritable() > 0 {
+            Standing::Unwritable
+        } else if self.bytes().saturating_add(reserved).saturating_add(2 * EVENT_RESERVE_BYTES)
+            > self.max_bytes
+        {
+            Standing::AtBound
+        } else {
+            Standing::Good
+        }
+    }
+
+    /// Journals whose disk did not take the last record.
+    pub(crate) fn unwritable(&self) -> u64 {
+        self.unwritable.load(Ordering::Relaxed)
+    }
+
+    /// Records that a disk did not take at first.
+    pub(crate) fn disk_failures(&self) -> u64 {
+        self.disk_failures.load(Ordering::Relaxed)
+    }
+
+    /// A disk did not take a record; whether its journal could be written until then.
+    pub(super) fn disk_failed(&self, was_writable: bool) {
+        self.disk_failures.fetch_add(1, Ordering::Relaxed);
+        if was_writable {
+            self.unwritable.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A journal that could not be written can be, or is gone.
+    pub(super) fn disk_recovered(&self) {
+        self.unwritable.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Bytes on disk.

@@ -11,18 +11,23 @@ use std::{
 };
 
 use bailiwick_domain::time::Timestamp;
+use bailiwick_runtime::{ops::Condition, resources::disk_free_bytes};
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use super::{
-    account::Account,
+    account::{Account, Standing},
     report::Queue,
-    segment::SegmentName,
+    segment::{SEGMENT_BYTES, SegmentName},
     tail::Tail,
     writer::{Published, Writer},
 };
 
 const LOCK: &str = "lock";
+/// Below this, a segment would be little but its head.
+const SMALLEST_SEGMENT_BYTES: u64 = 16 * 1024;
+/// How often it is looked whether calls can be recorded.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Why the journals cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -77,17 +82,25 @@ impl Journals {
         let lock = lock(directory)?;
         let account = Arc::new(Account::new(max_bytes));
         let mut tails = left_journals(directory, &account).map_err(failed)?;
+        let segment_bytes = segment_bytes(max_bytes, disk_free_bytes(directory).map_err(failed)?, cores);
         let mut writers = Vec::with_capacity(cores);
         for _ in 0..cores {
             let journal = Ulid::from_parts(now.as_millis(), rand::random());
             let writer =
                 Writer::create(directory.to_owned(), journal, Arc::clone(&account)).map_err(failed)?;
+            let writer = writer.with_segments_of(segment_bytes);
             tails.push(Tail::live(directory.to_owned(), journal, writer.published(), Arc::clone(&account)));
             writers.push(writer);
         }
         let syncer = Syncer::new(directory.to_owned(), writers.iter().map(Writer::published));
         Ok(Self { writers, queue: Queue::new(tails), syncer, account, lock })
     }
+}
+
+/// A segment that is being written is not deleted, whatever is acknowledged of it: all of them together take up to a quarter of the room, so that the rest comes back.
+fn segment_bytes(max_bytes: u64, free_bytes: u64, cores: usize) -> u64 {
+    let cores = u64::try_from(cores.max(1)).unwrap_or(u64::MAX);
+    (max_bytes.min(free_bytes) / 4 / cores).clamp(SMALLEST_SEGMENT_BYTES, SEGMENT_BYTES)
 }
 
 fn lock(directory: &Path) -> Result<FolderLock, JournalError> {
@@ -119,6 +132,30 @@ fn left_journals(directory: &Path, account: &Arc<Account>) -> io::Result<Vec<Tai
     }
     let left = |(journal, segments)| Tail::left(directory.to_owned(), journal, segments, Arc::clone(account));
     Ok(journals.into_iter().map(left).collect())
+}
+
+/// Says on `/readyz` whether calls can be recorded, until stopped.
+pub(crate) async fn say_standing(account: Arc<Account>, condition: Condition, stop: CancellationToken) {
+    let mut said = None;
+    loop {
+        let standing = account.standing();
+        if said != Some(standing) {
+            match standing {
+                Standing::Good => condition.ready(),
+                Standing::AtBound => condition.not_ready(
+                    "as much usage waits for the control plane as journal.max_bytes allows: calls are refused until it has taken some",
+                ),
+                Standing::Unwritable => condition.not_ready(
+                    "the disk of journal.dir takes no usage: calls are refused until it does",
+                ),
+            }
+            said = Some(standing);
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LOOK_INTERVAL) => {}
+        }
+    }
 }
 
 /// Brings what was written to the disk itself, in groups: a record survives the process at once, and the machine within the interval.

@@ -1,6 +1,6 @@
 //! A call's meter: starts with a record on disk and ends with one, whatever happens between.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use bailiwick_domain::{
     id::{DeploymentId, ModelId, OrganizationId},
@@ -14,6 +14,8 @@ use bailiwick_proto::convert::usage_event_to_wire;
 
 use super::writer::{JournalFull, Writer};
 
+/// How often a disk that failed is tried again, where no call does it.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// What a call is answered with when its caller left before anything else was: nobody sees it, and nginx's logs call it this.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// A call whose worker died has no status; nothing was answered, or nobody knows what.
@@ -68,6 +70,20 @@ impl Meter {
     /// A meter over a core's journal; without one, every call is refused. The clock settles calls that are dropped.
     pub(crate) fn new(writer: Option<Writer>, clock: Arc<dyn Clock>) -> Self {
         Self { writer: Rc::new(RefCell::new(writer)), clock }
+    }
+
+    /// Tries a journal that cannot be written again and again, until it can; for as long as the meter is used.
+    pub(crate) fn recovery(&self) -> impl Future<Output = ()> + use<> {
+        let writer = Rc::downgrade(&self.writer);
+        async move {
+            loop {
+                tokio::time::sleep(RETRY_INTERVAL).await;
+                let Some(writer) = writer.upgrade() else { return };
+                if let Some(writer) = &mut *writer.borrow_mut() {
+                    writer.try_again();
+                }
+            }
+        }
     }
 
     /// Records that a call starts: when this returns, the record is on disk, and a crash cannot hide the call.

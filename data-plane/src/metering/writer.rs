@@ -38,6 +38,9 @@ pub(crate) enum JournalFull {
     Disk(#[source] io::Error),
 }
 
+/// More than a record has, so that a disk that takes it takes one.
+const PROBE_BYTES: usize = 1024;
+
 /// What others may know of a journal that is being written.
 #[derive(Debug)]
 pub(super) struct Published(Mutex<Newest>);
@@ -77,6 +80,8 @@ pub(crate) struct Writer {
     /// Records of events that the disk did not take; at most as many as calls were open.
     owed: VecDeque<Box<[u8]>>,
     scratch: Vec<u8>,
+    /// Whether the disk did not take the last record.
+    failing: bool,
     /// A segment is closed when it has grown past this.
     segment_bytes: u64,
 }
@@ -108,12 +113,12 @@ impl Writer {
             open: HashMap::new(),
             owed: VecDeque::new(),
             scratch: Vec::new(),
+            failing: false,
             segment_bytes: SEGMENT_BYTES,
         })
     }
 
-    /// Small segments, for tests that would otherwise write for long.
-    #[cfg(test)]
+    /// Other segments than the largest: what is acknowledged is deleted a segment at a time, so they must be small beside what there is room for.
     pub(super) fn with_segments_of(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes;
         self
@@ -149,12 +154,22 @@ impl Writer {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
         record::append_event(&mut scratch, Kind::Event, event);
-        if let Err(error) = self.pay().and_then(|()| self.append_settled(&scratch)) {
+        if self.pay().and_then(|()| self.append_settled(&scratch)).is_err() {
             self.owed.push_back(scratch.as_slice().into());
-            tracing::error!(%error, owed = self.owed.len(), "the usage journal cannot be written; new calls are refused until it can");
         }
         self.account.release();
         self.scratch = scratch;
+    }
+
+    /// Tries a disk that failed again, when no call does: what is owed is on disk as soon as it can be.
+    pub(super) fn try_again(&mut self) {
+        if !self.failing || self.pay().is_err() || !self.failing {
+            return;
+        }
+        // Nothing is owed, because calls were refused: then it is tried with what no reader is told of, and what is taken back at once.
+        let outcome = write_once(&self.file, &[0; PROBE_BYTES]);
+        self.cut_back();
+        self.note(&outcome);
     }
 
     /// Writes what is owed, oldest first.
@@ -177,17 +192,40 @@ impl Writer {
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let outcome = write_once(&self.file, bytes);
+        self.note(&outcome);
         if let Err(error) = outcome {
-            // What stands there is no whole record. When it cannot be cut off, readers step over it.
-            if self.file.set_len(self.length).is_err() {
-                self.length = self.file.metadata().map_or(self.length, |file| file.len());
-            }
+            self.cut_back();
             return Err(error);
         }
         self.length += size(bytes);
         self.account.written(size(bytes));
         self.published.lock().length = self.length;
         Ok(())
+    }
+
+    /// Takes back what is no whole record. When it cannot be cut off, readers step over it.
+    fn cut_back(&mut self) {
+        if self.file.set_len(self.length).is_err() {
+            self.length = self.file.metadata().map_or(self.length, |file| file.len());
+        }
+    }
+
+    /// Says it when the disk stops taking records, and when it takes them again.
+    fn note(&mut self, outcome: &io::Result<()>) {
+        match outcome {
+            Err(error) => {
+                self.account.disk_failed(!self.failing);
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::error!(%error, "the usage journal cannot be written; new calls are refused until it can");
+                }
+            }
+            Ok(()) if self.failing => {
+                self.failing = false;
+                self.account.disk_recovered();
+                tracing::info!(owed = self.owed.len(), "the usage journal can be written again");
+            }
+            Ok(()) => {}
+        }
     }
 
     fn rotate_when_grown(&mut self) {
@@ -223,6 +261,9 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         let paid = self.pay().is_ok();
+        if self.failing {
+            self.account.disk_recovered();
+        }
         self.published.lock().complete = paid && self.open.is_empty();
     }
 }

@@ -7,7 +7,7 @@ use crate::metering::Journals;
 fn the_cores_are_summed_when_somebody_asks() {
     let folder = tempfile::tempdir().unwrap();
     let journals = Journals::open(folder.path(), 2, 1 << 20, Timestamp::from_micros(0)).unwrap();
-    let metrics = WorkerMetrics::new(2, SnapshotHandle::default(), journals.account);
+    let metrics = WorkerMetrics::new(2, SnapshotHandle::default(), journals.account, Budget::new(1 << 20, 2));
     metrics.core(0).answered(StatusCode::OK);
     metrics.core(1).answered(StatusCode::OK);
     metrics.core(1).answered(StatusCode::IM_A_TEAPOT);
@@ -27,6 +27,11 @@ fn the_cores_are_summed_when_somebody_asks() {
         "bailiwick_calls_open 0",
         "bailiwick_usage_unsent_events 0",
         "bailiwick_usage_acknowledged_events_total 0",
+        "bailiwick_journal_unwritable 0",
+        "bailiwick_journal_disk_failures_total 0",
+        "bailiwick_held_bytes 0",
+        "bailiwick_held_max_bytes 1048576",
+        "bailiwick_overloaded_refusals_total 0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
     }

@@ -34,6 +34,7 @@ fn what_is_not_said_has_a_default() {
     let settings = check(WHOLE).unwrap();
     assert_eq!(settings.serve.advertise, "127.0.0.1:7431");
     assert_eq!(settings.serve.max_body_bytes, 10 * 1024 * 1024);
+    assert!(settings.serve.max_held_bytes >= 20 * 1024 * 1024, "the largest body fits, twice");
     assert_eq!(settings.journal.max_bytes, 1 << 30);
     assert_eq!(settings.journal.fsync_interval, Duration::from_millis(50));
     assert_eq!(settings.upstream.first_byte_timeout, Duration::from_secs(120));
@@ -48,7 +49,7 @@ fn every_problem_is_reported_at_once() {
         .replace("address = \"127.0.0.1:7203\"", "address = \"nowhere\"")
         .replace(
             "listen = \"127.0.0.1:7431\"",
-            "listen = \"0.0.0.0:7431\"\nplain_listen = \"10.0.0.1:80\"\ncolour = 1",
+            "listen = \"0.0.0.0:7431\"\nplain_listen = \"10.0.0.1:80\"\ncolour = 1\nmax_held_bytes = 1000000",
         )
         .replace("[journal]", "[journal]\nmax_bytes = 1\nfsync_interval_ms = 0");
     let problems = check(&text).unwrap_err();
@@ -58,6 +59,7 @@ fn every_problem_is_reported_at_once() {
         "serve.advertise",
         "serve.plain_listen: must be a loopback address",
         "serve.colour",
+        "serve.max_held_bytes",
         "journal.max_bytes",
         "journal.fsync_interval_ms",
     ] {

@@ -10,7 +10,7 @@ const VARIABLE: &str = "BAILIWICK_REMOVE_GUARD";
 
 /// Takes away what the environment names. Nothing, without a word, where it names nothing.
 pub(super) fn remove_named() -> Result<(), GuardError> {
-    let Some(named) = variable() else { return Ok(()) };
+    let Some(named) = super::variable(VARIABLE) else { return Ok(()) };
     for guard in removable(&named, cfg!(debug_assertions))? {
         remove(guard);
     }
@@ -36,11 +36,6 @@ fn remove(guard: Guard) {
 /// Never reached: [`removable`] has refused.
 #[cfg(not(debug_assertions))]
 fn remove(_guard: Guard) {}
-
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
-fn variable() -> Option<String> {
-    std::env::var_os(VARIABLE).map(|value| value.to_string_lossy().into_owned())
-}
 
 /// Why a process does not start without a guard.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

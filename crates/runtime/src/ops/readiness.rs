@@ -66,6 +66,11 @@ impl Condition {
         self.set(true, None);
     }
 
+    /// It is met, and will not be for long. The reason is for operators, as in [`Self::not_ready`].
+    pub fn ready_for_now(&self, reason: impl Into<String>) {
+        self.set(true, Some(reason.into()));
+    }
+
     /// It is not met. The reason is for operators; it names no secret and no tenant.
     pub fn not_ready(&self, reason: impl Into<String>) {
         self.set(false, Some(reason.into()));

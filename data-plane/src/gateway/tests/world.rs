@@ -29,6 +29,7 @@ use url::Url;
 
 use super::super::*;
 use crate::{
+    memory::Budget,
     metering::{Journals, settled},
     metrics::CoreMetrics,
     polling::eventually,
@@ -111,6 +112,7 @@ impl World {
                 upstream: Rc::new(Upstream::new(&tls, limits, Arc::clone(&clock), CoreMetrics::default())),
                 here: Arc::clone(&here),
                 clock,
+                memory: Budget::new(1 << 20, 1).share(),
                 max_body_bytes: MAX_BODY,
             }
         });
