@@ -6,10 +6,14 @@
 use std::{rc::Rc, sync::Arc};
 
 use bailiwick_domain::usage::RequestId;
-use bailiwick_runtime::serving::{ConnectionInfo, ResponseBody, Service};
+use bailiwick_runtime::{
+    fault,
+    serving::{ConnectionInfo, ResponseBody, Service},
+};
 use http::{HeaderValue, Method, Request, Response, header::CONNECTION};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use tracing::Instrument as _;
 
 use crate::{
     admission::Admission,
@@ -33,15 +37,21 @@ impl Service for Gateway {
         let request_id = RequestId::random();
         let (head, body) = request.into_parts();
         let has_body = !body.is_end_stream();
+        fault::step("route", head.uri.path_and_query().map_or("", |path| path.as_str()).as_bytes());
+        let span = tracing::debug_span!("route", %request_id, status = tracing::field::Empty);
         let answer = if head.uri.path() == signup::PATH {
             match (&self.signup, head.method == Method::POST) {
-                (Some(signup), true) => signup.sign_up(&self.admission, &head, body, request_id).await,
+                (Some(signup), true) => {
+                    signup.sign_up(&self.admission, &head, body, request_id).instrument(span.clone()).await
+                }
                 (Some(_), false) => Err(error::method_not_allowed("POST")),
                 (None, _) => Err(error::not_found()),
             }
         } else {
             match self.admission.judge(&head) {
-                Ok(admitted) => self.forward.call(admitted, head, body, request_id).await,
+                Ok(admitted) => {
+                    self.forward.call(admitted, head, body, request_id).instrument(span.clone()).await
+                }
                 // The body goes with this scope, unread.
                 Err(refused) => Err(refused),
             }
@@ -55,6 +65,7 @@ impl Service for Gateway {
             }
             response
         });
+        span.record("status", response.status().as_u16());
         self.metrics.answered(response.status());
         response
     }

@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod calls;
 pub mod canary;
+pub mod collector;
 pub mod installation;
 pub mod process;
 

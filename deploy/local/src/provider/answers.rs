@@ -93,6 +93,22 @@ pub(crate) fn chat(model: &str, text: &str, usage: &Value) -> Value {
            "usage": usage, "system_fingerprint": "fp_simulated"})
 }
 
+/// A whole answer that calls a tool.
+pub(crate) fn tool_calls(model: &str, arguments: &str, usage: &Value) -> Value {
+    let call = json!({"id": "call_simulated", "type": "function",
+                      "function": {"name": "look_up", "arguments": json!({"query": arguments}).to_string()}});
+    json!({"id": "chatcmpl-simulated", "object": "chat.completion", "created": 1_700_000_000, "model": model,
+           "choices": [{"index": 0, "message": {"role": "assistant", "content": null, "tool_calls": [call]},
+                        "logprobs": null, "finish_reason": "tool_calls"}],
+           "usage": usage, "system_fingerprint": "fp_simulated"})
+}
+
+/// A piece of a tool call's arguments.
+pub(crate) fn tool_delta(arguments: &str) -> Value {
+    json!({"tool_calls": [{"index": 0, "id": "call_simulated", "type": "function",
+                           "function": {"name": "look_up", "arguments": arguments}}]})
+}
+
 /// A whole answer to a completion.
 pub(crate) fn completion(model: &str, text: &str, usage: &Value) -> Value {
     json!({"id": "cmpl-simulated", "object": "text_completion", "created": 1_700_000_000, "model": model,

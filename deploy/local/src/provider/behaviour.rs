@@ -19,6 +19,12 @@ pub(crate) enum Behaviour {
     Slow,
     /// Redirects elsewhere.
     Redirect,
+    /// Answers with calls of a tool whose arguments repeat the last message.
+    Tools,
+    /// Answers with headers that repeat the last message.
+    Headers,
+    /// Answers with a page of this status, as what stands before a provider does; the prompt stands in it.
+    Page(u16),
 }
 
 impl Behaviour {
@@ -32,11 +38,22 @@ impl Behaviour {
             "hang" => Self::Hang,
             "slow" => Self::Slow,
             "redirect" => Self::Redirect,
-            _ => name
-                .strip_prefix("status-")
-                .and_then(|code| code.parse().ok())
-                .filter(|code| (400..600).contains(code))
-                .map_or(Self::Answer, Self::Status),
+            "tools" => Self::Tools,
+            "headers" => Self::Headers,
+            _ => match (failure(name, "status-"), failure(name, "page-")) {
+                (Some(status), _) => Self::Status(status),
+                (_, Some(status)) => Self::Page(status),
+                _ => Self::Answer,
+            },
         }
     }
+
+    /// Whether the answer repeats the last message.
+    pub(crate) fn echoes(self) -> bool {
+        matches!(self, Self::Echo | Self::Tools | Self::Headers)
+    }
+}
+
+fn failure(name: &str, prefix: &str) -> Option<u16> {
+    name.strip_prefix(prefix)?.parse().ok().filter(|status| (400..600).contains(status))
 }

@@ -6,7 +6,7 @@ use axum::{
     Json, Router,
     body::{Body, Bytes},
     extract::{DefaultBodyLimit, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -107,6 +107,26 @@ async fn answer(kind: Kind, provider: Provider, request: Request) -> Response {
             );
             (status, Json(body)).into_response()
         }
+        Behaviour::Page(code) => {
+            let status = StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_GATEWAY);
+            let page =
+                format!("<html><body><h1>{status}</h1><pre>{}</pre></body></html>", request.last_text());
+            (status, [(header::CONTENT_TYPE, "text/html")], page).into_response()
+        }
+        Behaviour::Headers => {
+            let text = request.last_text();
+            let mut response = if request.stream {
+                streamed(kind, provider, &request, Behaviour::Headers)
+            } else {
+                whole(kind, &provider, &request, Behaviour::Headers)
+            };
+            for name in ["x-simulated-echo", "openai-organization", "x-request-id", "set-cookie"] {
+                if let Ok(value) = HeaderValue::from_str(&text) {
+                    response.headers_mut().insert(name, value);
+                }
+            }
+            response
+        }
         Behaviour::Garbage => {
             ([(header::CONTENT_TYPE, "application/json")], "<html>not what you asked for").into_response()
         }
@@ -122,10 +142,13 @@ async fn answer(kind: Kind, provider: Provider, request: Request) -> Response {
 }
 
 fn whole(kind: Kind, provider: &Provider, request: &Request, behaviour: Behaviour) -> Response {
-    let words = answers::words(request, behaviour == Behaviour::Echo, behaviour == Behaviour::Slow);
+    let words = answers::words(request, behaviour.echoes(), behaviour == Behaviour::Slow);
     let (prompt, completion) = (request.prompt_tokens(), count(&words));
     let usage = answers::usage(prompt, completion);
     let body = match kind {
+        Kind::Chat if behaviour == Behaviour::Tools => {
+            answers::tool_calls(&request.model, &words.concat(), &usage)
+        }
         Kind::Chat => answers::chat(&request.model, &words.concat(), &usage),
         Kind::Completion => answers::completion(&request.model, &words.concat(), &usage),
         Kind::Embedding => answers::embeddings(&request.model, request.inputs(), prompt),
@@ -162,9 +185,9 @@ fn cut_off() -> impl Stream<Item = io::Result<Bytes>> {
 }
 
 fn streamed(kind: Kind, provider: Provider, request: &Request, behaviour: Behaviour) -> Response {
-    let words = answers::words(request, behaviour == Behaviour::Echo, behaviour == Behaviour::Slow);
+    let words = answers::words(request, behaviour.echoes(), behaviour == Behaviour::Slow);
     let (prompt, completion) = (request.prompt_tokens(), count(&words));
-    let mut events = events(kind, request, &words, prompt, completion);
+    let mut events = events(kind, request, behaviour, &words, prompt, completion);
     let cut = behaviour == Behaviour::Truncated;
     if cut {
         events.truncate(events.len() / 2);
@@ -191,11 +214,19 @@ fn streamed(kind: Kind, provider: Provider, request: &Request, behaviour: Behavi
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(chunks.chain(end))).into_response()
 }
 
-fn events(kind: Kind, request: &Request, words: &[String], prompt: u64, completion: u64) -> Vec<String> {
+fn events(
+    kind: Kind,
+    request: &Request,
+    behaviour: Behaviour,
+    words: &[String],
+    prompt: u64,
+    completion: u64,
+) -> Vec<String> {
     let model = &request.model;
     let chunk = |text: &str, finish: Option<&str>| match kind {
         Kind::Completion => answers::completion_chunk(model, text, finish),
         _ if finish.is_some() => answers::chat_chunk(model, &json!({}), finish),
+        _ if behaviour == Behaviour::Tools => answers::chat_chunk(model, &answers::tool_delta(text), None),
         _ => answers::chat_chunk(model, &json!({"role": "assistant", "content": text}), None),
     };
     let object = if kind == Kind::Chat { "chat.completion.chunk" } else { "text_completion" };
