@@ -54,7 +54,7 @@ fn kilobytes(text: &str, name: &str) -> Option<u64> {
 /// The least limit of the groups that this process is in, up to the root (cgroups(7)).
 fn group_bytes() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let limits = groups.lines().flat_map(|line| limit_files(line)).filter_map(|file| {
+    let limits = groups.lines().flat_map(limit_files).filter_map(|file| {
         // `max`, and version 1's largest number, are no limit.
         fs::read_to_string(file).ok()?.trim().parse::<u64>().ok().filter(|bytes| *bytes < 1 << 60)
     });

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::store::FakeStore;
-use super::{Journals, Meter, OpenCall, Outcome, Reporter, StartedCall};
+use super::{Journals, Meter, OpenCall, Outcome, Reporter, StartedCall, account::Standing};
 use crate::polling::eventually;
 
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -216,4 +216,27 @@ async fn usage_arrives_while_the_worker_serves_and_disk_is_given_back() {
     tasks.join_next().await;
     assert_stored_once(&store, &expected);
     assert_eq!((segments(folder.path()), account.bytes()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_journal_at_its_bound_takes_calls_again_when_its_usage_was_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FakeStore::start().await;
+    let mut journals = Journals::open(folder.path(), 2, 1 << 20, now()).unwrap();
+    let account = Arc::clone(&journals.account);
+    let meters = meters(&mut journals);
+    while let Ok(open) = meters[0].start(call()) {
+        open.settle(completed(1), now());
+    }
+    assert_eq!(account.standing(), Standing::AtBound);
+    let finish = CancellationToken::new();
+    let mut sending = JoinSet::new();
+    sending
+        .spawn(Reporter::new(store.channel(), journals.queue).run(finish.clone(), Duration::from_secs(60)));
+    // The segment that is being written stays; there is room beside it.
+    eventually(|| account.standing() == Standing::Good).await;
+    assert!(meters[0].start(call()).is_ok() && meters[1].start(call()).is_ok());
+    drop(meters);
+    finish.cancel();
+    sending.join_next().await.unwrap().unwrap();
 }

@@ -3,6 +3,7 @@ use std::fs::OpenOptions;
 use super::*;
 use crate::metering::{
     Meter,
+    account::Standing,
     tests::{call, clock, completed, now},
 };
 
@@ -87,4 +88,32 @@ fn a_new_segment_begins_with_the_calls_that_are_open() {
     assert!(Header::parse(header.payload).unwrap().first_sequence > 1);
     assert_eq!(carried.kind, Kind::Started);
     drop(open);
+}
+
+#[test]
+fn what_is_owed_is_written_without_another_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, account) = writer(folder.path(), 1 << 20);
+    let good = Arc::clone(&writer.file);
+    let full = || Arc::new(OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let event = UsageEvent { event_id: bytes::Bytes::from_static(&[7; 16]), ..Default::default() };
+    writer.start(call().event_id, &event).unwrap();
+    writer.file = full();
+    writer.settle(call().event_id, &event);
+    writer.try_again();
+    assert_eq!((account.standing(), writer.owed.len()), (Standing::Unwritable, 1));
+    writer.file = Arc::clone(&good);
+    writer.try_again();
+    assert_eq!((account.standing(), writer.owed.len(), account.unsent()), (Standing::Good, 0, 1));
+
+    // Where a call was refused and nothing is owed, it is tried as well, and leaves nothing behind.
+    let length = on_disk(folder.path());
+    writer.file = full();
+    assert!(writer.start(call().event_id, &event).is_err());
+    writer.try_again();
+    assert_eq!(account.standing(), Standing::Unwritable);
+    writer.file = good;
+    writer.try_again();
+    assert_eq!((account.standing(), account.disk_failures()), (Standing::Good, 4));
+    assert_eq!((on_disk(folder.path()), account.bytes()), (length, length));
 }
