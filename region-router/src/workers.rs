@@ -31,6 +31,22 @@ impl Workers {
     }
 }
 
+impl Workers {
+    /// Takes a view over. One without any worker leaves the last one in use: workers that open their streams anew, as all of them do when the certificates that they were opened
+    /// with end, are away from the control plane for a moment, and serve. Whoever is really gone cannot be connected to, and whoever is revoked does not get past the handshake.
+    fn told(&self, seen: Vec<Worker>, ready: &Condition) {
+        if seen.is_empty() {
+            ready.not_ready("the region has no healthy worker");
+            return;
+        }
+        ready.ready();
+        if **self.load() != seen {
+            tracing::info!(workers = seen.len(), "the view of the region's workers changed");
+            self.store(seen);
+        }
+    }
+}
+
 /// Follows discovery until stopped.
 pub(crate) async fn follow(
     workers: Workers,
@@ -68,15 +84,7 @@ async fn watch(
     while let Some(view) = views.message().await? {
         backoff.reset();
         let seen: Vec<Worker> = view.workers.into_iter().filter_map(worker).collect();
-        if seen.is_empty() {
-            ready.not_ready("the region has no healthy worker");
-        } else {
-            ready.ready();
-        }
-        if **workers.load() != seen {
-            tracing::info!(workers = seen.len(), "the view of the region's workers changed");
-            workers.store(seen);
-        }
+        workers.told(seen, ready);
     }
     Ok(())
 }

@@ -163,7 +163,11 @@ impl Writer {
 
     /// Tries a disk that failed again, when no call does: what is owed is on disk as soon as it can be.
     pub(super) fn try_again(&mut self) {
-        if !self.failing || self.pay().is_err() || !self.failing {
+        if !self.failing || self.pay().is_err() {
+            return;
+        }
+        if !self.failing {
+            // Something was owed, and is written.
             return;
         }
         // Nothing is owed, because calls were refused: then it is tried with what no reader is told of, and what is taken back at once.
