@@ -7,6 +7,7 @@ use std::{
 
 use bailiwick_domain::{
     jurisdiction::{Local, Regional},
+    key::Purpose,
     time::Timestamp,
 };
 
@@ -67,7 +68,7 @@ impl ControlPlane {
     ) -> Claim {
         // Neither a method nor a key holds a space: no two claims read alike.
         let claimed = format!("{method} {} {owner}", key.0);
-        let digest = self.parts.pepper.digest_bytes(claimed.as_bytes());
+        let digest = self.parts.pepper.digest_for(Purpose::IdempotencyKey, claimed.as_bytes());
         let mut text = String::with_capacity(64);
         for byte in digest.0 {
             // Writing to a String cannot fail.

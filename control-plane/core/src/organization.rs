@@ -3,6 +3,7 @@
 use bailiwick_domain::{
     id::OrganizationId,
     jurisdiction::Local,
+    key::Purpose,
     names::{DisplayName, EmailAddress},
     organization::{OnStale, OrganizationStatus},
     permission::Permission,
@@ -121,7 +122,8 @@ impl ControlPlane {
             contact_email: email
                 .map(|email| keys.seal(place("contact_email", &row), email.as_bytes()))
                 .transpose()?,
-            contact_email_hash: email.map(|email| self.parts.pepper.digest_bytes(email.as_bytes()).0),
+            contact_email_hash: email
+                .map(|email| self.parts.pepper.digest_for(Purpose::EmailAddress, email.as_bytes()).0),
             status: OrganizationStatus::Active,
             on_stale: new.on_stale,
             created_at: now,

@@ -276,11 +276,35 @@ impl Pepper {
         hmac::verify(&self.0, key.bytes(), &digest.0).is_ok()
     }
 
-    /// A keyed hash of any bytes, for look-ups of what is sealed (e-mail addresses).
-    pub fn digest_bytes(&self, bytes: &[u8]) -> KeyDigest {
+    /// A keyed hash of what is no key. What is hashed for one purpose is never equal to what is hashed for another, nor to a key's digest:
+    /// whoever may write a text for the one gains nothing at the other.
+    pub fn digest_for(&self, purpose: Purpose, bytes: &[u8]) -> KeyDigest {
+        // No key begins like this, and no label holds the byte that ends it.
+        self.digest_bytes(&[b"bailiwick/", purpose.label().as_bytes(), b"\0", bytes].concat())
+    }
+
+    fn digest_bytes(&self, bytes: &[u8]) -> KeyDigest {
         let mut digest = [0; 32];
         digest.iter_mut().zip(hmac::sign(&self.0, bytes).as_ref()).for_each(|(to, from)| *to = *from);
         KeyDigest(digest)
+    }
+}
+
+/// What a keyed hash is for, beside keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To find a sealed e-mail address.
+    EmailAddress,
+    /// To know a call's idempotency key again.
+    IdempotencyKey,
+}
+
+impl Purpose {
+    fn label(self) -> &'static str {
+        match self {
+            Self::EmailAddress => "e-mail/1",
+            Self::IdempotencyKey => "idempotency/1",
+        }
     }
 }
 

@@ -63,6 +63,8 @@ struct Whole {
 
 /// The usage of a whole answer. `None`: it is not a JSON object, so not an answer. `Some(None)`: an answer that does not tell.
 pub(crate) fn usage_of(body: &[u8]) -> Option<Option<TokenCounts>> {
+    // From an array, serde would read the same struct by position.
+    body.trim_ascii_start().strip_prefix(b"{")?;
     let whole: Whole = serde_json::from_slice(body).ok()?;
     Some(whole.usage.map(TokenCounts::from))
 }
@@ -137,7 +139,9 @@ mod tests {
         let counted = TokenCounts { prompt: 7, completion: 5, cached_prompt: 2, reasoning: 3 };
         assert_eq!(usage_of(body), Some(Some(counted)));
         assert_eq!(usage_of(b"{}"), Some(None));
-        assert_eq!(usage_of(b"<html>"), None);
+        for other in [&b"<html>"[..], b"[]", br#"[{"prompt_tokens":7}]"#, b"null", b""] {
+            assert_eq!(usage_of(other), None);
+        }
         assert_eq!(
             usage_of(br#"{"usage":{"prompt_tokens":7,"total_tokens":7,"prompt_tokens_details":null}}"#),
             Some(Some(tokens(7, 0)))

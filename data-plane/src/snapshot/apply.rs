@@ -50,7 +50,7 @@ impl Snapshot {
     }
 
     /// The state that a batch leads to, and what of it was refused. The caller has checked that the batch begins here.
-    pub(super) fn after(&self, jurisdiction: &Jurisdiction, batch: wire::Batch) -> (Self, Vec<Refused>) {
+    pub(crate) fn after(&self, jurisdiction: &Jurisdiction, batch: wire::Batch) -> (Self, Vec<Refused>) {
         let mut next = self.clone();
         let mut refused = Vec::new();
         for operation in batch.operations {
@@ -67,7 +67,7 @@ impl Snapshot {
     }
 
     /// The state in which one shard is exactly what the repair says.
-    pub(super) fn repaired(
+    pub(crate) fn repaired(
         &self,
         jurisdiction: &Jurisdiction,
         repair: wire::ShardRepair,
@@ -122,7 +122,7 @@ impl Snapshot {
     }
 
     /// Digests of what was received.
-    pub(super) fn shards(&self) -> &Shards {
+    pub(crate) fn shards(&self) -> &Shards {
         &self.shards
     }
 
