@@ -30,7 +30,7 @@ use tokio::{
 const REGION: &str = "eu-central-1";
 
 /// Callers, and how many of their calls failed.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     served: Arc<AtomicU64>,
     failed: Arc<AtomicU64>,
@@ -38,7 +38,7 @@ struct Load {
 }
 
 impl Load {
-    fn start(region: &Region) -> Self {
+    pub(crate) fn start(region: &Region) -> Self {
         let load = Self {
             stop: Arc::default(),
             served: Arc::default(),
@@ -62,7 +62,7 @@ impl Load {
     }
 
     /// Calls that were served and that failed, since it began.
-    async fn finish(mut self) -> (u64, u64) {
+    pub(crate) async fn finish(mut self) -> (u64, u64) {
         self.stop.store(true, Ordering::Relaxed);
         while self.callers.join_next().await.is_some() {}
         (self.served.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
@@ -70,27 +70,27 @@ impl Load {
 }
 
 /// The region's control plane, which is started anew with other settings.
-struct ControlPlane<'a> {
-    process: &'a Process,
+pub(crate) struct ControlPlane<'a> {
+    pub(crate) process: &'a Process,
     configuration: PathBuf,
     running: Option<Owned>,
     environment: Vec<(&'static str, String)>,
 }
 
 impl<'a> ControlPlane<'a> {
-    fn of(region: &'a Region) -> Self {
+    pub(crate) fn of(region: &'a Region) -> Self {
         let process = &region.processes.control_plane;
         let named = process.command.iter().position(|part| part == "--config").expect("a configuration");
         let configuration = PathBuf::from(&process.command[named + 1]);
         Self { process, configuration, running: None, environment: Vec::new() }
     }
 
-    fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.running.as_ref().map_or(self.process.pid, Owned::pid)
     }
 
     /// Ends it in order, and waits for its end.
-    async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         terminate(self.pid());
         match &mut self.running {
             Some(running) => drop(running.0.wait()),
@@ -104,14 +104,14 @@ impl<'a> ControlPlane<'a> {
         self.running = None;
     }
 
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let mut command = vec!["/usr/bin/env".to_owned()];
         command.extend(self.environment.iter().map(|(name, value)| format!("{name}={value}")));
         command.extend(self.process.command.iter().cloned());
         self.running = Some(Owned::start(&command, &self.process.log.with_extension("again.log")));
     }
 
-    async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         eventually("the control plane is ready again", || async {
             let answer = reqwest::get(self.process.readyz()).await.ok()?;
             answer.status().is_success().then_some(())
@@ -119,19 +119,19 @@ impl<'a> ControlPlane<'a> {
         .await;
     }
 
-    async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.stop().await;
         self.start();
         self.ready().await;
     }
 
     /// The folder where its master key lies.
-    fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.configuration.parent().expect("a folder")
     }
 
     /// Writes other master keys into its configuration, and small batches so that there is a middle.
-    fn use_master_keys(&self, current: &str, previous: &str) {
+    pub(crate) fn use_master_keys(&self, current: &str, previous: &str) {
         let text = fs::read_to_string(&self.configuration).expect("configuration");
         let mut table: toml::Table = text.parse().expect("TOML");
         let section = format!("{current}\n{previous}\n");
@@ -143,14 +143,14 @@ impl<'a> ControlPlane<'a> {
         fs::write(&self.configuration, toml::to_string(&table).expect("TOML")).expect("configuration");
     }
 
-    fn master_key_file(&self) -> String {
+    pub(crate) fn master_key_file(&self) -> String {
         let text = fs::read_to_string(&self.configuration).expect("configuration");
         let table: toml::Table = text.parse().expect("TOML");
         table["master_key"]["file"].as_str().expect("a file").to_owned()
     }
 
     /// Runs an offline command of it; gives whether it succeeded, and what it said.
-    fn command(&self, arguments: &[&str]) -> (bool, String) {
+    pub(crate) fn command(&self, arguments: &[&str]) -> (bool, String) {
         let output = Command::new(binary("bailiwick-control-plane"))
             .arg("--config")
             .arg(&self.configuration)
@@ -164,7 +164,7 @@ impl<'a> ControlPlane<'a> {
 }
 
 /// Organizations, made side by side.
-async fn populate(admin: &Admin, organizations: usize) {
+pub(crate) async fn populate(admin: &Admin, organizations: usize) {
     let mut makers = JoinSet::new();
     for _ in 0..16 {
         let admin = admin.clone();
@@ -177,7 +177,7 @@ async fn populate(admin: &Admin, organizations: usize) {
     while makers.join_next().await.transpose().expect("made").is_some() {}
 }
 
-async fn create_organization(admin: &Admin) {
+pub(crate) async fn create_organization(admin: &Admin) {
     let request = CreateOrganizationRequest {
         idempotency_key: fresh(),
         region: REGION.to_owned(),
@@ -187,14 +187,14 @@ async fn create_organization(admin: &Admin) {
     admin.organizations().create_organization(request).await.expect("an organization");
 }
 
-async fn rotate(admin: &Admin) -> Rotation {
+pub(crate) async fn rotate(admin: &Admin) -> Rotation {
     let request = RotateMasterKeyRequest { idempotency_key: fresh() };
     let begun = admin.key_material().rotate_master_key(request).await.expect("begun").into_inner();
     begun.rotation.expect("a rotation")
 }
 
 /// Polls until the rotation is as wanted; a control plane that is away does not answer.
-async fn rotation_until(admin: &Admin, id: &str, wanted: impl Fn(&Rotation) -> bool) -> Rotation {
+pub(crate) async fn rotation_until(admin: &Admin, id: &str, wanted: impl Fn(&Rotation) -> bool) -> Rotation {
     eventually("the rotation is as far as wanted", || async {
         let request = GetRotationRequest { id: id.to_owned() };
         let answer = admin.key_material().get_rotation(request).await.ok()?.into_inner();
@@ -204,7 +204,7 @@ async fn rotation_until(admin: &Admin, id: &str, wanted: impl Fn(&Rotation) -> b
 }
 
 /// Names of the master keys that wrap a data key.
-async fn master_keys(admin: &Admin) -> Vec<String> {
+pub(crate) async fn master_keys(admin: &Admin) -> Vec<String> {
     let answer = admin.key_material().get_key_material(GetKeyMaterialRequest {}).await.expect("key material");
     answer.into_inner().uses.into_iter().map(|used| used.master_key).collect()
 }

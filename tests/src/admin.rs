@@ -57,6 +57,11 @@ impl Admin {
         Self { channel: grpc::channel(address, &connector).expect("address") }
     }
 
+    /// The connection, for calls that no client is made for.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     clients! {
         organizations: OrganizationServiceClient,
         keys: KeyServiceClient,

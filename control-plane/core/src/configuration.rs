@@ -3,7 +3,10 @@
 //! A value that does not open (changed from outside, or its organization's keys destroyed) withdraws its own resource and nothing
 //! else: it is named in `unopened`, and everything beside it goes on.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use bailiwick_domain::{
     id::{CredentialId, OrganizationId},
@@ -11,6 +14,7 @@ use bailiwick_domain::{
     organization::{OnStale, OrganizationStatus},
     price::Price,
 };
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use secrecy::SecretString;
 
 use crate::{
@@ -22,6 +26,11 @@ use crate::{
         ApiKeyRecord, ChangedResource, CredentialRecord, DeploymentRecord, ModelRecord, ResourceRow, Revision,
     },
 };
+
+/// Organizations whose data keys are unlocked at once: each may wait for a key management service.
+const UNLOCKED_AT_ONCE: usize = 32;
+/// How far a long reading has come is told every so many organizations.
+const TOLD_EVERY: usize = 1000;
 
 /// A resource as a worker needs it. The region's settings are not among them: they come from its control plane's own
 /// settings.
@@ -117,12 +126,10 @@ impl ConfigurationReader {
     /// The store is away, or the master key cannot be had.
     pub async fn all(&self) -> Result<Configuration, ConfigurationError> {
         let read = self.store.configuration_rows().await?;
-        let mut opening = Opening::of(self);
+        let mut opening = Opening::of(self, owners(&read.rows)).await?;
         let mut configuration = Configuration { revision: read.revision, ..Configuration::default() };
         configuration.resources.reserve(read.rows.len());
-        for row in read.rows {
-            configuration.resources.extend(opening.open(row).await?);
-        }
+        configuration.resources.extend(read.rows.into_iter().filter_map(|row| opening.open(row)));
         configuration.unopened = opening.unopened;
         Ok(configuration)
     }
@@ -133,15 +140,11 @@ impl ConfigurationReader {
     /// As [`ConfigurationReader::all`].
     pub async fn since(&self, since: Revision, limit: u32) -> Result<ConfigurationStep, ConfigurationError> {
         let delta = self.store.configuration_delta(since, limit).await?;
-        let mut opening = Opening::of(self);
-        let mut changes = Vec::with_capacity(delta.changes.len());
-        for (changed, row) in delta.changes {
-            let opened = match row {
-                Some(row) => opening.open(row).await?,
-                None => None,
-            };
-            changes.push((changed, opened));
-        }
+        let rows = delta.changes.iter().filter_map(|(_, row)| row.as_ref());
+        let mut opening = Opening::of(self, owners(rows)).await?;
+        let opened =
+            |(changed, row): (_, Option<ResourceRow>)| (changed, row.and_then(|row| opening.open(row)));
+        let changes = delta.changes.into_iter().map(opened).collect();
         let unopened = opening.unopened;
         Ok(ConfigurationStep {
             from: delta.from,
@@ -153,20 +156,69 @@ impl ConfigurationReader {
     }
 }
 
+impl ConfigurationReader {
+    /// The data keys of these organizations, unlocked many at a time: one after the other, a region of ten thousand would wait for its key
+    /// management service for minutes.
+    async fn unlocked(
+        &self,
+        owners: BTreeSet<Local<OrganizationId>>,
+    ) -> Result<Unlocked, ConfigurationError> {
+        let total = owners.len();
+        let mut unlocked = HashMap::with_capacity(total);
+        let keys = stream::iter(owners).map(|owner| self.keys_of(owner));
+        let mut keys = keys.buffer_unordered(UNLOCKED_AT_ONCE);
+        while let Some((owner, keys)) = keys.try_next().await? {
+            unlocked.insert(owner, keys);
+            if unlocked.len().is_multiple_of(TOLD_EVERY) {
+                tracing::info!(done = unlocked.len(), total, "unlocking the data keys of organizations");
+            }
+        }
+        Ok(unlocked)
+    }
+
+    async fn keys_of(&self, owner: Local<OrganizationId>) -> Result<KeysOf, ConfigurationError> {
+        let mut unlocked = Vec::new();
+        for wrapped in self.store.data_keys_fetch(KeyScope::Organization(owner)).await? {
+            match self.vault.unlock(&wrapped).await {
+                Ok(key) => unlocked.push(key),
+                // A damaged key takes what it seals with it; a master key that cannot be had takes everything: try again.
+                Err(VaultError::DoesNotOpen | VaultError::WrongVersion { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok((owner, unlocked))
+    }
+}
+
+type KeysOf = (Local<OrganizationId>, Vec<Arc<dyn DataKey>>);
+type Unlocked = HashMap<Local<OrganizationId>, Vec<Arc<dyn DataKey>>>;
+
+/// Organizations of which something sealed is among the rows.
+fn owners<'a>(rows: impl IntoIterator<Item = &'a ResourceRow>) -> BTreeSet<Local<OrganizationId>> {
+    let owner = |row: &ResourceRow| match row {
+        ResourceRow::Credential(credential) => Some(credential.organization),
+        _ => None,
+    };
+    rows.into_iter().filter_map(owner).collect()
+}
+
 /// One reading: an organization's data keys are unlocked once.
 struct Opening<'a> {
     reader: &'a ConfigurationReader,
-    keys: HashMap<Local<OrganizationId>, Vec<Arc<dyn DataKey>>>,
+    keys: Unlocked,
     unopened: Vec<ChangedResource>,
 }
 
 impl<'a> Opening<'a> {
-    fn of(reader: &'a ConfigurationReader) -> Self {
-        Self { reader, keys: HashMap::new(), unopened: Vec::new() }
+    async fn of(
+        reader: &'a ConfigurationReader,
+        owners: BTreeSet<Local<OrganizationId>>,
+    ) -> Result<Self, ConfigurationError> {
+        Ok(Self { reader, keys: reader.unlocked(owners).await?, unopened: Vec::new() })
     }
 
-    async fn open(&mut self, row: ResourceRow) -> Result<Option<OpenedResource>, ConfigurationError> {
-        Ok(Some(match row {
+    fn open(&mut self, row: ResourceRow) -> Option<OpenedResource> {
+        Some(match row {
             ResourceRow::Organization(organization) => OpenedResource::Organization {
                 id: organization.id,
                 suspended: organization.status != OrganizationStatus::Active,
@@ -178,41 +230,19 @@ impl<'a> Opening<'a> {
                 let price = (self.reader.price_of)(&deployment);
                 OpenedResource::Deployment(deployment, price)
             }
-            ResourceRow::Credential(credential) => return self.open_credential(&credential).await,
-        }))
+            ResourceRow::Credential(credential) => return self.open_credential(&credential),
+        })
     }
 
-    async fn open_credential(
-        &mut self,
-        row: &CredentialRecord,
-    ) -> Result<Option<OpenedResource>, ConfigurationError> {
-        let keys = self.keys_of(row.organization).await?;
+    fn open_credential(&mut self, row: &CredentialRecord) -> Option<OpenedResource> {
+        let keys = self.keys.get(&row.organization).map(Vec::as_slice).unwrap_or_default();
         let id = row.id.to_string();
         let place = SealContext { table: "credentials", column: "secret", row: &id };
         let Some(secret) = open_with(keys, place, &row.secret) else {
             self.unopened.push(ChangedResource::Credential(row.id));
-            return Ok(None);
+            return None;
         };
-        Ok(Some(OpenedResource::Credential { id: row.id, organization: row.organization, secret }))
-    }
-
-    async fn keys_of(
-        &mut self,
-        organization: Local<OrganizationId>,
-    ) -> Result<&[Arc<dyn DataKey>], ConfigurationError> {
-        if !self.keys.contains_key(&organization) {
-            let mut unlocked = Vec::new();
-            for wrapped in self.reader.store.data_keys_fetch(KeyScope::Organization(organization)).await? {
-                match self.reader.vault.unlock(&wrapped).await {
-                    Ok(key) => unlocked.push(key),
-                    // A damaged key takes what it seals with it; a master key that cannot be had takes everything: try again.
-                    Err(VaultError::DoesNotOpen | VaultError::WrongVersion { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            self.keys.insert(organization, unlocked);
-        }
-        Ok(self.keys.get(&organization).map(Vec::as_slice).unwrap_or_default())
+        Some(OpenedResource::Credential { id: row.id, organization: row.organization, secret })
     }
 }
 

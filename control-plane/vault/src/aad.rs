@@ -51,3 +51,25 @@ pub(crate) fn open(
     buffer.truncate(length);
     Ok(buffer)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Short parts of few letters, so that lists often have the same bytes and another cut.
+    fn parts() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        prop::collection::vec(prop::collection::vec(prop::sample::select(vec![0_u8, 1, b'a']), 0..4), 0..4)
+    }
+
+    proptest! {
+        #[test]
+        fn two_lists_of_parts_have_one_encoding_only_when_they_are_one(one in parts(), other in parts()) {
+            fn encoded(parts: &[Vec<u8>]) -> Vec<u8> {
+                encode(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
+            }
+            prop_assert_eq!(encoded(&one) == encoded(&other), one == other);
+        }
+    }
+}

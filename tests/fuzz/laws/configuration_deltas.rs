@@ -49,7 +49,9 @@ pub fn configuration_deltas(bytes: &[u8]) {
         let shard = shard_of(ResourceKind::ApiKey, &id);
         let repair = ShardRepair { revision: batch.to, shard: shard.into(), resources: Vec::new() };
         let (repaired, _) = next.repaired(&here, repair);
-        assert!(id.parse().is_ok_and(|id: KeyId| repaired.key(&id).is_none()) || id.parse::<KeyId>().is_err());
+        assert!(
+            id.parse().is_ok_and(|id: KeyId| repaired.key(&id).is_none()) || id.parse::<KeyId>().is_err()
+        );
     }
 }
 

@@ -4,7 +4,8 @@ use std::{fmt::Display, str::FromStr};
 
 use bailiwick_domain::{
     id::{
-        AuditId, BackupId, CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, RouterId, WorkerId,
+        AuditId, BackupId, CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, RouterId,
+        WorkerId,
     },
     jurisdiction::{Jurisdiction, Regional},
     key::{CaFingerprint, JoinTokenId, KeyId},
@@ -46,7 +47,11 @@ fn exact<T: FromStr + Display>(text: &str) -> Option<T> {
 
 fn regional<T: FromStr + Display + Regional + Copy>(text: &str) {
     let Some(id) = exact::<T>(text) else { return };
-    assert_eq!(text.split('_').nth(1), Some(id.region_code().as_str()), "a region that the text does not name");
+    assert_eq!(
+        text.split('_').nth(1),
+        Some(id.region_code().as_str()),
+        "a region that the text does not name"
+    );
     for region in Regions::builtin().iter() {
         let admitted = Jurisdiction::of(region).admit(id).is_ok();
         assert_eq!(admitted, region.code == id.region_code(), "admitted by {}", region.code);

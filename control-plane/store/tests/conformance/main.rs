@@ -29,6 +29,7 @@ mod rotations;
 mod throughput;
 mod tls;
 mod trust;
+mod unlocking;
 mod usage;
 
 macro_rules! conformance {
@@ -135,6 +136,8 @@ conformance! {
         what_changed_meanwhile_is_not_overwritten,
         a_rotation_of_an_organization_that_is_deleted_meanwhile_ends,
         a_second_rotation_of_the_same_is_the_first;
+    unlocking:
+        data_keys_are_unlocked_many_at_a_time_and_not_all_at_once;
     usage:
         r10_an_event_is_counted_once_however_often_it_is_sent,
         r10_concurrent_duplicate_batches_count_once,

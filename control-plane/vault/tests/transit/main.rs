@@ -2,16 +2,17 @@
 //!
 //! `BAILIWICK_TEST_OPENBAO` names the program `bao`; `./tests/run` installs it.
 
-#![expect(clippy::expect_used, reason = "this crate is all test: what fails here fails the test that it is in")]
+#![expect(
+    clippy::expect_used,
+    reason = "this crate is all test: what fails here fails the test that it is in"
+)]
 
 mod openbao;
 mod pretender;
 
 use std::time::Duration;
 
-use bailiwick_core::ports::vault::{
-    DataKey as _, KeyScope, SealContext, Vault as _, VaultError, WrappedDataKey,
-};
+use bailiwick_core::ports::vault::{KeyScope, SealContext, Vault as _, VaultError, WrappedDataKey};
 use bailiwick_domain::{id::Organization, jurisdiction::Jurisdiction, region::Regions, time::Timestamp};
 use bailiwick_vault::{KeyHierarchy, MasterKeySource, TransitKey};
 use secrecy::SecretString;
@@ -62,7 +63,8 @@ async fn r4_a_data_key_unwraps_in_its_place_and_nowhere_else() {
     assert!(key.wrapped.starts_with(b"vault:v1:") && key.master == "vault-transit:transit/master-euc1");
     let sealed = ours.unlock(&key).await.expect("unlocked").seal(PLACE, b"value").expect("sealed");
     ours.forget(key.scope);
-    let opened = ours.unlock(&key).await.expect("unwrapped by the server").open(PLACE, &sealed).expect("opens");
+    let opened =
+        ours.unlock(&key).await.expect("unwrapped by the server").open(PLACE, &sealed).expect("opens");
     assert_eq!(&**opened, b"value");
 
     // The engine itself refuses other associated data: another organization's, another version's, another region's.

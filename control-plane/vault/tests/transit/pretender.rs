@@ -24,7 +24,8 @@ impl Pretender {
     /// `headers` end with a line end each.
     pub(crate) async fn answering(status: &str, headers: &str, body: &str) -> Self {
         let length = body.len();
-        let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n");
+        let head =
+            format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n");
         Self::start(Some((head + body).into_bytes())).await
     }
 

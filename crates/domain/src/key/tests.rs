@@ -82,6 +82,39 @@ proptest! {
     }
 
     #[test]
+    fn r1_the_region_of_a_key_is_the_one_that_its_prefix_names(code in "[a-z0-9]{3,6}") {
+        let code: RegionCode = code.parse().expect("good");
+        let (key, token) = (ApiKey::generate(code), JoinToken::generate(code, CaFingerprint([3; 32])));
+        prop_assert_eq!(region_of_prefix(key.expose()), Some(code));
+        prop_assert_eq!(PresentedKey::parse(key.expose()).expect("good").region_code(), code);
+        prop_assert_eq!(JoinToken::parse(token.expose()).expect("good").region_code(), code);
+        prop_assert_eq!(key.expose().len(), "bw__".len() + code.as_str().len() + 16 + 1 + 32 + 6);
+        // With another region written over it, it is no key at all: the checksum covers the prefix.
+        let moved = key.expose().replacen(code.as_str(), "xyz", 1);
+        prop_assume!(code.as_str() != "xyz");
+        prop_assert!(PresentedKey::parse(&moved).is_err());
+    }
+
+    /// One pepper, several purposes: what is hashed for one is worth nothing for another, whatever text somebody chooses.
+    #[test]
+    fn what_is_hashed_for_one_purpose_is_worth_nothing_for_another(pepper: [u8; 32], text in ".{0,80}", other in ".{0,80}") {
+        let pepper = Pepper::from_bytes(pepper);
+        let key = ApiKey::generate(euc1());
+        for text in [text.as_str(), key.expose()] {
+            let purposes = [Purpose::EmailAddress, Purpose::IdempotencyKey];
+            let [one, two] = purposes.map(|purpose| pepper.digest_for(purpose, text.as_bytes()));
+            prop_assert_ne!(one, two);
+            prop_assert!(one != key.digest(&pepper) && two != key.digest(&pepper));
+            prop_assert_eq!(one == pepper.digest_for(Purpose::EmailAddress, other.as_bytes()), text == other);
+        }
+    }
+
+    #[test]
+    fn no_text_is_a_key_and_a_token_at_once(text in "(bw|bwjoin)_euc1_[0-9A-Za-z]{16}_[0-9A-Za-z]{38,81}") {
+        prop_assert!(PresentedKey::parse(&text).is_err() || JoinToken::parse(&text).is_err());
+    }
+
+    #[test]
     fn any_text_is_parsed_or_refused(text in "(bw_euc1_)?\\PC{0,80}") {
         let _ = PresentedKey::parse(&text);
         let _ = JoinToken::parse(&text);

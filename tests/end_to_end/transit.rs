@@ -1,0 +1,131 @@
+//! R4: the master key moves into the transit engine of a Vault (OpenBao here, which speaks its API) that is sealed and comes back.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use bailiwick_proto::admin::v1::CreateOrganizationRequest;
+use bailiwick_tests::{
+    admin::{Admin, fresh},
+    eventually,
+    installation::Installation,
+    process::Owned,
+};
+
+use crate::keys::{ControlPlane, Load, create_organization, master_keys, populate, rotate, rotation_until};
+
+const REGION: &str = "eu-central-1";
+const ROOT: &str = "root-of-the-test";
+
+/// OpenBao in its development mode: in memory. Ended with the test.
+struct Bao {
+    _process: Owned,
+    program: String,
+    address: String,
+    folder: PathBuf,
+}
+
+impl Bao {
+    async fn start(installation: &Installation) -> Self {
+        let program = std::env::var("BAILIWICK_TEST_OPENBAO").expect("./tests/run installs bao and names it");
+        let folder = installation.folder().join("bao");
+        fs::create_dir_all(&folder).expect("a folder");
+        let listen = format!("127.0.0.1:{}", installation.spare_port + 7);
+        let command = [
+            &program,
+            "server",
+            "-dev",
+            "-dev-no-store-token",
+            "-dev-root-token-id",
+            ROOT,
+            "-dev-listen-address",
+            &listen,
+        ];
+        let home = folder.display().to_string();
+        let process = Owned::start_with(&command.map(str::to_owned), &folder.join("log"), &[("HOME", &home)]);
+        let bao = Self { _process: process, program, address: format!("http://{listen}"), folder };
+        eventually("OpenBao serves", || async { bao.command(&["status"]).then_some(()) }).await;
+        assert!(bao.command(&["secrets", "enable", "transit"]));
+        assert!(bao.command(&["write", "-f", "transit/keys/master", "type=aes256-gcm96"]));
+        fs::write(bao.folder.join("token"), ROOT).expect("a token");
+        bao
+    }
+
+    fn command(&self, arguments: &[&str]) -> bool {
+        let mut command = Command::new(&self.program);
+        command
+            .args(arguments)
+            .env("HOME", &self.folder)
+            .env("BAO_ADDR", &self.address)
+            .env("BAO_TOKEN", ROOT);
+        command.output().expect("bao runs").status.success()
+    }
+
+    fn unseal(&self) {
+        let log = fs::read_to_string(self.folder.join("log")).expect("a log");
+        let key = log.lines().find_map(|line| line.trim().strip_prefix("Unseal Key: ")).expect("a key");
+        assert!(self.command(&["operator", "unseal", key]));
+    }
+
+    fn section(&self) -> String {
+        let token = self.folder.join("token");
+        format!(
+            "vault_transit = {{ address = {:?}, key = \"master\", token = {{ file = {token:?} }} }}",
+            self.address
+        )
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r4_the_master_key_moves_into_a_transit_engine_that_is_sealed_and_comes_back() {
+    let installation = Installation::start();
+    let region = installation.region(REGION);
+    let admin = Admin::of(REGION, region);
+    populate(&admin, 100).await;
+    let bao = Bao::start(&installation).await;
+    let mut control_plane = ControlPlane::of(region);
+    let old = control_plane.master_key_file();
+    let load = Load::start(region);
+    control_plane.use_master_keys(&bao.section(), &format!("previous = [{{ file = {old:?} }}]"));
+    control_plane.restart().await;
+    let begun = rotate(&admin).await;
+    rotation_until(&admin, &begun.id, |rotation| rotation.done > 0).await;
+
+    // Sealed in the middle: what was unlocked serves on, what needs the engine says that it is away.
+    assert!(bao.command(&["operator", "seal"]));
+    eventually("a new organization is refused for now", || async {
+        let request = CreateOrganizationRequest {
+            idempotency_key: fresh(),
+            region: REGION.to_owned(),
+            name: "not now".to_owned(),
+            ..Default::default()
+        };
+        let refused = admin.organizations().create_organization(request).await.err()?;
+        let reason = bailiwick_proto::status::reason_of(&refused);
+        (reason.as_deref() == Some("key_service_unavailable")).then_some(())
+    })
+    .await;
+    bao.unseal();
+    let over = rotation_until(&admin, &begun.id, |rotation| rotation.finished_at_micros > 0).await;
+    assert_eq!(over.done, over.total);
+    assert_eq!(master_keys(&admin).await, ["vault-transit:transit/master"]);
+
+    // A start while it is sealed waits for it.
+    fs::remove_file(&old).expect("the old key");
+    control_plane.use_master_keys(&bao.section(), "");
+    control_plane.stop().await;
+    assert!(bao.command(&["operator", "seal"]));
+    control_plane.start();
+    let log = control_plane.process.log.with_extension("again.log");
+    eventually("it says what it waits for", || async {
+        fs::read_to_string(&log).ok()?.contains("key management service is away").then_some(())
+    })
+    .await;
+    bao.unseal();
+    control_plane.ready().await;
+    create_organization(&admin).await;
+    let (served, failed) = load.finish().await;
+    assert!(served > 50, "{served} calls");
+    assert_eq!(failed, 0, "of {served} calls");
+    control_plane.stop().await;
+    let (good, said) = control_plane.command(&["verify-store"]);
+    assert!(good, "{said}");
+}
