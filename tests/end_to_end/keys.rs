@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -269,25 +270,26 @@ struct Kms {
 
 impl Kms {
     /// moto (<https://docs.getmoto.org>), as its own users run it.
-    async fn start(port: u16, region: &str) -> Self {
+    async fn start(installation: &Installation, region: &str) -> Self {
+        let (host, port) = (installation.outside, installation.spare_port);
         let python =
             std::env::var("BAILIWICK_SDK_PYTHON").expect("BAILIWICK_SDK_PYTHON: ./tests/run prepares it");
         let server = Command::new(python)
-            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()])
+            .args(["-m", "moto.server", "-H", &host.to_string(), "-p", &port.to_string()])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("moto starts");
-        let direct = format!("http://127.0.0.1:{port}");
+        let direct = format!("http://{host}:{port}");
         eventually("moto answers", || async {
             reqwest::get(format!("{direct}/moto-api/data.json")).await.ok()
         })
         .await;
         let open = Arc::new(AtomicBool::new(true));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = TcpListener::bind((host, 0)).await.expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("address"));
         let mut way = JoinSet::new();
-        way.spawn(pass(listener, port, Arc::clone(&open)));
+        way.spawn(pass(listener, (host, port).into(), Arc::clone(&open)));
         Self { server, key: create_key(&direct, region).await, endpoint, open, _way: way }
     }
 
@@ -304,7 +306,7 @@ impl Drop for Kms {
 }
 
 /// Connections are closed at once while the way is cut, and those that are open too.
-async fn pass(listener: TcpListener, port: u16, open: Arc<AtomicBool>) {
+async fn pass(listener: TcpListener, to: SocketAddr, open: Arc<AtomicBool>) {
     let mut connections = JoinSet::new();
     loop {
         let (mut here, _) = listener.accept().await.expect("a connection");
@@ -313,7 +315,7 @@ async fn pass(listener: TcpListener, port: u16, open: Arc<AtomicBool>) {
             if !open.load(Ordering::Relaxed) {
                 return;
             }
-            let Ok(mut there) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+            let Ok(mut there) = TcpStream::connect(to).await else { return };
             tokio::select! {
                 _ = copy_bidirectional(&mut here, &mut there) => {}
                 () = cut(&open) => {}
@@ -348,7 +350,7 @@ async fn r4_the_master_key_moves_into_a_key_management_service_that_goes_away_an
     let region = installation.region(REGION);
     let admin = Admin::of(REGION, region);
     populate(&admin, 100).await;
-    let kms = Kms::start(installation.spare_port, REGION).await;
+    let kms = Kms::start(&installation, REGION).await;
     let mut control_plane = ControlPlane::of(region);
     let old = control_plane.master_key_file();
     control_plane.environment = vec![

@@ -134,7 +134,7 @@ async fn a_replaced_credential_takes_effect_without_a_failed_call() {
 
 /// A provider that accepts two keys and tells which was used.
 async fn strict_provider(installation: &Installation) -> (Owned, String) {
-    let address = format!("127.0.0.1:{}", installation.spare_port);
+    let address = format!("{}:{}", installation.outside, installation.spare_port);
     let program = binary("bailiwick-simulated-provider").display().to_string();
     let arguments = ["--listen", &address, "--api-key", "old-key", "--api-key", "new-key"].map(str::to_owned);
     let command: Vec<String> = std::iter::once(program).chain(arguments).collect();

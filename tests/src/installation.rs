@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::TcpListener,
+    net::{IpAddr, TcpListener},
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU16, Ordering},
@@ -11,7 +11,7 @@ use std::{
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::process::binary;
+use crate::{canaries, network::Network, process::binary};
 
 /// Names of the regions.
 pub const REGIONS: [&str; 3] = ["us-west-1", "us-east-1", "eu-central-1"];
@@ -24,6 +24,8 @@ pub struct Installation {
     pub regions: BTreeMap<String, Region>,
     /// The simulated provider's base URL, with `/v1`.
     pub provider: String,
+    /// Where a test listens, for its installation to reach it.
+    pub outside: IpAddr,
     /// Ports from here on are this installation's, and free.
     pub spare_port: u16,
     folder: TempDir,
@@ -100,12 +102,19 @@ impl Installation {
 
     /// Starts one with more variables in the environment of every process.
     pub fn start_with(environment: &[(&str, &str)]) -> Self {
+        Self::start_in(Network::of_this_run().as_ref(), environment)
+    }
+
+    /// Starts one in a network of namespaces, from within that which is outside of all regions; or on loopback.
+    pub fn start_in(network: Option<&Network>, environment: &[(&str, &str)]) -> Self {
         let root = std::env::var_os("BAILIWICK_E2E_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
         let folder = tempfile::Builder::new().prefix("bailiwick-").tempdir_in(root).expect("folder");
-        let base = free_ports();
+        let outside = Network::outside_of(network);
+        let base = free_ports(network);
         let output = Command::new(binary("bailiwick-local"))
             .args(["up", "--detach", "--simulated", "--ports-from", &base.to_string(), "--state-dir"])
             .arg(folder.path())
+            .args(network.into_iter().flat_map(|network| ["--network".as_ref(), network.file.as_os_str()]))
             .env_remove("OPENAI_API_KEY")
             .envs(environment.iter().copied())
             .output()
@@ -113,7 +122,22 @@ impl Installation {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let file = std::fs::read_to_string(folder.path().join("local.json")).expect("local.json");
         let Description { regions, provider } = serde_json::from_str(&file).expect("local.json");
-        Self { regions, provider: provider.base_url, spare_port: base + 70, folder }
+        let provider = provider.base_url;
+        let installation = Self { regions, provider, outside, spare_port: base + 70, folder };
+        if let Some(network) = network {
+            installation.plant(&network.planted());
+        }
+        installation
+    }
+
+    /// On a thread of its own: the caller's may be one of a runtime already.
+    fn plant(&self, folder: &Path) {
+        let planting = || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+            runtime.block_on(canaries::plant(self, folder));
+        };
+        std::thread::scope(|scope| scope.spawn(planting).join()).expect("planted");
     }
 
     /// A region.
@@ -160,12 +184,14 @@ impl Installation {
 }
 
 /// A range of ports that nobody listens on, different for each caller of this process. Below the range that the system gives out by itself.
-fn free_ports() -> u16 {
+fn free_ports(network: Option<&Network>) -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = 12_000 + u16::try_from(std::process::id() % 50).expect("small") * PORTS;
     for _ in 0..150 {
         let base = start + (NEXT.fetch_add(1, Ordering::Relaxed) % 150) * PORTS;
-        if (base..base + PORTS).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+        let free =
+            (base..base + PORTS).all(|port| TcpListener::bind((Network::outside_of(network), port)).is_ok());
+        if free && network.is_none_or(|network| network.claim(base)) {
             return base;
         }
     }

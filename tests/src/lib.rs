@@ -5,7 +5,9 @@ pub mod admin;
 pub mod calls;
 pub mod canary;
 pub mod collector;
+pub mod canaries;
 pub mod installation;
+pub mod network;
 pub mod process;
 
 use std::time::{Duration, Instant};

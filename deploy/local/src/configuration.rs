@@ -85,7 +85,7 @@ fn control_plane(layout: &Layout, region: &RegionLayout, upstream: &Upstream) ->
         "enrollment": {"listen": region.enrollment},
         "identity": {"dir": path(&dir.join("identity"))},
         "egress": {"hosts": [upstream.host()], "private_ranges": upstream.private_ranges()},
-        // Loopback only: whoever can reach the router may sign up.
+        // Nobody from elsewhere reaches it: whoever can reach the router may sign up.
         "signup": {"mode": "open"},
         "prices": upstream.prices(),
     });
@@ -111,7 +111,8 @@ fn router(layout: &Layout, region: &RegionLayout) -> Value {
     let own = json!({
         "control_plane": control_plane_address(region, "router"),
         "identity": {"dir": path(&identity_dir(region, "router"))},
-        "serve": {"listen": region.router},
+        // In a network of namespaces, callers stand beside the regions, and nobody listens in but who made it.
+        "serve": {"listen": region.router, "allow_plain": region.place.is_some()},
         "signup": {"enabled": true},
     });
     merged(shared(layout, region, region.router_ops), own)

@@ -1,11 +1,13 @@
 //! Where everything stands: folders and ports.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context;
+
+use crate::network::{Network, Place};
 
 /// Names of the three regions, in the order of their ports.
 pub(crate) const REGIONS: [&str; 3] = ["us-west-1", "us-east-1", "eu-central-1"];
@@ -13,6 +15,7 @@ pub(crate) const REGIONS: [&str; 3] = ["us-west-1", "us-east-1", "eu-central-1"]
 pub(crate) const INSTALLATION: &str = "local";
 /// Workers of each region.
 pub(crate) const WORKERS: usize = 2;
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Ports of a region, when they are counted from a base.
 const PORTS_OF_A_REGION: u16 = 20;
 
@@ -29,6 +32,8 @@ pub(crate) struct Layout {
 pub(crate) struct RegionLayout {
     pub(crate) name: &'static str,
     pub(crate) dir: PathBuf,
+    /// Where its processes run, when that is not simply this machine.
+    pub(crate) place: Option<Place>,
     pub(crate) admin: SocketAddr,
     pub(crate) worker_api: SocketAddr,
     pub(crate) enrollment: SocketAddr,
@@ -48,8 +53,13 @@ pub(crate) struct WorkerLayout {
 }
 
 impl Layout {
-    /// Errors: the folder cannot be made, or the ports do not fit.
-    pub(crate) fn new(state_dir: &Path, ports_from: Option<u16>, plain: bool) -> anyhow::Result<Self> {
+    /// Errors: the folder cannot be made, the ports do not fit, or the network has no place for a region.
+    pub(crate) fn new(
+        state_dir: &Path,
+        ports_from: Option<u16>,
+        plain: bool,
+        network: Option<&Network>,
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(state_dir).with_context(|| format!("cannot make {}", state_dir.display()))?;
         let state_dir = state_dir.canonicalize()?;
         if let Some(base) = ports_from {
@@ -57,10 +67,12 @@ impl Layout {
         }
         let regions = REGIONS.iter().zip(1_u16..).map(|(name, number)| {
             let ports = ports_from.map_or_else(|| Ports::fixed(number), |base| Ports::counted(base, number));
-            region(name, state_dir.join(name), &ports, plain)
+            let place = network.map(|network| network.place(name).cloned()).transpose()?;
+            Ok(region(name, state_dir.join(name), &ports, plain, place))
         });
-        let regions = regions.collect();
-        let provider = at(ports_from.unwrap_or(8190));
+        let regions = regions.collect::<anyhow::Result<_>>()?;
+        let outside = network.map_or(LOOPBACK, |network| network.outside);
+        let provider = SocketAddr::from((outside, ports_from.unwrap_or(8190)));
         Ok(Self { state_dir, regions, provider })
     }
 
@@ -110,7 +122,15 @@ impl Ports {
     }
 }
 
-fn region(name: &'static str, dir: PathBuf, ports: &Ports, plain: bool) -> RegionLayout {
+fn region(
+    name: &'static str,
+    dir: PathBuf,
+    ports: &Ports,
+    plain: bool,
+    place: Option<Place>,
+) -> RegionLayout {
+    let address = place.as_ref().map_or(LOOPBACK, |place| place.address);
+    let at = |port: u16| SocketAddr::from((address, port));
     let workers = ports.workers.iter().enumerate().map(|(index, (serve, plain_port, ops))| WorkerLayout {
         name: format!("worker-{}", index + 1),
         serve: at(*serve),
@@ -119,6 +139,7 @@ fn region(name: &'static str, dir: PathBuf, ports: &Ports, plain: bool) -> Regio
     });
     RegionLayout {
         name,
+        place,
         admin: at(ports.admin),
         worker_api: at(ports.worker_api),
         enrollment: at(ports.enrollment),
@@ -128,10 +149,6 @@ fn region(name: &'static str, dir: PathBuf, ports: &Ports, plain: bool) -> Regio
         workers: workers.collect(),
         dir,
     }
-}
-
-fn at(port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 #[cfg(test)]
@@ -160,7 +177,7 @@ mod tests {
     fn no_two_processes_share_a_port() {
         let folder = tempfile::tempdir().expect("folder");
         for base in [None, Some(20_000)] {
-            let all = ports(&Layout::new(folder.path(), base, true).expect("layout"));
+            let all = ports(&Layout::new(folder.path(), base, true, None).expect("layout"));
             let distinct: BTreeSet<_> = all.iter().collect();
             assert_eq!(distinct.len(), all.len(), "{all:?}");
             if base.is_some() {
@@ -172,12 +189,33 @@ mod tests {
     #[test]
     fn routers_and_admin_apis_stand_on_the_documented_ports() {
         let folder = tempfile::tempdir().expect("folder");
-        let layout = Layout::new(folder.path(), None, false).expect("layout");
+        let layout = Layout::new(folder.path(), None, false, None).expect("layout");
         let found: Vec<_> =
             layout.regions.iter().map(|r| (r.name, r.router.port(), r.admin.port())).collect();
         assert_eq!(
             found,
             [("us-west-1", 8101, 7101), ("us-east-1", 8102, 7102), ("eu-central-1", 8103, 7103)]
         );
+    }
+
+    #[test]
+    fn a_network_gives_every_region_an_address_of_its_own() {
+        let folder = tempfile::tempdir().expect("folder");
+        let place = |name: &str, last: u8| {
+            let place = Place { address: IpAddr::from([10, 77, last, 2]), namespace: format!("test-{name}") };
+            (name.to_owned(), place)
+        };
+        let regions = REGIONS.iter().zip(1..).map(|(name, last)| place(name, last)).collect();
+        let mut network = Network { outside: IpAddr::from([10, 77, 0, 2]), regions };
+        let layout = Layout::new(folder.path(), Some(20_000), false, Some(&network)).expect("layout");
+        assert_eq!(layout.provider.to_string(), "10.77.0.2:20000");
+        for (region, last) in layout.regions.iter().zip(1_u8..) {
+            let addresses = [region.admin, region.router, region.workers[0].serve, region.router_ops];
+            assert!(addresses.iter().all(|address| address.ip() == IpAddr::from([10, 77, last, 2])));
+            let wrapped = region.place.as_ref().expect("a place").wrapped(vec!["true".to_owned()]);
+            assert_eq!(wrapped.join(" "), format!("ip netns exec test-{} true", region.name));
+        }
+        network.regions.remove("us-east-1");
+        assert!(Layout::new(folder.path(), Some(20_000), false, Some(&network)).is_err());
     }
 }

@@ -11,6 +11,7 @@ mod configuration;
 mod description;
 mod down;
 mod layout;
+mod network;
 mod process;
 mod progress;
 mod region;
@@ -63,8 +64,12 @@ pub(crate) struct UpArguments {
     #[arg(long, value_name = "PORT")]
     pub(crate) ports_from: Option<u16>,
     /// Let workers also serve plain HTTP on loopback, without a router in front; for benchmarks.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "network")]
     pub(crate) plain_workers: bool,
+    /// Start each region in a network namespace of its own, as this JSON file says: {"outside": ADDRESS, "regions": {NAME: {"address", "namespace"}}}. Needs
+    /// root, and iproute2.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) network: Option<PathBuf>,
 }
 
 /// What `down` can be told.

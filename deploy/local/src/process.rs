@@ -45,13 +45,8 @@ pub(crate) struct Registry(Mutex<Vec<Started>>);
 
 impl Registry {
     /// Starts a program in a process group of its own, so that Ctrl-C reaches it through us, in order. Its output goes to a log file.
-    pub(crate) fn start(
-        &self,
-        name: &str,
-        program: &Path,
-        arguments: &[String],
-        log: &Path,
-    ) -> anyhow::Result<Running> {
+    pub(crate) fn start(&self, name: &str, command: Vec<String>, log: &Path) -> anyhow::Result<Running> {
+        let (program, arguments) = command.split_first().context("no program")?;
         let output = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let child = program_without_secrets(program)
             .args(arguments)
@@ -60,11 +55,9 @@ impl Registry {
             .stderr(output)
             .process_group(0)
             .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+            .with_context(|| format!("cannot start {program}"))?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).context("the process ended at once")?;
         let start_ticks = start_ticks(pid).unwrap_or_default();
-        let command =
-            std::iter::once(program.display().to_string()).chain(arguments.iter().cloned()).collect();
         let started = Started { pid, start_ticks, command, log: log.to_owned() };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(started.clone());
         Ok(Running { name: name.to_owned(), child, started })

@@ -129,8 +129,17 @@ fn serve(
     processes: &mut Vec<Running>,
 ) -> anyhow::Result<()> {
     let log = region.dir.join(format!("{name}.log"));
-    let arguments = ["serve".to_owned(), "--config".to_owned(), config.to_string_lossy().into_owned()];
-    processes.push(start.registry.start(&format!("{} {name}", region.name), program, &arguments, &log)?);
+    let command = vec![
+        program.display().to_string(),
+        "serve".to_owned(),
+        "--config".to_owned(),
+        config.to_string_lossy().into_owned(),
+    ];
+    let command = match &region.place {
+        Some(place) => place.wrapped(command),
+        None => command,
+    };
+    processes.push(start.registry.start(&format!("{} {name}", region.name), command, &log)?);
     Ok(())
 }
 

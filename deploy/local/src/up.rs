@@ -9,6 +9,7 @@ use crate::{
     UpArguments,
     description::{Description, ProviderDescription},
     layout::Layout,
+    network::Network,
     process::{Registry, Running},
     progress::{self, Progress},
     region::{self, Binaries, Region, Start},
@@ -83,7 +84,9 @@ fn prepare(arguments: &UpArguments) -> anyhow::Result<Layout> {
     if arguments.fresh {
         forget(&arguments.state_dir)?;
     }
-    let layout = Layout::new(&arguments.state_dir, arguments.ports_from, arguments.plain_workers)?;
+    let network = arguments.network.as_deref().map(Network::read).transpose()?;
+    let layout =
+        Layout::new(&arguments.state_dir, arguments.ports_from, arguments.plain_workers, network.as_ref())?;
     // Keys lie in it.
     fs::set_permissions(&layout.state_dir, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
     Ok(layout)
@@ -127,8 +130,8 @@ async fn provider(start: &Start<'_>) -> anyhow::Result<Running> {
     let address = start.layout.provider;
     let log = start.layout.state_dir.join("simulated-provider.log");
     let program = start.binaries.path("bailiwick-simulated-provider");
-    let arguments = ["--listen".to_owned(), address.to_string()];
-    let mut provider = start.registry.start("simulated provider", &program, &arguments, &log)?;
+    let command = vec![program.display().to_string(), "--listen".to_owned(), address.to_string()];
+    let mut provider = start.registry.start("simulated provider", command, &log)?;
     provider.ready(&format!("http://{address}/v1/models"), Duration::from_secs(20)).await?;
     start.progress.say("provider", "simulated provider ready");
     Ok(provider)

@@ -1,6 +1,8 @@
 //! Which provider the regions call: OpenAI when `OPENAI_API_KEY` is set, any OpenAI-compatible server with `--upstream`, else the simulated
 //! one.
 
+use std::net::IpAddr;
+
 use anyhow::Context;
 use serde_json::{Value, json};
 use url::Url;
@@ -75,10 +77,15 @@ impl Upstream {
         self.endpoint.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned()
     }
 
-    /// Loopback, where the provider is this machine's.
-    pub(crate) fn private_ranges(&self) -> Vec<&'static str> {
-        let local = matches!(self.host().as_str(), "localhost" | "::1") || self.host().starts_with("127.");
-        if local { vec!["127.0.0.0/8", "::1/128"] } else { Vec::new() }
+    /// Loopback, where the provider is this machine's; the simulated one's own address, where that is another.
+    pub(crate) fn private_ranges(&self) -> Vec<String> {
+        let host = self.host();
+        if matches!(host.as_str(), "localhost" | "::1") || host.starts_with("127.") {
+            return vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()];
+        }
+        let own = (self.kind == Kind::Simulated).then(|| host.parse::<IpAddr>().ok()).flatten();
+        let whole = |address: IpAddr| format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 });
+        own.map(whole).into_iter().collect()
     }
 
     /// A price for the simulated model, so that a cost can be shown.

@@ -10,7 +10,11 @@ mod behaviour;
 mod ledger;
 mod routes;
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::Parser;
 use tokio::net::TcpListener;
@@ -21,7 +25,7 @@ use crate::routes::Provider;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// Address to listen on; loopback only.
+    /// Address to listen on: loopback, or a private one.
     #[arg(long, default_value = "127.0.0.1:8190")]
     listen: SocketAddr,
     /// API keys that are accepted; may be given several times. None: any key.
@@ -48,7 +52,11 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(arguments: Arguments) -> anyhow::Result<()> {
-    anyhow::ensure!(arguments.listen.ip().is_loopback(), "{} is not a loopback address", arguments.listen);
+    anyhow::ensure!(
+        stays_near(arguments.listen.ip()),
+        "{} is not a loopback or private address",
+        arguments.listen
+    );
     let provider = Provider::new(
         arguments.api_keys,
         Duration::from_millis(arguments.latency_ms),
@@ -62,6 +70,14 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     });
     axum::serve(listener, routes::router(provider)).with_graceful_shutdown(stopped()).await?;
     Ok(())
+}
+
+/// It takes any key and says that it is simulated; all the same, it is nobody's beyond this machine and its own networks.
+fn stays_near(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),
+    }
 }
 
 async fn stopped() {
