@@ -26,7 +26,8 @@ fn bailiwick(installation: &Installation, arguments: &[&str]) -> Output {
 
 fn offline(process: &Process, arguments: &[&str]) -> Output {
     let configuration = process.command.last().expect("--config FILE");
-    let mut command = Command::new(binary("bailiwick-control-plane"));
+    // The program that runs where the region is: it asks whether the region's addresses are in use.
+    let mut command = Command::new(&process.command[0]);
     command.args(["--config", configuration]).args(arguments).output().expect("it runs")
 }
 

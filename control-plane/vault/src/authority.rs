@@ -18,8 +18,8 @@ use bailiwick_domain::{
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
-    SerialNumber, date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PublicKeyData as _, SanType, SerialNumber, date_time_ymd,
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use secrecy::{ExposeSecret, SecretString};
@@ -175,6 +175,10 @@ impl Root {
         }
         // Parsing verifies the request's own signature: the caller holds the private key.
         let mut request = CertificateSigningRequestParams::from_pem(csr_pem).map_err(unusable)?;
+        // Nobody of the region would verify a signature by another kind of key.
+        if request.public_key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
+            return Err(VaultError::Certificate("the request's key is not one of ECDSA on P-256".to_owned()));
+        }
         let mut leaf = params(validity)?;
         leaf.subject_alt_names = vec![uri(&identity.to_string())?];
         leaf.is_ca = IsCa::ExplicitNoCa;

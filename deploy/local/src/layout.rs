@@ -81,6 +81,18 @@ impl Layout {
     }
 }
 
+impl RegionLayout {
+    /// A program of this region: one of `binaries`, or what runs it where the region is.
+    pub(crate) fn program(&self, binaries: &Path, name: &str) -> PathBuf {
+        self.launchers().unwrap_or_else(|| binaries.to_owned()).join(name)
+    }
+
+    /// Folder of the programs that run others in this region's namespace.
+    pub(crate) fn launchers(&self) -> Option<PathBuf> {
+        self.place.as_ref().map(|_| self.dir.join("bin"))
+    }
+}
+
 struct Ports {
     admin: u16,
     worker_api: u16,
@@ -156,6 +168,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::network::write_launchers;
 
     fn ports(layout: &Layout) -> Vec<u16> {
         let of_region = |region: &RegionLayout| {
@@ -212,8 +225,11 @@ mod tests {
         for (region, last) in layout.regions.iter().zip(1_u8..) {
             let addresses = [region.admin, region.router, region.workers[0].serve, region.router_ops];
             assert!(addresses.iter().all(|address| address.ip() == IpAddr::from([10, 77, last, 2])));
-            let wrapped = region.place.as_ref().expect("a place").wrapped(vec!["true".to_owned()]);
-            assert_eq!(wrapped.join(" "), format!("ip netns exec test-{} true", region.name));
+            write_launchers(region, Path::new("/opt/bailiwick")).expect("launchers");
+            let launcher = region.program(Path::new("/opt/bailiwick"), "bailiwick-worker");
+            let text = std::fs::read_to_string(launcher).expect("a launcher");
+            let runs = format!("exec ip netns exec 'test-{}' '/opt/bailiwick/bailiwick-worker'", region.name);
+            assert!(text.contains(&runs), "{text}");
         }
         network.regions.remove("us-east-1");
         assert!(Layout::new(folder.path(), Some(20_000), false, Some(&network)).is_err());

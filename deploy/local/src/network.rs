@@ -3,10 +3,20 @@
 //! The file names for each region an address and the network namespace (`ip-netns(8)`) that has it, and the address of what stands outside of all
 //! regions. Whoever made the namespaces also removes them. Everything else is as it is on loopback.
 
-use std::{collections::BTreeMap, fs, net::IpAddr, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::{self, Permissions},
+    net::IpAddr,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use anyhow::Context;
 use serde::Deserialize;
+
+use crate::layout::RegionLayout;
+
+const PROGRAMS: [&str; 3] = ["bailiwick-control-plane", "bailiwick-worker", "bailiwick-router"];
 
 /// The whole network.
 #[derive(Clone, Debug, Deserialize)]
@@ -37,10 +47,19 @@ impl Network {
     }
 }
 
-impl Place {
-    /// What runs a command in this namespace. It executes the command in its own place, so the process keeps its pid.
-    pub(crate) fn wrapped(&self, command: Vec<String>) -> Vec<String> {
-        let inside = ["ip", "netns", "exec", &self.namespace].map(str::to_owned);
-        inside.into_iter().chain(command).collect()
+/// Puts programs into a region's folder that run those of `binaries` in the region's namespace, so that whoever starts one, now or later, does not have to know of it. Each is
+/// executed in the launcher's place, and keeps its pid.
+///
+/// Before anything is started: a file that is open for writing while another process is born cannot be executed.
+pub(crate) fn write_launchers(region: &RegionLayout, binaries: &Path) -> anyhow::Result<()> {
+    let (Some(place), Some(folder)) = (&region.place, region.launchers()) else { return Ok(()) };
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    for name in PROGRAMS {
+        let (file, program) = (folder.join(name), binaries.join(name));
+        let text =
+            format!("#!/bin/sh\nexec ip netns exec '{}' '{}' \"$@\"\n", place.namespace, program.display());
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        fs::set_permissions(&file, Permissions::from_mode(0o755))?;
     }
+    Ok(())
 }

@@ -76,7 +76,7 @@ async fn control_plane(
     config: &Path,
     processes: &mut Vec<Running>,
 ) -> anyhow::Result<()> {
-    let program = start.binaries.path("bailiwick-control-plane");
+    let program = region.program(&start.binaries.0, "bailiwick-control-plane");
     let file = config.to_string_lossy();
     process::run(&program, &["init", "--generate-master-key", "--config", &file]).await?;
     let operator = configuration::operator_dir(region);
@@ -97,10 +97,24 @@ async fn workers_and_router(
     let first = processes.len();
     for (worker, config) in region.workers.iter().zip(&written.workers) {
         token(region, admin, "worker", &worker.name).await?;
-        serve(start, region, &worker.name, &start.binaries.path("bailiwick-worker"), config, processes)?;
+        serve(
+            start,
+            region,
+            &worker.name,
+            &region.program(&start.binaries.0, "bailiwick-worker"),
+            config,
+            processes,
+        )?;
     }
     token(region, admin, "router", "router").await?;
-    serve(start, region, "router", &start.binaries.path("bailiwick-router"), &written.router, processes)?;
+    serve(
+        start,
+        region,
+        "router",
+        &region.program(&start.binaries.0, "bailiwick-router"),
+        &written.router,
+        processes,
+    )?;
     let addresses = region.workers.iter().map(|worker| worker.ops).chain([region.router_ops]);
     for (process, ops) in processes.iter_mut().skip(first).zip(addresses) {
         process.ready(&format!("http://{ops}/readyz"), READY_WITHIN).await?;
@@ -135,10 +149,6 @@ fn serve(
         "--config".to_owned(),
         config.to_string_lossy().into_owned(),
     ];
-    let command = match &region.place {
-        Some(place) => place.wrapped(command),
-        None => command,
-    };
     processes.push(start.registry.start(&format!("{} {name}", region.name), command, &log)?);
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::{
     UpArguments,
     description::{Description, ProviderDescription},
     layout::Layout,
-    network::Network,
+    network::{Network, write_launchers},
     process::{Registry, Running},
     progress::{self, Progress},
     region::{self, Binaries, Region, Start},
@@ -23,6 +23,7 @@ pub(crate) async fn up(arguments: UpArguments) -> anyhow::Result<()> {
     let upstream = Upstream::choose(&arguments, &layout)?;
     let binaries =
         Binaries(std::env::current_exe()?.parent().context("the program has no folder")?.to_owned());
+    layout.regions.iter().try_for_each(|region| write_launchers(region, &binaries.0))?;
     let (registry, progress) = (Registry::default(), Progress::start());
     let start =
         Start { layout: &layout, binaries: &binaries, upstream: &upstream, registry: &registry, progress };

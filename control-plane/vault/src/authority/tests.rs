@@ -131,3 +131,15 @@ fn a_second_root_stands_by_and_takes_over() {
     authority.adopt(&new, None).expect("of this trust domain");
     assert_eq!(authority.fingerprint(), standby.fingerprint());
 }
+
+#[test]
+fn r3_another_kind_of_key_than_the_regions_is_not_certified() {
+    let authority = authority("eu-central-1.local");
+    let identity =
+        SpiffeId::new(domain("eu-central-1.local"), ProcessRole::Worker, "worker-1").expect("good");
+    for kind in [&rcgen::PKCS_ED25519, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_RSA_SHA256] {
+        let request = greedy_request(&KeyPair::generate_for(kind).expect("key"));
+        let refused = authority.issue(&request, &identity, Validity::starting(now(), DAY));
+        assert!(refused.expect_err("refused").to_string().contains("ECDSA on P-256"));
+    }
+}

@@ -16,14 +16,14 @@ use rustls::sign::CertifiedKey;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::peer::{Leaf, NameRefused, admit_root, sha256};
-use super::tls;
+use super::tls::{self, NO_INTERMEDIATES};
 
 /// A certificate chain, its key and the roots that are trusted, as PEM text. `Debug` shows no key.
 #[derive(Debug, Clone)]
 pub struct Material {
     /// The region's self-signed root; two while the region changes from one to the other.
     pub root_pem: String,
-    /// The leaf first, then intermediates if there are any; never the root.
+    /// The leaf, which a root has signed itself. What follows it is sent along, and nobody looks at it.
     pub certificate_pem: String,
     /// The leaf's private key, PKCS #8.
     pub key_pem: SecretString,
@@ -155,16 +155,14 @@ fn chains_to(
     chain: &[CertificateDer<'static>],
     issued: Timestamp,
 ) -> Result<(), IdentityError> {
-    let Some((leaf, intermediates)) = chain.split_first() else {
+    let Some(leaf) = chain.first() else {
         return Err(malformed("the certificate", &"no certificate in it"));
     };
     let seconds = u64::try_from(issued.as_micros() / 1_000_000).unwrap_or(0);
     let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
     // A certificate may be restricted to one end of a connection by its extended key usage.
-    let as_client = clients.verify_client_cert(leaf, intermediates, at).map(|_verified| ());
-    as_client
-        .or_else(|_not_a_client| tls::verify_server_chain(leaf, intermediates, roots, at))
-        .map_err(IdentityError::Chain)
+    let as_client = clients.verify_client_cert(leaf, NO_INTERMEDIATES, at).map(|_verified| ());
+    as_client.or_else(|_not_a_client| tls::verify_server_chain(leaf, roots, at)).map_err(IdentityError::Chain)
 }
 
 type ClientVerifier = (Arc<RootCertStore>, Arc<dyn ClientCertVerifier>);

@@ -2,6 +2,7 @@
 
 pub(crate) mod authority;
 mod handshakes;
+mod matrix;
 mod reload;
 mod revocations;
 mod roots;

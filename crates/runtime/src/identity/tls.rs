@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use bailiwick_domain::key::CaFingerprint;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{ResolvesClientCert, Resumption, verify_server_cert_signed_by_trust_anchor};
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
@@ -17,9 +17,30 @@ use super::Identity;
 use super::material::Current;
 
 /// Named explicitly to every builder: a process-wide default would depend on which crate of the graph came first.
+///
+/// Of all signatures, only those are verified that a region's authority makes and certifies: ECDSA on P-256 with SHA-256. A certificate with another kind of key was not
+/// issued by it as it is.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
+    let ours = || {
+        let every = rustls::crypto::aws_lc_rs::default_provider();
+        let signature_verification_algorithms = issued(every.signature_verification_algorithms);
+        Arc::new(CryptoProvider { signature_verification_algorithms, ..every })
+    };
+    Arc::clone(PROVIDER.get_or_init(ours))
+}
+
+/// Without it, none: then nobody is admitted.
+fn issued(every: WebPkiSupportedAlgorithms) -> WebPkiSupportedAlgorithms {
+    let p256 = every.mapping.iter().find(|(scheme, _)| *scheme == SignatureScheme::ECDSA_NISTP256_SHA256);
+    match p256 {
+        // The first is the one of TLS 1.3, where the scheme says the curve (RFC 8446, section 4.2.3).
+        Some(known @ (_, algorithms)) => WebPkiSupportedAlgorithms {
+            all: algorithms.get(..1).unwrap_or_default(),
+            mapping: std::slice::from_ref(known),
+        },
+        None => WebPkiSupportedAlgorithms { all: &[], mapping: &[] },
+    }
 }
 
 /// A server that presents `identity`, and asks for client certificates as `verifier` says.
@@ -56,15 +77,18 @@ pub(super) fn client_config(
     Ok(config)
 }
 
+/// No authority stands between a region's root and its leaves. What a peer sends behind its leaf leads nowhere, also if the root has signed it: the library does not
+/// look at a root's own limit to the length of a path.
+pub(super) const NO_INTERMEDIATES: &[CertificateDer<'static>] = &[];
+
 pub(super) fn verify_server_chain(
     leaf: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
     roots: &RootCertStore,
     now: UnixTime,
 ) -> Result<(), rustls::Error> {
     let parsed = ParsedCertificate::try_from(leaf)?;
     let algorithms = provider().signature_verification_algorithms.all;
-    verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, algorithms)
+    verify_server_cert_signed_by_trust_anchor(&parsed, roots, NO_INTERMEDIATES, now, algorithms)
 }
 
 /// Stands in the place of a server's name (RFC 6066, section 3): the root by which the client will verify. While a region changes from one root to another,

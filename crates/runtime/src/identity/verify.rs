@@ -20,7 +20,7 @@ use rustls::{
 use super::Identity;
 use super::peer::{Leaf, NameRefused, admit_root, sha256};
 use super::revocation::Revocations;
-use super::tls;
+use super::tls::{self, NO_INTERMEDIATES};
 
 /// Which names are accepted once the chain is good.
 #[derive(Debug)]
@@ -109,12 +109,12 @@ impl ClientCertVerifier for Callers {
     fn verify_client_cert(
         &self,
         leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
+        _behind_it: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         if Guard::CallerChain.stands() {
             let current = self.identity.current();
-            let verified = current.clients.verify_client_cert(leaf, intermediates, now);
+            let verified = current.clients.verify_client_cert(leaf, NO_INTERMEDIATES, now);
             verified.map_err(|error| self.admitted.explain(error, leaf))?;
         }
         self.admitted.check(leaf)?;
@@ -241,15 +241,13 @@ impl Server {
     fn verify_chain(
         &self,
         leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
+        behind_it: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
         match &self.trust {
-            Trust::Root(identity) => {
-                tls::verify_server_chain(leaf, intermediates, &identity.current().roots, now)
-            }
+            Trust::Root(identity) => tls::verify_server_chain(leaf, &identity.current().roots, now),
             Trust::Pinned(fingerprint) => {
-                let root = intermediates
+                let root = behind_it
                     .iter()
                     .find(|certificate| sha256(certificate) == fingerprint.0)
                     .ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
@@ -257,7 +255,7 @@ impl Server {
                     .map_err(|_problem| Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
                 let mut roots = RootCertStore::empty();
                 roots.add(root.clone().into_owned())?;
-                tls::verify_server_chain(leaf, intermediates, &roots, now)
+                tls::verify_server_chain(leaf, &roots, now)
             }
         }
     }

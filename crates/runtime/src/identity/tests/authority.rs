@@ -79,6 +79,55 @@ impl Authority {
         Identity::in_memory(self.trust_domain.clone(), &material).unwrap()
     }
 
+    /// A certificate of a good name, with one thing about it that is not as the region's authority does it.
+    pub(crate) fn forge(
+        &self,
+        role: ProcessRole,
+        key: &KeyPair,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Material {
+        Self::forged(&self.params(role, change), key, &self.issuer, &self.root_pem)
+    }
+
+    /// One that somebody else of the region has signed, with the signer's own behind it.
+    pub(crate) fn forge_below(
+        &self,
+        role: ProcessRole,
+        signer: impl FnOnce(&mut CertificateParams),
+    ) -> Material {
+        let signer_key = KeyPair::generate().unwrap();
+        let signer = self.params(role, signer);
+        let between = signer.signed_by(&signer_key, &self.issuer).unwrap().pem();
+        let issuer = Issuer::new(signer, signer_key);
+        let key = KeyPair::generate().unwrap();
+        let mut material = Self::forged(&self.params(role, |_| ()), &key, &issuer, &self.root_pem);
+        material.certificate_pem += &between;
+        material
+    }
+
+    fn params(&self, role: ProcessRole, change: impl FnOnce(&mut CertificateParams)) -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.subject_alt_names = vec![SanType::URI(self.name(role).try_into().unwrap())];
+        params.not_before = date_time_ymd(2000, 1, 1);
+        params.not_after = date_time_ymd(4000, 1, 1);
+        change(&mut params);
+        params
+    }
+
+    fn forged(
+        params: &CertificateParams,
+        key: &KeyPair,
+        issuer: &Issuer<'_, KeyPair>,
+        root_pem: &str,
+    ) -> Material {
+        Material {
+            root_pem: root_pem.to_owned(),
+            certificate_pem: params.signed_by(key, issuer).unwrap().pem(),
+            key_pem: key.serialize_pem().into(),
+        }
+    }
+
     fn sign(&self, uris: &[&str], valid: impl FnOnce(&mut CertificateParams)) -> Material {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();

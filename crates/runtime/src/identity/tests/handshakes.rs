@@ -22,7 +22,7 @@ const WORKER: ProcessRole = ProcessRole::Worker;
 const CONTROL_PLANE: ProcessRole = ProcessRole::ControlPlane;
 
 /// What became of a handshake between one who accepts and one who dials; and whether a byte got through afterwards.
-async fn meet<A, D>(
+pub(super) async fn meet<A, D>(
     accept: impl FnOnce(TcpStream) -> A,
     dial: impl FnOnce(SocketAddr) -> D,
 ) -> (A::Output, D::Output)
@@ -44,7 +44,7 @@ fn acceptor(authority: &Authority) -> Acceptor {
 }
 
 /// Serves one byte to whoever is admitted.
-async fn greet(acceptor: Acceptor, stream: TcpStream) -> io::Result<Peer> {
+pub(super) async fn greet(acceptor: Acceptor, stream: TcpStream) -> io::Result<Peer> {
     let (mut stream, peer) = acceptor.accept(stream).await?;
     stream.write_all(b"!").await?;
     stream.shutdown().await?;
@@ -52,7 +52,7 @@ async fn greet(acceptor: Acceptor, stream: TcpStream) -> io::Result<Peer> {
 }
 
 /// A client that trusts everybody and presents what it likes.
-fn liar(material: Option<&Material>, version: &'static SupportedProtocolVersion) -> TlsConnector {
+pub(super) fn liar(material: Option<&Material>, version: &'static SupportedProtocolVersion) -> TlsConnector {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[version])
         .unwrap()
@@ -68,14 +68,14 @@ fn liar(material: Option<&Material>, version: &'static SupportedProtocolVersion)
     TlsConnector::from(Arc::new(config))
 }
 
-fn parts(material: &Material) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+pub(super) fn parts(material: &Material) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
     let chain =
         CertificateDer::pem_slice_iter(material.certificate_pem.as_bytes()).map(Result::unwrap).collect();
     (chain, PrivateKeyDer::from_pem_slice(material.key_pem.expose_secret().as_bytes()).unwrap())
 }
 
 /// Dials with a liar's material, and tells whether the greeting came.
-async fn greeted(connector: TlsConnector, address: SocketAddr) -> io::Result<u8> {
+pub(super) async fn greeted(connector: TlsConnector, address: SocketAddr) -> io::Result<u8> {
     let stream = TcpStream::connect(address).await?;
     let mut stream = connector.connect(ServerName::IpAddress(address.ip().into()), stream).await?;
     stream.read_u8().await
@@ -91,7 +91,7 @@ async fn refusal_of(authority: &Authority, material: Option<&Material>) -> Strin
 }
 
 /// The connector's reason for refusing a server with this material.
-async fn refusal_by_client(connector: Connector, material: &Material) -> String {
+pub(super) async fn refusal_by_client(connector: Connector, material: &Material) -> String {
     let (chain, key) = parts(material);
     let config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
@@ -289,7 +289,7 @@ async fn r3_a_join_token_with_another_fingerprint_is_not_shown_to_the_server() {
 
 /// Verifies nothing.
 #[derive(Debug)]
-struct Gullible;
+pub(super) struct Gullible;
 
 impl ServerCertVerifier for Gullible {
     fn verify_server_cert(
