@@ -10,6 +10,7 @@ mod crash;
 mod faults;
 mod field_history;
 mod guards;
+mod doors;
 mod hardening;
 mod isolation;
 mod keys;

@@ -37,6 +37,8 @@ pub struct Installation {
 pub struct Region {
     pub base_url: String,
     pub admin_addr: String,
+    pub processes_addr: String,
+    pub enrollment_addr: String,
     pub api_key: String,
     pub organization: String,
     pub model: String,
