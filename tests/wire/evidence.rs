@@ -41,7 +41,7 @@ pub struct Evidence {
 pub struct Seen {
     pub packets: u64,
     pub bytes: u64,
-    /// Bytes of streams that do not hang together.
+    /// Bytes of streams that do not hang together: only searched packet by packet.
     pub left_over: usize,
 }
 
@@ -133,10 +133,17 @@ impl Evidence {
         let crossings = self.crossings.iter().map(|((interface, from, to), packets)| {
             format!("{packets} packets from {from} to {to} crossed the interface of {interface}")
         });
+        let left_over =
+            self.by_interface.iter().filter(|(_, seen)| seen.left_over > 0).map(|(interface, seen)| {
+                format!(
+                    "{} bytes on the interface of {interface} belong to streams with a gap",
+                    seen.left_over
+                )
+            });
         let strangers = self.strangers.iter().map(|((interface, from, to), packets)| {
             format!("{packets} packets from {from} to {to} crossed the interface of {interface}")
         });
-        strayed.chain(crossings).chain(strangers).collect()
+        strayed.chain(crossings).chain(strangers).chain(left_over).collect()
     }
 
     /// Words that had to be found at home and were not: then the search is blind.
@@ -149,17 +156,21 @@ impl Evidence {
         for (region, seen) in &self.by_interface {
             let planted = canaries.iter().filter(|canary| canary.region == *region).count();
             let found = self.at_home.iter().filter(|canary| canary.region == *region).count();
+            let strayed = self.strayed.iter().filter(|(interface, ..)| interface == region).count();
+            let Seen { packets, bytes, .. } = seen;
             println!(
-                "{region:<13} {:>8} packets, {:>11} bytes; {found} of its {planted} words seen; {} of other regions; {} packets from or to them",
-                seen.packets,
-                seen.bytes,
-                self.strayed.iter().filter(|(interface, ..)| interface == region).count(),
-                self.crossings
-                    .iter()
-                    .filter(|((at, ..), _)| at == region)
-                    .map(|(_, count)| count)
-                    .sum::<u64>(),
+                "{region:<13} {packets:>8} packets, {bytes:>11} bytes: {found} of its own {planted} words, {strayed} of other regions"
             );
+        }
+        let regions = || self.by_interface.keys();
+        for (from, to) in
+            regions().flat_map(|from| regions().map(move |to| (from, to))).filter(|(from, to)| from != to)
+        {
+            let of_pair = self
+                .crossings
+                .iter()
+                .filter(|((_, source, destination), _)| (source, destination) == (from, to));
+            println!("{from:>13} → {to:<13} {} packets", of_pair.map(|(_, packets)| packets).sum::<u64>());
         }
     }
 }

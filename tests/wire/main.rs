@@ -71,11 +71,10 @@ fn r3_nothing_of_a_region_crosses_the_wire_of_another_while_the_whole_suite_runs
 fn suite(namespaces: &Namespaces) -> bool {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let only = std::env::var(ONLY).ok();
-    let threads = std::env::var("BAILIWICK_WIRE_THREADS").unwrap_or_else(|_| "2".to_owned());
     let status = Command::new("ip")
         .args(["netns", "exec", &namespaces.outside(), &cargo])
-        .args(["test", "--locked", "--offline", "-p", "bailiwick-tests", "--test", "end_to_end", "--"])
-        .arg(format!("--test-threads={threads}"))
+        .args(["test", "--locked", "--offline", "-p", "bailiwick-tests", "--test", "end_to_end"])
+        .args(["--", "--test-threads=2"])
         .args(only.iter().flat_map(|names| names.split_whitespace()))
         .env(VARIABLE, &namespaces.network.file)
         .status();

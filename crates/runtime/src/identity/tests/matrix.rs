@@ -220,7 +220,10 @@ fn names() -> impl Iterator<Item = (&'static str, fn(&World, ProcessRole) -> Pre
         }),
         ("capitals in the path", |world, role| world.respelt(role, |name| name.replace("/one", "/One"))),
         ("a percent-encoded role", |world, role| {
-            world.respelt(role, |name| name.replace("or", "%6fr").replace("local/", "local/%"))
+            world.respelt(role, |name| {
+                let (domain, path) = name.split_once(".local/").unwrap();
+                format!("{domain}.local/{}", path.replace('r', "%72"))
+            })
         }),
         ("a percent-encoded name", |world, role| world.respelt(role, |name| name.replace("/one", "/%6fne"))),
         ("a slash at the end", |world, role| world.respelt(role, |name| name + "/")),
