@@ -57,6 +57,8 @@ pub(crate) struct ProcessDescription {
     pub(crate) name: String,
     #[serde(flatten)]
     pub(crate) started: Started,
+    /// Its binary. The command may start that in a network of the region's own; this is for who runs it elsewhere.
+    pub(crate) program: PathBuf,
     /// `host:port` that it serves on.
     pub(crate) address: String,
     /// Plain HTTP without a router, where a worker serves it.

@@ -15,7 +15,7 @@ use crate::{
     configuration::{self, Written},
     description::{ProcessDescription, Processes, RegionDescription, write_private},
     layout::{INSTALLATION, Layout, RegionLayout},
-    process::{self, Registry, Running},
+    process::{self, Registry, Running, Started},
     progress::Progress,
     upstream::Upstream,
 };
@@ -66,7 +66,7 @@ pub(crate) async fn start(start: &Start<'_>, region: &RegionLayout) -> anyhow::R
     progress.say(region.name, "organization signed up, key and model in place");
     let metered = completion::send(region, &admin, &account).await?;
     progress.say(region.name, "completion served and metered");
-    let description = describe(region, &written, &account, &processes)?;
+    let description = describe(start.binaries, region, &written, &account, &processes)?;
     Ok(Region { name: region.name, processes, description, metered })
 }
 
@@ -159,6 +159,7 @@ async fn ready(processes: &mut [Running], ops: std::net::SocketAddr) -> anyhow::
 }
 
 fn describe(
+    binaries: &Binaries,
     region: &RegionLayout,
     written: &Written,
     account: &Account,
@@ -173,6 +174,7 @@ fn describe(
         processes.iter().zip(addresses).map(|(process, (address, plain, ops, config))| ProcessDescription {
             name: process.name.rsplit(' ').next().unwrap_or_default().to_owned(),
             started: process.started.clone(),
+            program: binaries.path(&program_name(&process.started)),
             address: address.to_string(),
             plain_address: plain.map(|address| address.to_string()),
             metrics: format!("http://{ops}/metrics"),
@@ -198,4 +200,10 @@ fn describe(
         processes: Processes { control_plane, workers, router },
         state_dir: region.dir.clone(),
     })
+}
+
+/// A program and what launches it have the same name.
+fn program_name(started: &Started) -> String {
+    let program = started.command.first().map(Path::new).and_then(Path::file_name);
+    program.unwrap_or_default().to_string_lossy().into_owned()
 }

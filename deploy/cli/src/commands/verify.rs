@@ -93,9 +93,9 @@ fn state(processes: &[Process]) -> Option<State> {
     let configuration = control_plane.config.clone()?;
     let folder = configuration.parent()?;
     Some(State {
-        control_plane: control_plane.command.first()?.into(),
+        control_plane: control_plane.program()?,
         // After it come the workers.
-        worker: processes.get(1).and_then(|worker| worker.command.first()).map(PathBuf::from),
+        worker: processes.get(1).and_then(Process::program),
         store: folder.join("region.db"),
         master_key: folder.join("master.key"),
         configuration,

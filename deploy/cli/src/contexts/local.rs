@@ -45,7 +45,10 @@ pub(crate) struct Process {
     pub(crate) start_ticks: u64,
     pub(crate) log: PathBuf,
     #[serde(default)]
-    pub(crate) command: Vec<String>,
+    command: Vec<String>,
+    /// Its binary, where the command starts that in some other way.
+    #[serde(default)]
+    program: Option<PathBuf>,
     #[serde(default)]
     pub(crate) config: Option<PathBuf>,
 }
@@ -90,6 +93,11 @@ impl LocalInstallation {
 }
 
 impl Process {
+    /// Its binary.
+    pub(crate) fn program(&self) -> Option<PathBuf> {
+        self.program.clone().or_else(|| self.command.first().map(PathBuf::from))
+    }
+
     /// Whether it still runs.
     pub(crate) fn runs(&self) -> bool {
         if Path::new("/proc/self/stat").exists() {
