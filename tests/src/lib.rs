@@ -3,9 +3,9 @@
 
 pub mod admin;
 pub mod calls;
+pub mod canaries;
 pub mod canary;
 pub mod collector;
-pub mod canaries;
 pub mod installation;
 pub mod network;
 pub mod process;
