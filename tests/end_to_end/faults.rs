@@ -181,8 +181,9 @@ async fn r10_a_worker_whose_disk_is_full_says_so_loses_nothing_and_recovers() {
 
     // Somebody else fills the disk, and the control plane is there.
     let full = disk.fill();
-    refused(region, "usage_journal_full").await;
     says(&worker.process, "the disk of journal.dir takes no usage").await;
+    // Asked after that: a call that were served here would be one that the load knows nothing of.
+    refused(region, "usage_journal_full").await;
     assert!(figure(&worker.process, "journal_unwritable").await >= 1.0);
     assert!(figure(&worker.process, "journal_disk_failures_total").await >= 1.0);
     assert!(worker.log().contains("the usage journal cannot be written"));
@@ -195,8 +196,9 @@ async fn r10_a_worker_whose_disk_is_full_says_so_loses_nothing_and_recovers() {
     // Its own usage fills the disk, because the control plane is away.
     let control_plane = &region.processes.control_plane;
     kill_hard(control_plane.pid);
-    refused(region, "usage_journal_full").await;
     says(&worker.process, "the disk of journal.dir takes no usage").await;
+    // Asked after that: a call that were served here would be one that the load knows nothing of.
+    refused(region, "usage_journal_full").await;
     let _again = Owned::start(&control_plane.command, &control_plane.log.with_extension("again.log"));
     says(&worker.process, "\"ready\":true,\"conditions\"").await;
     load.more(100).await;
