@@ -6,7 +6,7 @@
 //! R9: nothing here waits for the control plane when it is not there. A worker that is cut off uses what it has, begins further windows with its standing slices, and stops when its leases end.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -47,7 +47,7 @@ pub struct Holder {
     policy: Policy,
     bounds: ArcSwap<Bounds>,
     connected: AtomicBool,
-    cells: Mutex<HashMap<Account, Arc<Cell>>>,
+    cells: Mutex<BTreeMap<Account, Arc<Cell>>>,
     talk: Mutex<Talk>,
 }
 

@@ -122,7 +122,7 @@ impl World {
             term,
             policy(),
             limits.iter().map(|(limit, _)| *limit),
-            &store.read(),
+            &store.rows,
             START,
         );
         let mut world = Self {
@@ -345,7 +345,7 @@ impl World {
     fn take_office(&mut self) -> Allocator {
         let term = self.store.next_term();
         let limits = self.limits.iter().map(|(limit, _)| *limit);
-        Allocator::take_office(term, policy(), limits, &self.store.read(), self.now())
+        Allocator::take_office(term, policy(), limits, &self.store.rows, self.now())
     }
 
     fn crash_allocator(&mut self, with_messages: bool) {
@@ -397,7 +397,7 @@ fn take<T: Clone>(from: &mut Vec<T>, index: usize, keep: bool) -> Option<T> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 4000, ..ProptestConfig::default() })]
 
     #[test]
     fn the_sum_never_exceeds_the_limit(actions in prop::collection::vec(actions(), 1..250)) {

@@ -85,6 +85,32 @@ pub struct Stored {
     pub leases: Vec<LeaseRow>,
 }
 
+impl Stored {
+    /// What is stored after these changes. For stores in memory; the one in a database does the same in SQL.
+    pub fn apply(&mut self, rows: &[Row]) {
+        for row in rows {
+            match *row {
+                Row::Holder(row) => replace(&mut self.holders, row, |old| old.holder == row.holder),
+                Row::HolderGone(holder) => self.holders.retain(|old| old.holder != holder),
+                Row::Account(row) => replace(&mut self.accounts, row, |old| old.account == row.account),
+                Row::Lease(row) => {
+                    replace(&mut self.leases, row, |old| (old.account, old.holder) == (row.account, row.holder));
+                }
+                Row::LeaseGone { account, holder } => {
+                    self.leases.retain(|old| (old.account, old.holder) != (account, holder));
+                }
+            }
+        }
+    }
+}
+
+fn replace<T>(rows: &mut Vec<T>, row: T, is_it: impl Fn(&T) -> bool) {
+    match rows.iter_mut().find(|old| is_it(old)) {
+        Some(old) => *old = row,
+        None => rows.push(row),
+    }
+}
+
 /// A step's outcome. What is to be said can be had only in exchange for the word that the rows are stored. When they could not be, the allocator is ahead of its store: let it go, and load another.
 #[derive(Debug)]
 #[must_use = "the rows must be stored, and then the messages sent"]
