@@ -127,12 +127,10 @@ impl Allocator {
         self.now = self.now.max(now);
         self.end_leases();
         let minute = Period::Minute.window(self.now).starts;
-        let touched = if std::mem::replace(&mut self.cleaned, minute) == minute {
-            self.waiting.clone()
-        } else {
-            self.ledgers.keys().copied().collect()
-        };
-        let step = self.step(touched, None, Vec::new());
+        if std::mem::replace(&mut self.cleaned, minute) == minute {
+            return self.step(self.waiting.clone(), None, Vec::new());
+        }
+        let step = self.step(self.ledgers.keys().copied().collect(), None, Vec::new());
         self.clean();
         step
     }

@@ -129,7 +129,7 @@ pub struct Lease {
     pub standing: u64,
     /// Counts the changes of it.
     pub standing_version: u64,
-    /// Idle units over twice this should be given back, down to this.
+    /// Idle units over this must be given back. Once, on hearing this: what comes later is not meant.
     pub keep: u64,
     /// A recall: all idle units must be given back at once, and this number repeated.
     pub recall: u64,

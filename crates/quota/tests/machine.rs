@@ -1,10 +1,16 @@
 //! Attacks on the sum: any interleaving of calls, messages that are lost, doubled, late and out of order, crashes of workers and of the control plane, two control planes at a time, workers that are cut
 //! off, clocks that drift. After each step, what was admitted in each window is at most the limit.
 
-mod support;
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests, not production")]
 
-use std::{collections::BTreeMap, time::Duration};
+#[path = "support/accounts.rs"]
+mod accounts;
+#[path = "support/store.rs"]
+mod store;
 
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use accounts::{START, limit};
 use bailiwick_domain::time::Timestamp;
 use bailiwick_quota::{
     allocator::{Allocator, Committed},
@@ -14,8 +20,7 @@ use bailiwick_quota::{
     protocol::{FromHolder, HolderId, ToHolder},
 };
 use proptest::prelude::*;
-use std::sync::Arc;
-use support::{START, Store, limit};
+use store::Store;
 
 const WORKERS: usize = 4;
 
@@ -25,7 +30,7 @@ fn limits() -> Vec<(Limit, Account)> {
         limit(Measure::RequestsPerMinute, 40),
         limit(Measure::TokensPerMinute, 5_000),
         limit(Measure::ParallelRequests, 12),
-        limit(Measure::NanoUsdTotal, 100_000),
+        limit(Measure::NanoUsdTotal, 200_000),
     ]
 }
 
@@ -39,18 +44,54 @@ fn policy() -> Policy {
 
 #[derive(Clone, Debug)]
 enum Action {
-    Pass { millis: u64 },
-    Call { worker: usize, tokens: u64, nano_usd: u64 },
-    TryAgain { worker: usize },
-    End { call: usize, percent: u64 },
-    Send { worker: usize },
-    DeliverUp { message: usize, keep: bool },
-    DeliverDown { message: usize, keep: bool },
-    Lose { up: bool, message: usize },
-    Connect { worker: usize },
-    CutOff { worker: usize },
-    CrashWorker { worker: usize, supersede: bool },
-    CrashAllocator { with_messages: bool },
+    Pass {
+        millis: u64,
+    },
+    Call {
+        worker: usize,
+        tokens: u64,
+        nano_usd: u64,
+    },
+    /// One call after the other, each as long as it takes.
+    Rush {
+        worker: usize,
+        calls: usize,
+    },
+    TryAgain {
+        worker: usize,
+    },
+    End {
+        call: usize,
+        percent: u64,
+    },
+    Send {
+        worker: usize,
+    },
+    DeliverUp {
+        message: usize,
+        keep: bool,
+    },
+    DeliverDown {
+        message: usize,
+        keep: bool,
+    },
+    Lose {
+        up: bool,
+        message: usize,
+    },
+    Connect {
+        worker: usize,
+    },
+    CutOff {
+        worker: usize,
+    },
+    CrashWorker {
+        worker: usize,
+        supersede: bool,
+    },
+    CrashAllocator {
+        with_messages: bool,
+    },
     Usurp,
     Talk,
 }
@@ -59,8 +100,11 @@ fn actions() -> impl Strategy<Value = Action> {
     let worker = 0..WORKERS;
     let any_message = 0_usize..1000;
     prop_oneof![
-        6 => prop_oneof![5 => 0_u64..400, 2 => 400_u64..20_000, 1 => 20_000_u64..100_000].prop_map(|millis| Action::Pass { millis }),
-        30 => (worker.clone(), 1_u64..900, 1_u64..9_000).prop_map(|(worker, tokens, nano_usd)| Action::Call { worker, tokens, nano_usd }),
+        6 => prop_oneof![5 => 0_u64..400, 2 => 400_u64..20_000, 2 => 20_000_u64..100_000].prop_map(|millis| Action::Pass { millis }),
+        // Nothing of some limits, so that each of them is the one that is met.
+        30 => (worker.clone(), prop_oneof![Just(0), 1_u64..900], prop_oneof![3 => Just(0), 1 => 1_u64..9_000])
+            .prop_map(|(worker, tokens, nano_usd)| Action::Call { worker, tokens, nano_usd }),
+        4 => (worker.clone(), 1_usize..60).prop_map(|(worker, calls)| Action::Rush { worker, calls }),
         10 => worker.clone().prop_map(|worker| Action::TryAgain { worker }),
         12 => (any_message.clone(), 0_u64..=100).prop_map(|(call, percent)| Action::End { call, percent }),
         12 => worker.clone().prop_map(|worker| Action::Send { worker }),
@@ -171,6 +215,15 @@ impl World {
         match *action {
             Action::Pass { millis } => self.pass(millis),
             Action::Call { worker, tokens, nano_usd } => self.call(worker, [1, tokens, 1, nano_usd]),
+            Action::Rush { worker, calls } => {
+                for _ in 0..calls {
+                    self.call(worker, [1, 0, 0, 0]);
+                    if !self.workers[worker].waits.is_empty() {
+                        self.talk();
+                        self.try_again(worker);
+                    }
+                }
+            }
             Action::TryAgain { worker } => self.try_again(worker),
             Action::End { call, percent } => self.end(call, percent),
             Action::Send { worker } => self.send(worker),

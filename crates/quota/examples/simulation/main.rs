@@ -1,7 +1,17 @@
 //! How well leases share a limit, in figures: `cargo run -p bailiwick-quota --example simulation`.
 
-#[path = "../../tests/support/mod.rs"]
-mod support;
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "a program of the workshop, not of production"
+)]
+
+#[path = "../../tests/support/accounts.rs"]
+mod accounts;
 mod table;
 mod world;
 

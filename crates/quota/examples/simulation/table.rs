@@ -4,58 +4,47 @@ use bailiwick_quota::limit::Measure;
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 
 use crate::{
-    support::limit,
-    world::{Calls, Demand, Outcomes, REQUESTS, Scenario, run},
+    accounts::limit,
+    world::{Calls, Demand, Outcomes, REQUESTS, Scenario, run, scenario},
 };
 
 const FLEETS: [usize; 5] = [1, 2, 8, 32, 200];
-const LATENCY_MICROS: u64 = 5_000;
 const TOKENS: Calls =
     Calls { least_units: 500, most_units: 8_000, least_used_percent: 10, longest_micros: 20_000_000 };
-const PARALLEL: Calls = Calls { least_units: 1, most_units: 1, least_used_percent: 100, longest_micros: 4_000_000 };
-
-/// Requests per minute at a percentage of the limit.
-pub(crate) fn scenario(workers: usize, demand: Demand, amount: u64, percent: u64) -> Scenario {
-    let (limit, account) = limit(Measure::RequestsPerMinute, amount);
-    Scenario {
-        limit,
-        account,
-        workers,
-        demand,
-        calls: REQUESTS,
-        calls_per_minute: amount * percent / 100,
-        seconds: 178,
-        latency_micros: LATENCY_MICROS,
-        outage: None,
-        replaced_at: Vec::new(),
-        seed: 42,
-    }
-}
+const PARALLEL: Calls =
+    Calls { least_units: 1, most_units: 1, least_used_percent: 100, longest_micros: 4_000_000 };
 
 /// Prints all of them.
 pub(crate) fn print() {
-    println!("6000 requests per minute, 5 ms one way, 3 minutes; demand of 150 % of the limit, and of 40 % for the last columns\n");
+    println!(
+        "6000 requests per minute, 5 ms one way, 3 minutes; demand of 150 % of the limit, and of 40 % for the last columns\n"
+    );
     let mut table = new_table();
     for workers in FLEETS {
         for demand in Demand::ALL {
             let pressed = run(&scenario(workers, demand, 6_000, 150));
             let easy = run(&scenario(workers, demand, 6_000, 40));
-            table.add_row(row(&[workers.to_string(), demand.name().to_owned()], &pressed, &easy));
+            table.add_row(row(&[workers.to_string(), name(demand).to_owned()], &pressed, &easy));
         }
     }
     println!("{table}\n\nThe same with other latencies, 32 workers\n");
     print_latencies();
     println!("\n\nOther limits and sizes of calls, zipf\n");
     print_limits();
-    println!("\n\nThe control plane out of reach from the 40th second to the 160th; demand in percent of the limit\n");
+    println!(
+        "\n\nThe control plane out of reach from the 40th second to the 160th; demand in percent of the limit\n"
+    );
     print_outages();
 }
 
 fn print_latencies() {
     let mut table = new_table();
-    for (millis, demand) in [1, 20, 50].into_iter().flat_map(|ms| [Demand::Zipf, Demand::Moving].map(|d| (ms, d))) {
-        let with = |percent| Scenario { latency_micros: millis * 1000, ..scenario(32, demand, 6_000, percent) };
-        let name = [format!("32, {millis} ms"), demand.name().to_owned()];
+    for (millis, demand) in
+        [1, 20, 50].into_iter().flat_map(|ms| [Demand::Zipf, Demand::Moving].map(|d| (ms, d)))
+    {
+        let with =
+            |percent| Scenario { latency_micros: millis * 1000, ..scenario(32, demand, 6_000, percent) };
+        let name = [format!("32, {millis} ms"), name(demand).to_owned()];
         table.add_row(row(&name, &run(&with(150)), &run(&with(40))));
     }
     println!("{table}");
@@ -97,12 +86,14 @@ fn print_outages() {
     table.load_style(ASCII_MARKDOWN);
     table.set_header(["workers", "demand", "of the limit", "over-admitted", "served during the outage"]);
     for workers in FLEETS {
-        for (demand, percent) in [(Demand::Even, 20), (Demand::Zipf, 20), (Demand::Zipf, 100), (Demand::Moving, 20)] {
+        for (demand, percent) in
+            [(Demand::Even, 20), (Demand::Zipf, 20), (Demand::Zipf, 100), (Demand::Moving, 20)]
+        {
             let with = Scenario { outage: Some((40, 160)), ..scenario(workers, demand, 6_000, percent) };
             let outcomes = run(&with);
             table.add_row([
                 workers.to_string(),
-                demand.name().to_owned(),
+                name(demand).to_owned(),
                 format!("{percent} %"),
                 outcomes.over_admitted.to_string(),
                 share(outcomes.outage_admitted, outcomes.outage_asked),
@@ -141,11 +132,16 @@ fn row(name: &[String; 2], pressed: &Outcomes, easy: &Outcomes) -> Vec<String> {
         cells.push(share(refused, pressed.came_below[band] + easy.came_below[band]));
     }
     let first = pressed.first_refusal_permille.into_iter().chain(easy.first_refusal_permille).min();
-    cells.push(first.map_or_else(|| "-".to_owned(), |permille| format!("{}.{} %", permille / 10, permille % 10)));
+    cells.push(
+        first.map_or_else(|| "-".to_owned(), |permille| format!("{}.{} %", permille / 10, permille % 10)),
+    );
     cells.push(share(easy.waited, easy.asked));
     cells.push(format!("{} ms", easy.longest_wait_micros.max(pressed.longest_wait_micros) / 1000));
     let settled = easy.converged_after_micros;
-    cells.push(settled.map_or_else(|| "not".to_owned(), |micros| format!("{}.{} s", micros / 1_000_000, micros / 100_000 % 10)));
+    cells.push(settled.map_or_else(
+        || "not".to_owned(),
+        |micros| format!("{}.{} s", micros / 1_000_000, micros / 100_000 % 10),
+    ));
     cells.push((easy.messages / easy.seconds).to_string());
     cells.push((easy.transactions / easy.seconds).to_string());
     cells
@@ -155,5 +151,15 @@ fn share(part: u64, of: u64) -> String {
     match (part, of) {
         (0, _) => "0".to_owned(),
         (part, of) => format!("{:.2} %", part as f64 * 100.0 / of.max(1) as f64),
+    }
+}
+
+fn name(demand: Demand) -> &'static str {
+    match demand {
+        Demand::Even => "even",
+        Demand::Zipf => "zipf",
+        Demand::One => "one worker",
+        Demand::Moving => "moving hot spot",
+        Demand::Burst => "bursts",
     }
 }

@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
+use crate::accounts::{START, limit};
 use bailiwick_domain::time::Timestamp;
 use bailiwick_quota::{
     allocator::{Allocator, Committed, Step, Stored},
     holder::{Cell, Holder, Monotonic, Outcome, Reservation, Used, Waiting, Want},
-    limit::{Account, Limit},
+    limit::{Account, Limit, Measure},
     policy::Policy,
     protocol::{FromHolder, HolderId, ToHolder},
 };
@@ -42,16 +43,6 @@ pub(crate) enum Demand {
 
 impl Demand {
     pub(crate) const ALL: [Self; 5] = [Self::Even, Self::Zipf, Self::One, Self::Moving, Self::Burst];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Even => "even",
-            Self::Zipf => "zipf",
-            Self::One => "one worker",
-            Self::Moving => "moving hot spot",
-            Self::Burst => "bursts",
-        }
-    }
 }
 
 /// What a call takes, and for how long.
@@ -65,7 +56,8 @@ pub(crate) struct Calls {
 }
 
 /// Calls of one unit that is used at once.
-pub(crate) const REQUESTS: Calls = Calls { least_units: 1, most_units: 1, least_used_percent: 100, longest_micros: 0 };
+pub(crate) const REQUESTS: Calls =
+    Calls { least_units: 1, most_units: 1, least_used_percent: 100, longest_micros: 0 };
 
 /// One run.
 #[derive(Clone, Debug)]
@@ -101,7 +93,7 @@ pub(crate) struct Outcomes {
     pub(crate) first_refusal_permille: Option<u64>,
     pub(crate) waited: u64,
     pub(crate) longest_wait_micros: u64,
-    /// Longest time after a shift until a second passed in which fewer than 1 in 100 calls had to wait.
+    /// Longest time after a shift until a second passed in which fewer than 1 in 20 calls had to wait.
     pub(crate) converged_after_micros: Option<u64>,
     pub(crate) messages: u64,
     pub(crate) transactions: u64,
@@ -161,6 +153,24 @@ struct World {
     outcomes: Outcomes,
 }
 
+/// Requests per minute at a percentage of the limit.
+pub(crate) fn scenario(workers: usize, demand: Demand, amount: u64, percent: u64) -> Scenario {
+    let (limit, account) = limit(Measure::RequestsPerMinute, amount);
+    Scenario {
+        limit,
+        account,
+        workers,
+        demand,
+        calls: REQUESTS,
+        calls_per_minute: amount * percent / 100,
+        seconds: 178,
+        latency_micros: 5 * MILLI,
+        outage: None,
+        replaced_at: Vec::new(),
+        seed: 42,
+    }
+}
+
 /// Runs it.
 pub(crate) fn run(scenario: &Scenario) -> Outcomes {
     let mut world = World::new(scenario.clone());
@@ -192,7 +202,15 @@ impl World {
             let cell = holder.cell(scenario.account, &scenario.limit);
             let drift_ppm = rng.random_range(-200..=200);
             let offset = rng.random_range(0..1_000_000_000);
-            sites.push(Site { holder, cell, name: None, asking: false, waiting: BTreeMap::new(), drift_ppm, offset });
+            sites.push(Site {
+                holder,
+                cell,
+                name: None,
+                asking: false,
+                waiting: BTreeMap::new(),
+                drift_ppm,
+                offset,
+            });
         }
         let weights = (0..scenario.workers).map(|rank| 1.0 / (rank as f64 + 1.0).powf(1.1)).collect();
         let mut world = Self {
@@ -317,7 +335,8 @@ impl World {
         self.outcomes.outage_asked += u64::from(!self.reachable);
         self.tenths.entry(self.now / 100_000).or_default().1 += 1;
         for (band, percent) in BANDS.into_iter().enumerate() {
-            self.outcomes.came_below[band] += u64::from(self.would_use(units) * 100 <= percent * self.scenario.limit.amount());
+            self.outcomes.came_below[band] +=
+                u64::from(self.would_use(units) * 100 <= percent * self.scenario.limit.amount());
         }
         let site = &self.sites[worker];
         let outcome = site.holder.try_reserve(&[Want { cell: &site.cell, units }], self.clock(worker));
@@ -356,9 +375,13 @@ impl World {
             }
             Outcome::Wait(waiting) => {
                 let until = self.policy.patience.as_micros() as u64 + came;
-                let at = waiting.try_again_at().map(|at| at.micros_since(self.clock(worker)) + self.now + MILLI);
+                let at =
+                    waiting.try_again_at().map(|at| at.micros_since(self.clock(worker)) + self.now + MILLI);
                 self.sites[worker].waiting.insert(call, (waiting, units, came));
-                self.at(at.map_or(until, |at| at.min(until)).max(self.now + 1), Event::TryAgain(worker, call));
+                self.at(
+                    at.map_or(until, |at| at.min(until)).max(self.now + 1),
+                    Event::TryAgain(worker, call),
+                );
                 if !std::mem::replace(&mut self.sites[worker].asking, true) {
                     self.send(worker);
                 }
@@ -466,8 +489,13 @@ impl World {
 
     fn replace(&mut self) {
         self.term += 1;
-        self.allocator =
-            Allocator::take_office(self.term, self.policy, [self.scenario.limit], &self.store, time(self.now));
+        self.allocator = Allocator::take_office(
+            self.term,
+            self.policy,
+            [self.scenario.limit],
+            &self.store,
+            time(self.now),
+        );
         self.sites.iter().for_each(|site| site.holder.connected());
     }
 
@@ -477,14 +505,14 @@ impl World {
         Monotonic::from_micros(site.offset + (self.now as i64 + drift) as u64)
     }
 
-    /// A second with fewer than 1 waiting call in 100 ends the time of convergence after each shift.
+    /// A second with fewer than 1 waiting call in 20 ends the time of convergence after each shift.
     fn convergence(&self) -> Option<u64> {
         let calm = |from: u64| {
             let (waited, came) = self
                 .tenths
                 .range(from..from + 10)
                 .fold((0, 0), |(waited, came), (_, tenth)| (waited + tenth.0, came + tenth.1));
-            waited * 100 <= came
+            waited * 20 <= came
         };
         let last = (WARM_UP + self.scenario.seconds * SECOND) / 100_000;
         let mut worst = Some(0);
@@ -500,5 +528,5 @@ impl World {
 
 fn time(now: u64) -> Timestamp {
     // 1.5 seconds after a minute began.
-    Timestamp::from_micros(1_790_000_041_500_000).saturating_add(Duration::from_micros(now))
+    START.saturating_add(Duration::from_micros(1_500 * MILLI + now))
 }

@@ -356,6 +356,30 @@ impl Ledger {
         true
     }
 
+    /// How much may be idle at all workers together.
+    fn lendable(&self, around: &Around<'_>) -> u64 {
+        share(self.amount.saturating_sub(self.used()), 1, around.policy.lend_one_in)
+    }
+
+    /// How much is, as far as they have told.
+    fn idle(&self) -> u64 {
+        let live = self.entries.values().filter(|entry| !entry.lost);
+        live.fold(0, |sum, entry| sum.saturating_add(entry.idle()))
+    }
+
+    /// Down to what a holder that has just spoken gives back. All that is idle beyond what may be: calls used less than they had reserved, or gave up. And what it has
+    /// no demand for, when that is more than half: less would go to and fro.
+    fn keep(&self, holder: HolderId, around: &Around<'_>) -> u64 {
+        if around.now < self.calm_until {
+            return 0;
+        }
+        let idle = self.entries.get(&holder).map_or(0, Entry::idle);
+        let excess = self.idle().saturating_sub(self.lendable(around));
+        let target = self.target(holder, around);
+        let wanted = if idle > target.saturating_mul(2) { target } else { u64::MAX };
+        if excess > 0 { wanted.min(idle.saturating_sub(excess)) } else { wanted }
+    }
+
     /// What the holder should have idle.
     fn target(&self, holder: HolderId, around: &Around<'_>) -> u64 {
         let free = self.amount.saturating_sub(self.used());
@@ -402,13 +426,8 @@ impl Ledger {
         if idle >= target.div_ceil(2) {
             return;
         }
-        let all_idle = self
-            .entries
-            .values()
-            .filter(|entry| !entry.lost)
-            .fold(0_u64, |sum, entry| sum.saturating_add(entry.idle()));
-        let lendable = share(self.amount.saturating_sub(self.used()), 1, around.policy.lend_one_in);
-        self.grant(holder, (target - idle).min(lendable.saturating_sub(all_idle)).min(self.pool()));
+        let room = self.lendable(around).saturating_sub(self.idle());
+        self.grant(holder, (target - idle).min(room));
     }
 
     /// Changes what the holder begins each window with, when it is off by more than a quarter and the last change is known to have arrived.
@@ -479,9 +498,8 @@ impl Ledger {
     pub(super) fn take_unsent(&mut self, around: &Around<'_>) -> Vec<(HolderId, Lease)> {
         let unsent: Vec<HolderId> =
             self.entries.iter().filter(|(_, entry)| entry.unsent).map(|(holder, _)| *holder).collect();
-        let calm = around.now < self.calm_until;
         let lease = |holder: HolderId| {
-            let keep = if calm { 0 } else { self.target(holder, around) };
+            let keep = self.keep(holder, around);
             let entry = self.entries.get(&holder)?;
             Some((
                 holder,
@@ -505,11 +523,6 @@ impl Ledger {
             }
         }
         leases
-    }
-
-    #[cfg(test)]
-    pub(super) fn amount(&self) -> u64 {
-        self.amount
     }
 }
 

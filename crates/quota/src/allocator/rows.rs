@@ -94,7 +94,9 @@ impl Stored {
                 Row::HolderGone(holder) => self.holders.retain(|old| old.holder != holder),
                 Row::Account(row) => replace(&mut self.accounts, row, |old| old.account == row.account),
                 Row::Lease(row) => {
-                    replace(&mut self.leases, row, |old| (old.account, old.holder) == (row.account, row.holder));
+                    replace(&mut self.leases, row, |old| {
+                        (old.account, old.holder) == (row.account, row.holder)
+                    });
                 }
                 Row::LeaseGone { account, holder } => {
                     self.leases.retain(|old| (old.account, old.holder) != (account, holder));

@@ -295,11 +295,9 @@ impl Cell {
 
     fn give_back(&self, slice: &Slice, lease: &Lease, recalled: bool) {
         let waiting = self.waiting.load(Ordering::Acquire);
-        if recalled {
-            slice.give_back(waiting);
-        } else if slice.available() > lease.keep.saturating_mul(2).max(waiting) {
-            slice.give_back(lease.keep.max(waiting));
-        }
+        let keep = if recalled { 0 } else { lease.keep };
+        // Who waits here is as good as who waits elsewhere.
+        slice.give_back(keep.max(waiting));
     }
 
     /// No further call will come.

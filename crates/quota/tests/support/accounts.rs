@@ -1,11 +1,7 @@
-//! What the tests of this crate share: a region's store, and accounts to be charged.
-#![allow(dead_code, reason = "each test uses its part")]
+//! Accounts to be charged.
 
 use bailiwick_domain::{jurisdiction::Jurisdiction, key::ApiKey, region::Regions, time::Timestamp};
-use bailiwick_quota::{
-    allocator::{Row, Stored},
-    limit::{Account, Call, Limit, LimitId, Measure, MemberNumber, Scope},
-};
+use bailiwick_quota::limit::{Account, Call, Limit, LimitId, Measure, MemberNumber, Scope};
 
 /// A minute's beginning.
 pub(crate) const START: Timestamp = Timestamp::from_micros(1_790_000_040_000_000);
@@ -22,28 +18,4 @@ pub(crate) fn limit(measure: Measure, amount: u64) -> (Limit, Account) {
     let call = Call { organization, key, member: Some(MemberNumber(1)), model: *here.mint(START, 8) };
     let account = limit.account(&call).expect("its own organization");
     (limit, account)
-}
-
-/// The region's store: refuses what an allocator writes whose term is over.
-#[derive(Debug, Default)]
-pub(crate) struct Store {
-    pub(crate) term: u64,
-    pub(crate) rows: Stored,
-}
-
-impl Store {
-    /// Begins a term.
-    pub(crate) fn next_term(&mut self) -> u64 {
-        self.term += 1;
-        self.term
-    }
-
-    /// One transaction; whether it ended well.
-    pub(crate) fn write(&mut self, term: u64, rows: &[Row]) -> bool {
-        let in_office = rows.is_empty() || term == self.term;
-        if in_office {
-            self.rows.apply(rows);
-        }
-        in_office
-    }
 }
