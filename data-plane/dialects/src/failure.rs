@@ -1,0 +1,469 @@
+//! A provider's error: of which class it is, and how the caller's dialect says it.
+//!
+//! A provider's own text goes on only where it concerns the caller's request. What it says of the organization's credential, of its account, or of its insides
+//! stays here.
+
+use serde::Deserialize;
+
+use crate::{
+    Call, Dialect, Fault, Refused,
+    json::{Json, Object},
+};
+
+/// Characters of a provider's text that are passed on.
+const LONGEST_MESSAGE: usize = 4096;
+
+/// What kind of error it is. Fallbacks and retries are decided on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Too many requests or tokens.
+    RateLimit,
+    /// The provider has no capacity now.
+    Overloaded,
+    /// The prompt does not fit into the model's context window.
+    ContextLength,
+    /// The provider's policy refuses the prompt or the answer.
+    ContentPolicy,
+    /// The request is wrong.
+    InvalidRequest,
+    /// The body is too large.
+    TooLarge,
+    /// The model (or deployment) is not there.
+    NotFound,
+    /// The credential is refused, or may not do this.
+    Authentication,
+    /// The organization's account with the provider is exhausted.
+    Account,
+    /// The provider took too long.
+    Timeout,
+    /// The provider failed.
+    Server,
+}
+
+impl Class {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::RateLimit,
+        Self::Overloaded,
+        Self::ContextLength,
+        Self::ContentPolicy,
+        Self::InvalidRequest,
+        Self::TooLarge,
+        Self::NotFound,
+        Self::Authentication,
+        Self::Account,
+        Self::Timeout,
+        Self::Server,
+    ];
+
+    /// Status that the caller gets.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::RateLimit => 429,
+            Self::Overloaded => 503,
+            Self::ContextLength | Self::ContentPolicy | Self::InvalidRequest => 400,
+            Self::TooLarge => 413,
+            Self::NotFound => 404,
+            Self::Authentication | Self::Account | Self::Server => 502,
+            Self::Timeout => 504,
+        }
+    }
+
+    /// `code` and `type` of OpenAI's errors.
+    fn openai(self) -> (&'static str, &'static str) {
+        match self {
+            Self::RateLimit => ("rate_limit_exceeded", "rate_limit_error"),
+            Self::Overloaded => ("provider_overloaded", "server_error"),
+            Self::ContextLength => ("context_length_exceeded", "invalid_request_error"),
+            Self::ContentPolicy => ("content_policy_violation", "invalid_request_error"),
+            Self::InvalidRequest => ("invalid_request", "invalid_request_error"),
+            Self::TooLarge => ("request_too_large", "invalid_request_error"),
+            Self::NotFound => ("model_not_found", "invalid_request_error"),
+            Self::Authentication => ("provider_credential_refused", "server_error"),
+            Self::Account => ("provider_account_exhausted", "server_error"),
+            Self::Timeout => ("provider_timeout", "server_error"),
+            Self::Server => ("provider_error", "server_error"),
+        }
+    }
+
+    /// `type` of Anthropic's errors (<https://docs.claude.com/en/api/errors>).
+    fn anthropic(self) -> &'static str {
+        match self {
+            Self::RateLimit => "rate_limit_error",
+            Self::Overloaded => "overloaded_error",
+            Self::ContextLength | Self::ContentPolicy | Self::InvalidRequest => "invalid_request_error",
+            Self::TooLarge => "request_too_large",
+            Self::NotFound => "not_found_error",
+            Self::Timeout => "timeout_error",
+            Self::Authentication | Self::Account | Self::Server => "api_error",
+        }
+    }
+
+    /// Status of Anthropic's errors, where its own differs.
+    fn anthropic_status(self) -> u16 {
+        match self {
+            Self::Overloaded => 529,
+            other => other.status(),
+        }
+    }
+
+    /// Whether the provider's own text concerns the caller.
+    fn tells(self) -> bool {
+        matches!(
+            self,
+            Self::RateLimit
+                | Self::ContextLength
+                | Self::ContentPolicy
+                | Self::InvalidRequest
+                | Self::TooLarge
+        )
+    }
+
+    fn own_message(self) -> &'static str {
+        match self {
+            Self::RateLimit => "the provider's rate limit is reached: try again later",
+            Self::Overloaded => "the provider is overloaded: try again in a moment",
+            Self::ContextLength => "the prompt does not fit into the model's context window",
+            Self::ContentPolicy => "the provider's content policy refused the call",
+            Self::InvalidRequest => "the provider refused the request",
+            Self::TooLarge => "the request is larger than what the provider takes",
+            Self::NotFound => "the provider does not have the model: ask your administrator",
+            Self::Authentication => {
+                "the provider refused the organization's credential: ask your administrator to replace it"
+            }
+            Self::Account => {
+                "the organization's account with the provider is exhausted: ask your administrator"
+            }
+            Self::Timeout => "the provider did not answer in time",
+            Self::Server => "the provider failed: try again in a moment",
+        }
+    }
+}
+
+/// A provider's error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Of which class.
+    pub class: Class,
+    /// The provider's text, where it concerns the caller.
+    message: Option<String>,
+    /// The field it concerns, where the provider names one.
+    param: Option<String>,
+}
+
+/// What can be told from a body of any provider. All of them put it into `error`, but for Bedrock.
+#[derive(Default, Deserialize)]
+struct Body {
+    error: Option<Inner>,
+    message: Option<String>,
+    // Bedrock, behind some gateways; and Anthropic's own envelope.
+    #[serde(rename = "__type")]
+    aws_type: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Inner {
+    Object(Details),
+    // Some compatible servers.
+    Text(String),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Details {
+    message: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    code: Option<Code>,
+    status: Option<String>,
+    param: Option<String>,
+    details: Option<Vec<Reason>>,
+    innererror: Option<InnerError>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Code {
+    Text(String),
+    Number(serde_json::Number),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Reason {
+    reason: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct InnerError {
+    code: Option<String>,
+}
+
+impl Failure {
+    /// Of a class, in our own words.
+    pub fn of(class: Class) -> Self {
+        Self { class, message: None, param: None }
+    }
+
+    /// Reads what a provider answered. `error_type`: Bedrock's header `x-amzn-errortype`. Any bytes give a failure.
+    pub fn read(provider: Dialect, status: u16, error_type: Option<&str>, body: &[u8]) -> Self {
+        let body: Body = serde_json::from_slice(body).unwrap_or_default();
+        let details = match body.error {
+            Some(Inner::Object(details)) => details,
+            Some(Inner::Text(message)) => Details { message: Some(message), ..Details::default() },
+            None => Details { message: body.message, ..Details::default() },
+        };
+        let word = error_type.or(body.aws_type.as_deref());
+        Self::judged(provider, status, word, details)
+    }
+
+    /// Reads an error that stands in a stream: the value of `error`, or all of an exception.
+    pub(crate) fn read_in_stream(provider: Dialect, word: Option<&str>, data: &[u8]) -> Self {
+        Self::read(provider, 0, word, data)
+    }
+
+    fn judged(provider: Dialect, status: u16, word: Option<&str>, details: Details) -> Self {
+        // `ValidationException:http://internal…`, or `com.amazon…#ValidationException`.
+        let word = word.map(|word| word.split(':').next().unwrap_or(word));
+        let word = word.map(|word| word.rsplit('#').next().unwrap_or(word));
+        let (code, number) = match &details.code {
+            Some(Code::Text(code)) => (Some(code.as_str()), None),
+            Some(Code::Number(number)) => (None, number.as_u64()),
+            None => (None, None),
+        };
+        // A code tells more than the type that it belongs to.
+        let mut words =
+            [word, code, details.kind.as_deref(), details.status.as_deref()].into_iter().flatten();
+        let by_words = words.find_map(class_of_word);
+        let status =
+            if status == 0 { number.and_then(|n| u16::try_from(n).ok()).unwrap_or(0) } else { status };
+        let by_status = class_of_status(status);
+        let class = match by_words {
+            // Whatever it says of it: a refused credential is never the caller's fault.
+            _ if matches!(status, 401 | 403) => Class::Authentication,
+            None => by_status,
+            // OpenAI calls much an invalid request that its status tells apart.
+            Some(Class::InvalidRequest) if status != 0 && by_status != Class::Server => by_status,
+            Some(class) => class,
+        };
+        let text = details.message.as_deref().unwrap_or_default();
+        let reasons = details.details.iter().flatten().filter_map(|reason| reason.reason.as_deref());
+        let class = refined(provider, class, text, reasons, details.innererror.and_then(|inner| inner.code));
+        let message = details.message.filter(|text| class.tells() && !text.trim().is_empty());
+        let param = details.param.filter(|_| class.tells());
+        Self { class, message: message.map(bounded), param: param.map(bounded) }
+    }
+
+    fn message(&self) -> &str {
+        self.message.as_deref().unwrap_or_else(|| self.class.own_message())
+    }
+
+    /// Status and body for the caller of `call`.
+    pub fn answer(&self, call: Call, request_id: &str) -> (u16, Vec<u8>) {
+        if call.is_anthropic() {
+            let body = anthropic_error(self.class.anthropic(), self.message(), Some(request_id));
+            return (self.class.anthropic_status(), body.to_bytes());
+        }
+        let (code, kind) = self.class.openai();
+        (self.class.status(), openai_error(self.message(), kind, self.param.as_deref(), code).to_bytes())
+    }
+
+    pub(crate) fn openai_event(&self) -> Object<'_> {
+        let (code, kind) = self.class.openai();
+        openai_error(self.message(), kind, self.param.as_deref(), code)
+    }
+
+    pub(crate) fn responses_event(&self, sequence: u64) -> Object<'_> {
+        let (code, _) = self.class.openai();
+        Object::of("error")
+            .with("sequence_number", sequence)
+            .with("code", code)
+            .with("message", self.message())
+            .with("param", Json::Null)
+    }
+
+    pub(crate) fn anthropic_event(&self) -> Object<'_> {
+        anthropic_error(self.class.anthropic(), self.message(), None)
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        let _ = fault;
+        Self::of(Class::Server)
+    }
+}
+
+impl Refused {
+    /// Status and body for the caller of `call`.
+    pub fn answer(&self, call: Call, request_id: &str) -> (u16, Vec<u8>) {
+        let message = self.to_string();
+        let body = if call.is_anthropic() {
+            anthropic_error("invalid_request_error", &message, Some(request_id)).to_bytes()
+        } else {
+            openai_error(&message, "invalid_request_error", Some(self.refusal.field()), self.code())
+                .to_bytes()
+        };
+        (400, body)
+    }
+}
+
+fn openai_error<'a>(message: &'a str, kind: &'a str, param: Option<&'a str>, code: &'a str) -> Object<'a> {
+    let inner = Object::new()
+        .with("message", message)
+        .with("type", kind)
+        .with("param", param.map_or(Json::Null, Json::from))
+        .with("code", code);
+    Object::new().with("error", inner)
+}
+
+fn anthropic_error<'a>(kind: &'a str, message: &'a str, request_id: Option<&'a str>) -> Object<'a> {
+    let inner = Object::new().with("type", kind).with("message", message);
+    Object::of("error").with("error", inner).maybe("request_id", request_id)
+}
+
+fn bounded(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST_MESSAGE) {
+        text.truncate(end);
+    }
+    text
+}
+
+/// By the words that the dialects have for their errors. Compatible servers have words of their own; those are judged by their status.
+fn class_of_word(word: &str) -> Option<Class> {
+    Some(match word {
+        "rate_limit_exceeded"
+        | "rate_limit_error"
+        | "tokens"
+        | "requests"
+        | "RESOURCE_EXHAUSTED"
+        | "ThrottlingException"
+        | "RateLimitReached" => Class::RateLimit,
+        "insufficient_quota" | "billing_hard_limit_reached" | "billing_not_active" | "billing_error" => {
+            Class::Account
+        }
+        "overloaded_error"
+        | "UNAVAILABLE"
+        | "ServiceUnavailableException"
+        | "ModelNotReadyException"
+        | "slow_down" => Class::Overloaded,
+        "context_length_exceeded" | "string_above_max_length" => Class::ContextLength,
+        "content_filter"
+        | "content_policy_violation"
+        | "ResponsibleAIPolicyViolation"
+        | "moderation_blocked"
+        | "invalid_prompt"
+        | "bio_policy" => Class::ContentPolicy,
+        "request_too_large" => Class::TooLarge,
+        "authentication_error"
+        | "permission_error"
+        | "invalid_api_key"
+        | "UNAUTHENTICATED"
+        | "PERMISSION_DENIED"
+        | "AccessDeniedException"
+        | "UnrecognizedClientException"
+        | "ExpiredTokenException"
+        | "InvalidSignatureException"
+        | "MissingAuthenticationTokenException"
+        | "IncompleteSignatureException" => Class::Authentication,
+        "not_found_error"
+        | "model_not_found"
+        | "DeploymentNotFound"
+        | "NOT_FOUND"
+        | "ResourceNotFoundException" => Class::NotFound,
+        "invalid_request_error"
+        | "INVALID_ARGUMENT"
+        | "FAILED_PRECONDITION"
+        | "OUT_OF_RANGE"
+        | "ValidationException" => Class::InvalidRequest,
+        "timeout_error" | "DEADLINE_EXCEEDED" | "ModelTimeoutException" => Class::Timeout,
+        "api_error"
+        | "server_error"
+        | "INTERNAL"
+        | "UNKNOWN"
+        | "InternalServerException"
+        | "ModelErrorException"
+        | "ModelStreamErrorException" => Class::Server,
+        // In a stream, exceptions are named by their member.
+        "throttlingException" => Class::RateLimit,
+        "validationException" => Class::InvalidRequest,
+        "serviceUnavailableException" => Class::Overloaded,
+        "internalServerException" | "modelStreamErrorException" => Class::Server,
+        _ => return None,
+    })
+}
+
+fn class_of_status(status: u16) -> Class {
+    match status {
+        401 | 403 => Class::Authentication,
+        402 => Class::Account,
+        404 => Class::NotFound,
+        408 | 504 => Class::Timeout,
+        413 => Class::TooLarge,
+        429 => Class::RateLimit,
+        503 | 529 => Class::Overloaded,
+        400..=499 => Class::InvalidRequest,
+        _ => Class::Server,
+    }
+}
+
+/// What words and statuses do not tell. OpenAI gives context and policy codes of their own; the others say it in their text alone, which is the only
+/// place to read it from (no reference lists these texts; they are those that the providers' own clients and users report).
+fn refined<'a>(
+    provider: Dialect,
+    class: Class,
+    text: &str,
+    mut reasons: impl Iterator<Item = &'a str>,
+    inner: Option<String>,
+) -> Class {
+    if reasons.any(|reason| {
+        matches!(reason, "API_KEY_INVALID" | "API_KEY_SERVICE_BLOCKED" | "ACCESS_TOKEN_EXPIRED")
+    }) {
+        return Class::Authentication;
+    }
+    if inner.is_some_and(|code| code == "ResponsibleAIPolicyViolation") {
+        return Class::ContentPolicy;
+    }
+    if !matches!(class, Class::InvalidRequest | Class::TooLarge) {
+        return class;
+    }
+    let text = text.to_ascii_lowercase();
+    let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
+    let too_long = match provider {
+        Dialect::Anthropic => {
+            says(&["prompt is too long", "exceed context limit", "exceeds the context window"])
+        }
+        Dialect::Gemini | Dialect::Vertex => says(&["input token count"]) && says(&["exceed"]),
+        Dialect::Bedrock => says(&[
+            "input is too long",
+            "prompt is too long",
+            "too many input tokens",
+            "maximum context length",
+            "context window",
+        ]),
+        _ => says(&[
+            "maximum context length",
+            "context length exceeded",
+            "context window",
+            "maximum model length",
+            "exceeds the available context size",
+        ]),
+    };
+    let by_policy = match provider {
+        Dialect::Anthropic => says(&["content filtering policy", "usage policy"]),
+        Dialect::Bedrock => says(&["content filtering policy", "blocked by our content"]),
+        _ => says(&["content management policy", "content policy", "usage policy"]),
+    };
+    let account = provider == Dialect::Anthropic && says(&["credit balance is too low"]);
+    let key = matches!(provider, Dialect::Gemini | Dialect::Vertex)
+        && says(&["api key not valid", "api key expired"]);
+    match class {
+        _ if key => Class::Authentication,
+        _ if account => Class::Account,
+        _ if too_long => Class::ContextLength,
+        _ if by_policy => Class::ContentPolicy,
+        other => other,
+    }
+}
