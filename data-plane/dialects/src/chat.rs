@@ -350,6 +350,18 @@ impl Usage {
     /// Counts go into signed columns; a provider that claims more is not believed.
     const MOST: u64 = 1 << 40;
 
+    /// What is known after a later event of the same stream, which may tell a part of the counts alone (Anthropic's last one tells the completion). Counts grow.
+    pub fn updated(self, later: Self) -> Self {
+        Self {
+            prompt: self.prompt.max(later.prompt),
+            completion: self.completion.max(later.completion),
+            cache_read: self.cache_read.max(later.cache_read),
+            cache_write: self.cache_write.max(later.cache_write),
+            reasoning: self.reasoning.max(later.reasoning),
+            is_final: later.is_final,
+        }
+    }
+
     pub(crate) fn bounded(self) -> Self {
         let prompt = self.prompt.min(Self::MOST);
         let completion = self.completion.min(Self::MOST);

@@ -3,7 +3,7 @@
 //! A provider's own text goes on only where it concerns the caller's request. What it says of the organization's credential, of its account, or of its insides
 //! stays here.
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     Call, Dialect, Fault, Refused,
@@ -38,11 +38,13 @@ pub enum Class {
     Timeout,
     /// The provider failed.
     Server,
+    /// The provider's answer broke off, or is not what it should be.
+    InvalidAnswer,
 }
 
 impl Class {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::RateLimit,
         Self::Overloaded,
         Self::ContextLength,
@@ -54,6 +56,7 @@ impl Class {
         Self::Account,
         Self::Timeout,
         Self::Server,
+        Self::InvalidAnswer,
     ];
 
     /// Status that the caller gets.
@@ -64,7 +67,7 @@ impl Class {
             Self::ContextLength | Self::ContentPolicy | Self::InvalidRequest => 400,
             Self::TooLarge => 413,
             Self::NotFound => 404,
-            Self::Authentication | Self::Account | Self::Server => 502,
+            Self::Authentication | Self::Account | Self::Server | Self::InvalidAnswer => 502,
             Self::Timeout => 504,
         }
     }
@@ -73,16 +76,17 @@ impl Class {
     fn openai(self) -> (&'static str, &'static str) {
         match self {
             Self::RateLimit => ("rate_limit_exceeded", "rate_limit_error"),
-            Self::Overloaded => ("provider_overloaded", "server_error"),
+            Self::Overloaded => ("provider_overloaded", "api_error"),
             Self::ContextLength => ("context_length_exceeded", "invalid_request_error"),
             Self::ContentPolicy => ("content_policy_violation", "invalid_request_error"),
             Self::InvalidRequest => ("invalid_request", "invalid_request_error"),
             Self::TooLarge => ("request_too_large", "invalid_request_error"),
-            Self::NotFound => ("model_not_found", "invalid_request_error"),
-            Self::Authentication => ("provider_credential_refused", "server_error"),
-            Self::Account => ("provider_account_exhausted", "server_error"),
-            Self::Timeout => ("provider_timeout", "server_error"),
-            Self::Server => ("provider_error", "server_error"),
+            Self::NotFound => ("model_not_found", "not_found_error"),
+            Self::Authentication => ("provider_credential_refused", "api_error"),
+            Self::Account => ("provider_account_exhausted", "api_error"),
+            Self::Timeout => ("provider_timeout", "api_error"),
+            Self::Server => ("provider_error", "api_error"),
+            Self::InvalidAnswer => ("provider_invalid_response", "api_error"),
         }
     }
 
@@ -95,7 +99,7 @@ impl Class {
             Self::TooLarge => "request_too_large",
             Self::NotFound => "not_found_error",
             Self::Timeout => "timeout_error",
-            Self::Authentication | Self::Account | Self::Server => "api_error",
+            Self::Authentication | Self::Account | Self::Server | Self::InvalidAnswer => "api_error",
         }
     }
 
@@ -136,6 +140,7 @@ impl Class {
             }
             Self::Timeout => "the provider did not answer in time",
             Self::Server => "the provider failed: try again in a moment",
+            Self::InvalidAnswer => "the provider's answer broke off or is not what it should be",
         }
     }
 }
@@ -169,36 +174,64 @@ enum Inner {
     Text(String),
 }
 
+/// Whatever a field holds that should hold text: one odd field must not hide what the others tell.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Loose {
+    Text(String),
+    Number(u64),
+    Other(IgnoredAny),
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Details {
-    message: Option<String>,
+    message: Option<Loose>,
     #[serde(rename = "type")]
-    kind: Option<String>,
-    code: Option<Code>,
-    status: Option<String>,
-    param: Option<String>,
-    details: Option<Vec<Reason>>,
+    kind: Option<Loose>,
+    code: Option<Loose>,
+    status: Option<Loose>,
+    param: Option<Loose>,
+    details: Option<Reasons>,
     innererror: Option<InnerError>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Code {
-    Text(String),
-    Number(serde_json::Number),
+enum Reasons {
+    List(Vec<Reason>),
+    Other(IgnoredAny),
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Deserialize)]
 struct Reason {
-    reason: Option<String>,
+    reason: Option<Loose>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct InnerError {
-    code: Option<String>,
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum InnerError {
+    Object { code: Option<Loose> },
+    Other(IgnoredAny),
+}
+
+fn text(loose: Option<&Loose>) -> Option<&str> {
+    match loose {
+        Some(Loose::Text(text)) => Some(text),
+        _ => None,
+    }
+}
+
+impl Reasons {
+    fn tell(&self, words: &[&str]) -> bool {
+        match self {
+            Self::List(reasons) => {
+                let mut told = reasons.iter().filter_map(|one| text(one.reason.as_ref()));
+                told.any(|reason| words.contains(&reason))
+            }
+            Self::Other(_) => false,
+        }
+    }
 }
 
 impl Failure {
@@ -212,8 +245,10 @@ impl Failure {
         let body: Body = serde_json::from_slice(body).unwrap_or_default();
         let details = match body.error {
             Some(Inner::Object(details)) => details,
-            Some(Inner::Text(message)) => Details { message: Some(message), ..Details::default() },
-            None => Details { message: body.message, ..Details::default() },
+            Some(Inner::Text(message)) => {
+                Details { message: Some(Loose::Text(message)), ..Details::default() }
+            }
+            None => Details { message: body.message.map(Loose::Text), ..Details::default() },
         };
         let word = error_type.or(body.aws_type.as_deref());
         Self::judged(provider, status, word, details)
@@ -228,17 +263,15 @@ impl Failure {
         // `ValidationException:http://internal…`, or `com.amazon…#ValidationException`.
         let word = word.map(|word| word.split(':').next().unwrap_or(word));
         let word = word.map(|word| word.rsplit('#').next().unwrap_or(word));
-        let (code, number) = match &details.code {
-            Some(Code::Text(code)) => (Some(code.as_str()), None),
-            Some(Code::Number(number)) => (None, number.as_u64()),
-            None => (None, None),
+        let number = match &details.code {
+            Some(Loose::Number(number)) => u16::try_from(*number).ok(),
+            _ => None,
         };
         // A code tells more than the type that it belongs to.
-        let mut words =
-            [word, code, details.kind.as_deref(), details.status.as_deref()].into_iter().flatten();
+        let fields = [&details.code, &details.kind, &details.status].map(|field| text(field.as_ref()));
+        let mut words = std::iter::once(word).chain(fields).flatten();
         let by_words = words.find_map(class_of_word);
-        let status =
-            if status == 0 { number.and_then(|n| u16::try_from(n).ok()).unwrap_or(0) } else { status };
+        let status = if status == 0 { number.unwrap_or(0) } else { status };
         let by_status = class_of_status(status);
         let class = match by_words {
             // Whatever it says of it: a refused credential is never the caller's fault.
@@ -248,12 +281,14 @@ impl Failure {
             Some(Class::InvalidRequest) if status != 0 && by_status != Class::Server => by_status,
             Some(class) => class,
         };
-        let text = details.message.as_deref().unwrap_or_default();
-        let reasons = details.details.iter().flatten().filter_map(|reason| reason.reason.as_deref());
-        let class = refined(provider, class, text, reasons, details.innererror.and_then(|inner| inner.code));
-        let message = details.message.filter(|text| class.tells() && !text.trim().is_empty());
-        let param = details.param.filter(|_| class.tells());
-        Self { class, message: message.map(bounded), param: param.map(bounded) }
+        let said = text(details.message.as_ref()).unwrap_or_default();
+        let class = refined(provider, class, said, &details);
+        let told = |field: Option<&Loose>| {
+            let field = text(field).filter(|text| class.tells() && !text.trim().is_empty());
+            field.map(|text| bounded(text.to_owned()))
+        };
+        let (message, param) = (told(details.message.as_ref()), told(details.param.as_ref()));
+        Self { class, message, param }
     }
 
     fn message(&self) -> &str {
@@ -291,8 +326,11 @@ impl Failure {
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
-        let _ = fault;
-        Self::of(Class::Server)
+        match fault {
+            Fault::NotOfDialect | Fault::Malformed | Fault::OutOfOrder | Fault::TooLarge => {
+                Self::of(Class::InvalidAnswer)
+            }
+        }
     }
 }
 
@@ -411,19 +449,14 @@ fn class_of_status(status: u16) -> Class {
 
 /// What words and statuses do not tell. OpenAI gives context and policy codes of their own; the others say it in their text alone, which is the only
 /// place to read it from (no reference lists these texts; they are those that the providers' own clients and users report).
-fn refined<'a>(
-    provider: Dialect,
-    class: Class,
-    text: &str,
-    mut reasons: impl Iterator<Item = &'a str>,
-    inner: Option<String>,
-) -> Class {
-    if reasons.any(|reason| {
-        matches!(reason, "API_KEY_INVALID" | "API_KEY_SERVICE_BLOCKED" | "ACCESS_TOKEN_EXPIRED")
-    }) {
+fn refined(provider: Dialect, class: Class, text: &str, details: &Details) -> Class {
+    const KEY: [&str; 3] = ["API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "ACCESS_TOKEN_EXPIRED"];
+    if details.details.as_ref().is_some_and(|reasons| reasons.tell(&KEY)) {
         return Class::Authentication;
     }
-    if inner.is_some_and(|code| code == "ResponsibleAIPolicyViolation") {
+    if let Some(InnerError::Object { code }) = &details.innererror
+        && self::text(code.as_ref()) == Some("ResponsibleAIPolicyViolation")
+    {
         return Class::ContentPolicy;
     }
     if !matches!(class, Class::InvalidRequest | Class::TooLarge) {

@@ -11,6 +11,8 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 pub const ANTHROPIC_VERSION: &str = "2023-06-01";
 /// Azure's version where the deployment names none: the last one that is generally available and dated.
 pub const AZURE_API_VERSION: &str = "2024-10-21";
+/// The version that has no date.
+const AZURE_V1: &str = "v1";
 /// Most bytes of an `anthropic-beta` header that passes.
 const LONGEST_BETA: usize = 1024;
 
@@ -21,7 +23,7 @@ pub struct Target<'a> {
     pub dialect: Dialect,
     /// The provider's name of the model; for Azure, of the deployment.
     pub model: &'a str,
-    /// Azure alone: `api-version`.
+    /// Azure alone: `api-version`, or `v1`.
     pub api_version: Option<&'a str>,
     /// Azure and Bedrock alone: the credential is a bearer token (Entra; a Bedrock API key) rather than the dialect's own.
     pub bearer: bool,
@@ -91,13 +93,17 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// Responses are not below a deployment (<https://learn.microsoft.com/azure/ai-foundry/openai/reference>): there the body names it.
+    /// Azure has two ways: below a deployment, with a dated version; and `v1`, where the body names the deployment, and which alone has responses
+    /// (<https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle>).
     fn azure_path(&self, call: Call) -> String {
-        let version = utf8_percent_encode(self.api_version.unwrap_or(AZURE_API_VERSION), SEGMENT);
-        if call == Call::Responses {
-            return format!("/responses?api-version={version}");
+        let call = match call.caller() {
+            Some(_) if call != Call::Responses => Call::ChatCompletions,
+            _ => call,
+        };
+        if call == Call::Responses || self.api_version == Some(AZURE_V1) {
+            return format!("/{AZURE_V1}{}", call.path());
         }
-        let call = if call.caller().is_some() { Call::ChatCompletions } else { call };
+        let version = utf8_percent_encode(self.api_version.unwrap_or(AZURE_API_VERSION), SEGMENT);
         let deployment = utf8_percent_encode(self.model, SEGMENT);
         format!("/deployments/{deployment}{}?api-version={version}", call.path())
     }

@@ -1,1 +1,9 @@
-
+mod errors;
+mod heard;
+mod laws;
+mod matrix;
+mod outgoing;
+mod passing;
+mod requests;
+mod streams;
+mod world;

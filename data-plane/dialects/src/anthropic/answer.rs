@@ -16,7 +16,8 @@ pub(crate) fn write(answer: &Answer, context: &Context<'_>) -> Result<Vec<u8>, F
     for part in &choice.parts {
         block(part, &mut content)?;
     }
-    let (reason, sequence) = stop_reason(&choice.finish);
+    let refused = choice.parts.iter().any(|part| matches!(part, Part::Refusal(_)));
+    let (reason, sequence) = stop_reason(&choice.finish, refused);
     let body = Object::new()
         .with("id", format!("msg_{}", context.request_id))
         .with("type", "message")
@@ -63,8 +64,10 @@ fn input(arguments: &str) -> Result<&RawValue, Fault> {
     serde_json::from_str(arguments).map_err(|_| Fault::Malformed)
 }
 
-pub(crate) fn stop_reason(finish: &Finish) -> (&'static str, Option<&str>) {
+/// `refused`: the model itself refused, in words that stand where the answer would; here the reason tells them apart.
+pub(super) fn stop_reason(finish: &Finish, refused: bool) -> (&'static str, Option<&str>) {
     match finish {
+        Finish::Stop if refused => ("refusal", None),
         Finish::Stop => ("end_turn", None),
         Finish::StopSequence(sequence) => ("stop_sequence", Some(sequence)),
         Finish::Length => ("max_tokens", None),

@@ -27,12 +27,21 @@ pub(crate) struct CallerStream {
     open: Open,
     index: u64,
     finish: Option<Finish>,
+    refused: bool,
     usage: Usage,
 }
 
 impl CallerStream {
     pub(crate) fn new(context: OwnedContext) -> Self {
-        Self { context, began: false, open: Open::Nothing, index: 0, finish: None, usage: Usage::default() }
+        Self {
+            context,
+            began: false,
+            open: Open::Nothing,
+            index: 0,
+            finish: None,
+            refused: false,
+            usage: Usage::default(),
+        }
     }
 
     pub(crate) fn write(&mut self, event: Event, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -51,6 +60,7 @@ impl CallerStream {
             }
             _ => self.begin(out),
         }
+        self.refused |= matches!(event, Event::Refusal { .. });
         match event {
             Event::Text { text, .. } | Event::Refusal { text, .. } => {
                 self.open(Open::Text, || Object::of("text").with("text", ""), out)?;
@@ -157,7 +167,7 @@ impl CallerStream {
     fn done(&mut self, out: &mut Vec<u8>) {
         self.close(out);
         let finish = self.finish.take().unwrap_or(Finish::Stop);
-        let (reason, sequence) = answer::stop_reason(&finish);
+        let (reason, sequence) = answer::stop_reason(&finish, self.refused);
         let delta = Object::new()
             .with("stop_reason", reason)
             .with("stop_sequence", sequence.map_or(Json::Null, Json::from));

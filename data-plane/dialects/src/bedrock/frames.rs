@@ -30,7 +30,7 @@ impl Frames {
     }
 
     /// The next frame that has come whole. Errors: it is none, or larger than [`limits::EVENT_BYTES`]; nothing behind it can be read.
-    pub fn next(&mut self) -> Result<Option<Frame>, Fault> {
+    pub fn pop(&mut self) -> Result<Option<Frame>, Fault> {
         let Some(length) = self.length()? else { return Ok(None) };
         if self.buffer.len() < length {
             return Ok(None);

@@ -412,6 +412,8 @@ struct Chunk {
     choices: Option<Vec<ChunkChoice>>,
     usage: Option<BodyUsage>,
     error: Option<serde::de::IgnoredAny>,
+    // Some compatible servers send their errors bare.
+    object: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -425,10 +427,18 @@ struct ChunkChoice {
 /// Reads chunks.
 #[derive(Debug, Default)]
 pub(crate) struct ProviderStream {
-    /// Calls that have begun: (choice, tool).
-    begun: Vec<(u32, u32)>,
+    calls: Vec<Begun>,
     finished: bool,
     done: bool,
+}
+
+/// A call that has begun.
+#[derive(Debug)]
+struct Begun {
+    choice: u32,
+    /// As the provider counts it; some count every call 0, and tell them apart by their names alone.
+    index: u32,
+    id: String,
 }
 
 impl ProviderStream {
@@ -443,14 +453,15 @@ impl ProviderStream {
             return Ok(());
         }
         let chunk: Chunk = serde_json::from_slice(data).map_err(|_| Fault::NotOfDialect)?;
-        if chunk.error.is_some() {
+        if chunk.error.is_some() || chunk.object.as_deref() == Some("error") {
             out.push(Event::Failed(Failure::read_in_stream(dialect, None, data)));
             return Ok(());
         }
         for choice in chunk.choices.into_iter().flatten() {
             self.choice(choice, out)?;
         }
-        out.extend(chunk.usage.map(|usage| Event::Usage(usage.into())));
+        let is_final = self.finished;
+        out.extend(chunk.usage.map(|usage| Event::Usage(Usage { is_final, ..usage.into() })));
         Ok(())
     }
 
@@ -480,26 +491,35 @@ impl ProviderStream {
         }
         if let Some(word) = choice.finish_reason {
             self.finished = true;
-            let calls = self.begun.iter().any(|(choice, _)| *choice == index);
+            let calls = self.calls.iter().any(|call| call.choice == index);
             out.push(Event::Finished { choice: index, finish: finish(&word, calls) });
         }
         Ok(())
     }
 
     fn call(&mut self, choice: u32, at: usize, call: SaidCall, out: &mut Vec<Event>) -> Result<(), Fault> {
-        let tool = match call.index {
+        let index = match call.index {
             Some(index) => index,
             None => u32::try_from(at).map_err(|_| Fault::TooLarge)?,
         };
         let function = call.function.unwrap_or(SaidFunction { name: None, arguments: None });
-        if !self.begun.contains(&(choice, tool)) {
-            let (Some(id), Some(name)) = (call.id, function.name) else { return Err(Fault::OutOfOrder) };
-            if self.begun.len() >= limits::ANSWER_PIECES {
-                return Err(Fault::TooLarge);
+        let id = call.id.filter(|id| !id.is_empty());
+        let same = |begun: &Begun| {
+            (begun.choice, begun.index) == (choice, index) && id.as_ref().is_none_or(|id| *id == begun.id)
+        };
+        let tool = match self.calls.iter().rposition(same) {
+            Some(tool) => u32::try_from(tool).map_err(|_| Fault::TooLarge)?,
+            None => {
+                let (Some(id), Some(name)) = (id, function.name) else { return Err(Fault::OutOfOrder) };
+                if self.calls.len() >= limits::ANSWER_PIECES {
+                    return Err(Fault::TooLarge);
+                }
+                let tool = u32::try_from(self.calls.len()).map_err(|_| Fault::TooLarge)?;
+                self.calls.push(Begun { choice, index, id: id.clone() });
+                out.push(Event::ToolBegan { choice, tool, id, name, signature: None });
+                tool
             }
-            self.begun.push((choice, tool));
-            out.push(Event::ToolBegan { choice, tool, id, name, signature: None });
-        }
+        };
         if let Some(json) = function.arguments.filter(|json| !json.is_empty()) {
             out.push(Event::ToolArguments { choice, tool, json });
         }
