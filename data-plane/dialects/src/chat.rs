@@ -383,17 +383,70 @@ impl Usage {
 /// A piece of an answer that comes as a stream. `choice` counts answers, `tool` the calls of one.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Event {
-    Text { choice: u32, text: String, logprobs: Vec<TokenLogprob> },
-    Refusal { choice: u32, text: String },
-    Reasoning { choice: u32, text: String },
-    Signature { choice: u32, signature: String },
-    Redacted { choice: u32, data: String },
-    ToolBegan { choice: u32, tool: u32, id: String, name: String, signature: Option<String> },
-    ToolArguments { choice: u32, tool: u32, json: String },
-    Finished { choice: u32, finish: Finish },
+    Text {
+        choice: u32,
+        text: String,
+        logprobs: Vec<TokenLogprob>,
+    },
+    Refusal {
+        choice: u32,
+        text: String,
+    },
+    Reasoning {
+        choice: u32,
+        text: String,
+    },
+    /// Proves the reasoning that came before it.
+    Signature {
+        choice: u32,
+        signature: String,
+    },
+    /// Belongs to what comes behind it, and proves no words.
+    LoneSignature {
+        choice: u32,
+        signature: String,
+    },
+    Redacted {
+        choice: u32,
+        data: String,
+    },
+    ToolBegan {
+        choice: u32,
+        tool: u32,
+        id: String,
+        name: String,
+        signature: Option<String>,
+    },
+    ToolArguments {
+        choice: u32,
+        tool: u32,
+        json: String,
+    },
+    Finished {
+        choice: u32,
+        finish: Finish,
+    },
     Usage(Usage),
     Failed(Failure),
     Done,
+}
+
+impl Event {
+    /// The choice that it is a piece of.
+    pub(crate) fn choice(&self) -> Option<u32> {
+        match self {
+            Self::Text { choice, .. }
+            | Self::Refusal { choice, .. }
+            | Self::Reasoning { choice, .. }
+            | Self::Signature { choice, .. }
+            | Self::LoneSignature { choice, .. }
+            | Self::Redacted { choice, .. }
+            | Self::ToolBegan { choice, .. }
+            | Self::ToolArguments { choice, .. }
+            | Self::Finished { choice, .. } => Some(*choice),
+            Self::Usage(_) | Self::Failed(_) | Self::Done => None,
+        }
+    }
 }
 
 impl<'a> Request<'a> {

@@ -12,7 +12,7 @@ pub const STOPS: usize = 64;
 pub const MEMBERS: usize = 128;
 /// Objects and lists within each other, also where JSON only passes: as `serde_json` has it.
 pub const DEPTH: usize = 128;
-/// Bytes of an answer that a stream's translation holds: only where the caller's dialect repeats the answer at its end.
+/// Bytes of an answer that a stream's translation holds, where the caller's dialect tells later once more what was told.
 pub const HELD_BYTES: usize = 8 << 20;
 /// Tool calls, or other pieces, of an answer.
 pub const ANSWER_PIECES: usize = 4096;

@@ -1,8 +1,8 @@
 //! Streams: a provider's events go in as they come, the caller's come out at once.
 //!
 //! An event is a name and data, as whoever cuts the provider's bytes finds them: the worker's own reader of server-sent events, or [`crate::bedrock::Frames`].
-//! Nothing is held but what the caller's dialect tells late: why the answer ended; and for responses, whose last event repeats the answer,
-//! [`limits::HELD_BYTES`] of it.
+//! Nothing is held but what the caller's dialect tells late: why the answer ended; for chat completions, reasoning until its signature comes; and for responses,
+//! whose last event repeats the answer, all of it: [`limits::HELD_BYTES`] at most.
 
 use crate::{
     Caller, Dialect, anthropic, bedrock,

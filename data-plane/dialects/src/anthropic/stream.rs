@@ -71,6 +71,10 @@ impl CallerStream {
                 self.delta(Object::of("thinking_delta").with("thinking", text), out);
             }
             Event::Signature { signature, .. } => self.signature(signature, out)?,
+            Event::LoneSignature { signature, .. } => {
+                self.close(out);
+                self.signature(signature, out)?;
+            }
             Event::Redacted { data, .. } => {
                 self.close(out);
                 self.start(Object::of("redacted_thinking").with("data", data), out)?;

@@ -114,7 +114,7 @@ impl ProviderStream {
             out.extend(text.map(|text| Event::Reasoning { choice, text }));
             out.extend(said.thought_signature.map(|signature| Event::Signature { choice, signature }));
         } else {
-            out.extend(said.thought_signature.map(|signature| Event::Signature { choice, signature }));
+            out.extend(said.thought_signature.map(|signature| Event::LoneSignature { choice, signature }));
             let logprobs = std::mem::take(probabilities);
             out.extend(text.map(|text| Event::Text { choice, text, logprobs }));
         }

@@ -37,9 +37,9 @@ fn message<'a>(parts: &'a [Part<'static>]) -> Object<'a> {
             Part::Refusal(said) => refusal.push_str(said),
             Part::Reasoning { text, signature } => {
                 reasoning.push_str(text);
-                details.push(reasoning_text(text, signature.as_deref()).into());
+                details.push(reasoning_text(details.len(), text, signature.as_deref()).into());
             }
-            Part::Redacted(data) => details.push(reasoning_encrypted(data).into()),
+            Part::Redacted(data) => details.push(reasoning_encrypted(details.len(), data).into()),
             Part::ToolCall(call) => calls.push(tool_call(call).into()),
             Part::Media(_) | Part::ToolResult(_) | Part::CachePoint { .. } => {}
         }
@@ -68,12 +68,13 @@ pub(super) fn extra_content(signature: &str) -> Object<'_> {
     Object::new().with("google", Object::new().with("thought_signature", signature))
 }
 
-pub(super) fn reasoning_text<'a>(text: &'a str, signature: Option<&'a str>) -> Object<'a> {
-    Object::of("reasoning.text").with("text", text).maybe("signature", signature)
+/// `at` counts the details of a message: clients put a stream's lists together by it.
+pub(super) fn reasoning_text<'a>(at: usize, text: &'a str, signature: Option<&'a str>) -> Object<'a> {
+    Object::of("reasoning.text").with("index", at as u64).with("text", text).maybe("signature", signature)
 }
 
-pub(super) fn reasoning_encrypted(data: &str) -> Object<'_> {
-    Object::of("reasoning.encrypted").with("data", data)
+pub(super) fn reasoning_encrypted(at: usize, data: &str) -> Object<'_> {
+    Object::of("reasoning.encrypted").with("index", at as u64).with("data", data)
 }
 
 pub(crate) fn finish_word(finish: &Finish) -> &'static str {

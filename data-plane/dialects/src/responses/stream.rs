@@ -56,6 +56,10 @@ impl CallerStream {
             Event::Refusal { text, .. } => self.said(true, text, out),
             Event::Reasoning { text, .. } => self.reasoned(&text, out),
             Event::Signature { signature, .. } => self.sealed(format!("{SIGNATURE}{signature}"), out),
+            Event::LoneSignature { signature, .. } => {
+                self.close(out);
+                self.sealed(format!("{SIGNATURE}{signature}"), out)
+            }
             Event::Redacted { data, .. } => {
                 self.close(out);
                 self.sealed(format!("{REDACTED}{data}"), out)

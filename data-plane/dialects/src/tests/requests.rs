@@ -301,3 +301,35 @@ fn answers_that_no_model_should_give_are_faults() {
     let fault = reply.translate_answer(answer.to_string().as_bytes(), &world::CONTEXT).expect_err("a fault");
     assert_eq!(fault, Fault::Malformed, "here arguments are an object");
 }
+
+/// As clients do: the answer's message is sent back whole.
+#[test]
+fn what_was_reasoned_in_a_stream_can_be_sent_back() {
+    let (_, reply) = world::sent(Caller::Chat, "plain", Dialect::Anthropic, true).expect("translated");
+    let (_, out) = world::run(&reply, &world::events(Dialect::Anthropic, "stream"), None);
+    let text = String::from_utf8(out).expect("text");
+    let mut message = json!({"role": "assistant", "content": "", "reasoning_details": []});
+    for line in
+        text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|line| line.starts_with('{'))
+    {
+        let delta = world::json(line.as_bytes())["choices"][0]["delta"].clone();
+        let said = message["content"].as_str().unwrap_or_default().to_owned();
+        message["content"] = json!(said + delta["content"].as_str().unwrap_or_default());
+        let details = message["reasoning_details"].as_array_mut().expect("a list");
+        for detail in delta["reasoning_details"].as_array().into_iter().flatten() {
+            assert_eq!(detail["index"], details.len(), "clients put lists together by it");
+            details.push(detail.clone());
+        }
+    }
+    let user = json!({"role": "user", "content": "Hi"});
+    let body = chat_with("messages", json!([user, message, user]));
+    let (outgoing, _) =
+        translate_request(Caller::Chat, &body, &target(Dialect::Anthropic)).expect("translated");
+    assert_eq!(
+        world::json(&outgoing.body)["messages"][1]["content"],
+        json!([
+            {"type": "thinking", "thinking": "Easy.", "signature": "c2lnbmVk"},
+            {"type": "text", "text": "The capital is Paris."},
+        ])
+    );
+}
