@@ -61,6 +61,20 @@ pub enum Role {
     Assistant,
 }
 
+/// Begins signatures that Gemini made. Those without are Anthropic's, made by itself or in Bedrock. A provider refuses another's, so after a fallback they are
+/// left out: without its signature, earlier reasoning has no effect.
+pub(crate) const GEMINI_SIGNATURE: &str = "gemini:";
+
+/// The signature, where Anthropic's models made it.
+pub(crate) fn anthropic_signature<'a>(signature: &'a Option<Cow<'_, str>>) -> Option<&'a str> {
+    signature.as_deref().filter(|signature| !signature.starts_with(GEMINI_SIGNATURE))
+}
+
+/// The signature, where Gemini made it, as Gemini made it.
+pub(crate) fn gemini_signature<'a>(signature: &'a Option<Cow<'_, str>>) -> Option<&'a str> {
+    signature.as_deref().and_then(|signature| signature.strip_prefix(GEMINI_SIGNATURE))
+}
+
 /// A part of a message or of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part<'a> {

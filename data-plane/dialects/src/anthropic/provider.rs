@@ -9,7 +9,7 @@ use crate::{
     Dialect,
     chat::{
         Answer, Choice, Effort, Event, Finish, Format, Media, MediaKind, Part, Reasoning, Request, Role,
-        Source, Tool, ToolCall, ToolChoice, ToolResult, Usage,
+        Source, Tool, ToolCall, ToolChoice, ToolResult, Usage, anthropic_signature,
     },
     failure::Failure,
     fault::Fault,
@@ -134,11 +134,12 @@ fn block<'a>(part: &'a Part<'_>) -> Result<Option<Object<'a>>, Refusal> {
         Part::Media(media) => self::media(media)?,
         Part::ToolCall(call) => tool_use(call)?,
         Part::ToolResult(result) => tool_result(result)?,
-        Part::Reasoning { text, signature: Some(signature) } => {
-            Object::of("thinking").with("thinking", &**text).with("signature", &**signature)
-        }
-        // Without its signature it would be refused, and has no effect.
-        Part::Reasoning { signature: None, .. } | Part::CachePoint { .. } => return Ok(None),
+        Part::Reasoning { text, signature } => match anthropic_signature(signature) {
+            Some(signature) => Object::of("thinking").with("thinking", &**text).with("signature", signature),
+            // Without its signature it would be refused, and has no effect.
+            None => return Ok(None),
+        },
+        Part::CachePoint { .. } => return Ok(None),
         Part::Redacted(data) => Object::of("redacted_thinking").with("data", &**data),
     }))
 }

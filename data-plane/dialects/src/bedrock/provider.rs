@@ -9,7 +9,7 @@ use crate::{
     anthropic::arguments,
     chat::{
         Answer, Choice, Effort, Finish, Format, Media, MediaKind, Part, Reasoning, Request, Role, Source,
-        Tool, ToolCall, ToolChoice, ToolResult, Usage,
+        Tool, ToolCall, ToolChoice, ToolResult, Usage, anthropic_signature,
     },
     fault::Fault,
     json::{Json, Object, list},
@@ -194,12 +194,14 @@ fn block<'a>(part: &'a Part<'_>) -> Result<Option<Object<'a>>, Refusal> {
         Part::Media(media) => self::media(media)?,
         Part::ToolCall(call) => tool_use(call)?,
         Part::ToolResult(result) => tool_result(result)?,
-        Part::Reasoning { text, signature: Some(signature) } => {
-            let text = Object::new().with("text", &**text).with("signature", &**signature);
-            Object::new().with("reasoningContent", Object::new().with("reasoningText", text))
-        }
-        // Without its signature it would be refused, and has no effect.
-        Part::Reasoning { signature: None, .. } => return Ok(None),
+        Part::Reasoning { text, signature } => match anthropic_signature(signature) {
+            Some(signature) => {
+                let text = Object::new().with("text", &**text).with("signature", signature);
+                Object::new().with("reasoningContent", Object::new().with("reasoningText", text))
+            }
+            // Without its signature it would be refused, and has no effect.
+            None => return Ok(None),
+        },
         Part::Redacted(data) => {
             Object::new().with("reasoningContent", Object::new().with("redactedContent", &**data))
         }

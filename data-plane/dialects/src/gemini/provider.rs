@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use crate::{
     anthropic::arguments,
     chat::{
-        Answer, Choice, Effort, Finish, Format, Media, Part, Reasoning, Request, Role, Source, TokenLogprob,
-        Tool, ToolCall, ToolChoice, ToolResult, Usage,
+        Answer, Choice, Effort, Finish, Format, GEMINI_SIGNATURE, Media, Part, Reasoning, Request, Role,
+        Source, TokenLogprob, Tool, ToolCall, ToolChoice, ToolResult, Usage, gemini_signature,
     },
     fault::Fault,
     json::{Json, Object, list},
@@ -72,19 +72,19 @@ fn parts<'a>(request: &'a Request<'_>, said: &[&'a Part<'_>]) -> Result<Vec<Json
     for part in said {
         let object = match part {
             Part::Reasoning { text, signature } if text.is_empty() => {
-                pending = signature.as_deref();
+                pending = gemini_signature(signature);
                 continue;
             }
             Part::Reasoning { text, signature } => Object::new()
                 .with("text", &**text)
                 .with("thought", true)
-                .maybe("thoughtSignature", signature.as_deref()),
+                .maybe("thoughtSignature", gemini_signature(signature)),
             Part::Text(text) | Part::Refusal(text) => {
                 Object::new().with("text", &**text).maybe("thoughtSignature", pending.take())
             }
             Part::Media(media) => self::media(media)?,
             Part::ToolCall(call) => {
-                let signature = call.signature.as_deref().or(pending.take());
+                let signature = gemini_signature(&call.signature).or(pending.take());
                 function_call(call)?.maybe("thoughtSignature", signature)
             }
             Part::ToolResult(result) => function_response(request, result)?,
@@ -356,7 +356,7 @@ fn choice(candidate: Candidate, request_id: &str, calls: &mut u32) -> Result<Cho
     }
     let mut parts: Vec<Part<'static>> = Vec::new();
     for one in said {
-        let signature = one.thought_signature.map(Cow::Owned);
+        let signature = one.thought_signature.map(|signature| Cow::Owned(own(&signature)));
         if let Some(call) = one.function_call {
             parts.push(Part::ToolCall(tool_call(call, signature, request_id, calls)));
         } else if one.thought == Some(true) {
@@ -382,6 +382,11 @@ fn tool_call(
     let id = call_id(call.id, request_id, *calls);
     *calls += 1;
     ToolCall { id: id.into(), name: call.name.into(), arguments: args(call.args).into(), signature }
+}
+
+/// A signature, marked as Gemini's.
+pub(super) fn own(signature: &str) -> String {
+    format!("{GEMINI_SIGNATURE}{signature}")
 }
 
 pub(super) fn call_id(id: Option<String>, request_id: &str, calls: u32) -> String {

@@ -9,7 +9,7 @@ use crate::{
     limits,
 };
 
-use super::provider::{Body, Candidate, Said, args, call_id, finish, logprobs};
+use super::provider::{Body, Candidate, Said, args, call_id, finish, logprobs, own};
 
 /// Reads events.
 #[derive(Debug)]
@@ -100,6 +100,7 @@ impl ProviderStream {
         out: &mut Vec<Event>,
     ) -> Result<(), Fault> {
         let text = said.text.filter(|text| !text.is_empty());
+        let signature = said.thought_signature.map(|signature| own(&signature));
         if let Some(call) = said.function_call {
             let tool = self.calls;
             if tool as usize >= limits::ANSWER_PIECES {
@@ -107,14 +108,13 @@ impl ProviderStream {
             }
             self.calls += 1;
             let id = call_id(call.id, &self.request_id, tool);
-            let signature = said.thought_signature;
             out.push(Event::ToolBegan { choice, tool, id, name: call.name, signature });
             out.push(Event::ToolArguments { choice, tool, json: args(call.args) });
         } else if said.thought == Some(true) {
             out.extend(text.map(|text| Event::Reasoning { choice, text }));
-            out.extend(said.thought_signature.map(|signature| Event::Signature { choice, signature }));
+            out.extend(signature.map(|signature| Event::Signature { choice, signature }));
         } else {
-            out.extend(said.thought_signature.map(|signature| Event::LoneSignature { choice, signature }));
+            out.extend(signature.map(|signature| Event::LoneSignature { choice, signature }));
             let logprobs = std::mem::take(probabilities);
             out.extend(text.map(|text| Event::Text { choice, text, logprobs }));
         }

@@ -1,7 +1,7 @@
 //! An answer, for a caller of chat completions.
 
 use crate::{
-    chat::{Answer, Choice, Finish, Part, TokenLogprob, ToolCall, Usage},
+    chat::{Answer, Choice, Finish, GEMINI_SIGNATURE, Part, TokenLogprob, ToolCall, Usage},
     fault::Fault,
     json::{Json, Object, list},
     translate::Context,
@@ -64,7 +64,9 @@ fn tool_call<'a>(call: &'a ToolCall<'static>) -> Object<'a> {
         .maybe("extra_content", call.signature.as_deref().map(extra_content))
 }
 
+/// Here Google's own name tells whose it is.
 pub(super) fn extra_content(signature: &str) -> Object<'_> {
+    let signature = signature.strip_prefix(GEMINI_SIGNATURE).unwrap_or(signature);
     Object::new().with("google", Object::new().with("thought_signature", signature))
 }
 

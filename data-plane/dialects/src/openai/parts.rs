@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::{
-    chat::{Media, MediaKind, Message, Part, Role, Source, ToolCall, ToolResult},
+    chat::{GEMINI_SIGNATURE, Media, MediaKind, Message, Part, Role, Source, ToolCall, ToolResult},
     fields::{Fields, Value},
     limits,
     refusal::Refusal,
@@ -216,7 +216,7 @@ fn tool_call<'a>(value: &Value<'a>) -> Result<ToolCall<'a>, Refusal> {
             let signature = google.text("thought_signature")?;
             google.end()?;
             extra.end()?;
-            signature
+            signature.map(|signature| Cow::Owned(format!("{GEMINI_SIGNATURE}{signature}")))
         }
         None => None,
     };

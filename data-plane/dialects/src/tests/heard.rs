@@ -110,7 +110,7 @@ fn whole_chat(body: &Value) -> Heard {
 }
 
 fn google_signature(call: &Value) -> Option<String> {
-    call["extra_content"]["google"]["thought_signature"].as_str().map(str::to_owned)
+    call["extra_content"]["google"]["thought_signature"].as_str().map(|text| format!("gemini:{text}"))
 }
 
 fn stream_chat(events: &[(Option<String>, String)]) -> Heard {

@@ -60,7 +60,8 @@ fn cell(caller: Caller, dialect: Dialect, case: &str) -> String {
 /// What a fixture's answer must be heard as.
 fn expected(dialect: Dialect, answer: &str) -> Heard {
     let reasons = matches!(world::folder(dialect), "anthropic" | "gemini" | "bedrock");
-    let signed = |reasoned: bool| reasoned.then(|| "c2lnbmVk".to_owned());
+    let mark = if world::folder(dialect) == "gemini" { "gemini:" } else { "" };
+    let signed = |reasoned: bool| reasoned.then(|| format!("{mark}c2lnbmVk"));
     match answer {
         "plain" | "stream" => Heard {
             text: "The capital is Paris.".to_owned(),

@@ -333,3 +333,23 @@ fn what_was_reasoned_in_a_stream_can_be_sent_back() {
         ])
     );
 }
+
+#[test]
+fn no_provider_is_sent_anothers_signature() {
+    let thought = |signature: &str| json!({"type": "thinking", "thinking": "Hm.", "signature": signature});
+    let said = json!({"type": "text", "text": "So."});
+    let body = |signature: &str| {
+        let assistant = json!({"role": "assistant", "content": [thought(signature), said]});
+        let user = json!({"role": "user", "content": "Hi"});
+        messages_with("messages", json!([user, assistant, user]))
+    };
+    let sent = |signature: &str, dialect| {
+        let (outgoing, _) =
+            translate_request(Caller::Messages, &body(signature), &target(dialect)).expect("translated");
+        String::from_utf8(outgoing.body).expect("text")
+    };
+    assert!(sent("gemini:c2ln", Dialect::Gemini).contains(r#""thoughtSignature":"c2ln""#));
+    assert!(!sent("c2ln", Dialect::Gemini).contains("c2ln"));
+    assert!(sent("c2ln", Dialect::Bedrock).contains(r#""signature":"c2ln""#));
+    assert!(!sent("gemini:c2ln", Dialect::Bedrock).contains("c2ln"));
+}
