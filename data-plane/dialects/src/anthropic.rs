@@ -14,12 +14,8 @@
 //!
 //! The header `anthropic-beta` is judged by [`crate::passes_anthropic_beta`].
 
-mod answer;
+mod caller;
 mod provider;
-mod request;
-mod stream;
 
-pub(crate) use answer::write;
+pub(crate) use caller::{CallerStream, decode, decode_count, write};
 pub(crate) use provider::{ProviderStream, arguments, encode, read_answer, usage_of_message};
-pub(crate) use request::decode;
-pub(crate) use stream::CallerStream;

@@ -4,13 +4,15 @@
 //! for "one at a time"; budgets of reasoning and `top_k` only where the model is Anthropic's, which reads them beside Converse's own fields. It has no user of the
 //! caller's (no effect: dropped).
 
+mod answer;
 mod frames;
-mod provider;
+mod request;
 mod signature;
 mod stream;
 
 pub use frames::{Frame, Frames};
 pub use signature::{AwsCredentials, SigningError, sign};
 
-pub(crate) use provider::{encode, read_answer};
+pub(crate) use answer::read_answer;
+pub(crate) use request::{counted, encode};
 pub(crate) use stream::ProviderStream;

@@ -5,8 +5,13 @@
 //! a time; has no user of the caller's, no names of schemas, files and documents (labels without effect: dropped). Reasoning is asked for by level or budget, and its
 //! signatures go back with the part that they came with.
 
-mod provider;
+mod answer;
+mod request;
 mod stream;
 
-pub(crate) use provider::{encode, read_answer};
+pub(crate) use answer::read_answer;
+pub(crate) use request::{counted, encode};
 pub(crate) use stream::ProviderStream;
+
+/// Begins the names that calls get here where Gemini gives none. It would not know them.
+const OWN_CALL: &str = "bwcall_";

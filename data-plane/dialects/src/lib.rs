@@ -11,6 +11,7 @@
 mod anthropic;
 pub mod bedrock;
 pub mod chat;
+mod count;
 mod failure;
 mod fault;
 mod fields;
@@ -26,6 +27,7 @@ mod stream;
 mod support;
 mod translate;
 
+pub use count::{translate_count, translate_count_answer};
 pub use failure::{Class, Failure};
 pub use fault::Fault;
 pub use outgoing::{

@@ -18,19 +18,14 @@
 //! with `signature`, `reasoning.encrypted` with `data`), and `tool_calls[].extra_content.google.thought_signature`, as Google's own compatible endpoint has it
 //! (<https://ai.google.dev/gemini-api/docs/thought-signatures>). An assistant's message that is sent back with them is understood.
 
-mod answer;
-mod parts;
+mod caller;
 mod provider;
-mod request;
-mod stream;
 
-pub(crate) use answer::write;
-pub(crate) use parts::{cache_point, detail, source};
-pub(crate) use provider::{ProviderStream, encode, read_answer, usage_of_chat};
-pub(crate) use request::{
-    decode, effort, end_user, json_schema, only, tool_choice_word, without_account_effect,
+pub(crate) use caller::{
+    CallerStream, cache_point, decode, detail, effort, end_user, json_schema, only, source, tool_choice_word,
+    without_account_effect, write,
 };
-pub(crate) use stream::CallerStream;
+pub(crate) use provider::{ProviderStream, encode, read_answer, usage_of_chat};
 
 /// The last event of a stream.
 pub(crate) const DONE: &[u8] = b"[DONE]";

@@ -82,12 +82,17 @@ impl<'a> Target<'a> {
             Dialect::AzureOpenAi => self.azure_path(call),
             Dialect::Anthropic if call == Call::CountTokens => call.path().to_owned(),
             Dialect::Anthropic => Call::Messages.path().to_owned(),
+            Dialect::Gemini if call == Call::CountTokens => format!("/models/{model}:countTokens"),
             Dialect::Gemini if stream => format!("/models/{model}:streamGenerateContent?alt=sse"),
             Dialect::Gemini => format!("/models/{model}:generateContent"),
+            Dialect::Vertex if call == Call::CountTokens => {
+                format!("/publishers/google/models/{model}:countTokens")
+            }
             Dialect::Vertex if stream => {
                 format!("/publishers/google/models/{model}:streamGenerateContent?alt=sse")
             }
             Dialect::Vertex => format!("/publishers/google/models/{model}:generateContent"),
+            Dialect::Bedrock if call == Call::CountTokens => format!("/model/{model}/count-tokens"),
             Dialect::Bedrock if stream => format!("/model/{model}/converse-stream"),
             Dialect::Bedrock => format!("/model/{model}/converse"),
         })

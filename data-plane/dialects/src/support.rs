@@ -153,9 +153,9 @@ impl Call {
 /// What happens to a call that goes to a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Support {
-    /// Both speak the same: bytes pass untouched, but for the model's name.
+    /// Both speak the same: bytes pass untouched, but for `model` in the body, which becomes the deployment's (also where Azure's path names it).
     Same,
-    /// It is translated.
+    /// It is translated: [`crate::translate_request`], or for [`Call::CountTokens`] [`crate::translate_count`].
     Translated,
     /// It is refused (400), and this is why.
     Refused(&'static str),
@@ -170,6 +170,7 @@ pub fn support(call: Call, provider: Dialect) -> Support {
         (Call::Responses, Dialect::OpenAi | Dialect::AzureOpenAi) => Same,
         (Call::Messages | Call::CountTokens, Dialect::Anthropic) => Same,
         (Call::ChatCompletions | Call::Responses | Call::Messages, _) => Translated,
+        (Call::CountTokens, Dialect::Gemini | Dialect::Vertex | Dialect::Bedrock) => Translated,
         (Call::CountTokens, _) => {
             Refused("it counts no tokens in this way; the usage of an answer tells them")
         }

@@ -1,6 +1,6 @@
 //! AWS Signature Version 4 (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>). Credentials and time are the caller's.
 //!
-//! The signer writes what it signs into its traces. So the body goes in as its digest alone (R8).
+//! The signer writes what it signs into its traces, and bodies too where `LOG_SIGNABLE_BODY` is set. So the body goes in as its digest alone (R8).
 
 use std::{fmt, time::SystemTime};
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::{Dialect, chat::Event, failure::Failure, fault::Fault, limits};
 
-use super::provider::{Counts, finish};
+use super::answer::{Counts, finish};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -9,7 +9,7 @@ use crate::{
     limits,
 };
 
-use super::provider::{Body, Candidate, Said, args, call_id, finish, logprobs, own};
+use super::answer::{Body, Candidate, Said, args, call_id, finish, logprobs, own};
 
 /// Reads events.
 #[derive(Debug)]

@@ -37,6 +37,32 @@ fn a_refused_credential_is_never_told() {
 }
 
 #[test]
+fn gemini_says_of_a_bad_key_that_the_request_is_invalid() {
+    for body in [
+        r#"{"error":{"code":400,"message":"API key expired. sk-secret","status":"INVALID_ARGUMENT"}}"#,
+        r#"{"error":{"code":400,"message":"sk-secret","status":"INVALID_ARGUMENT","details":[{"@type":"x","n":1},{"reason":"API_KEY_INVALID"}]}}"#,
+    ] {
+        let failure = Failure::read(Dialect::Gemini, 400, None, body.as_bytes());
+        assert_eq!(failure.class, Class::Authentication);
+        assert!(!String::from_utf8_lossy(&failure.answer(Call::Responses, "r").1).contains("sk-secret"));
+    }
+}
+
+#[test]
+fn a_status_of_refused_credentials_outweighs_every_word() {
+    for body in [
+        &br#"{"error":{"type":"rate_limit_error","message":"key sk-secret is limited"}}"#[..],
+        br#"{"error":{"type":"invalid_request_error","message":"key sk-secret is no key"}}"#,
+    ] {
+        for status in [401, 403] {
+            let failure = Failure::read(Dialect::OpenAi, status, None, body);
+            assert_eq!(failure.class, Class::Authentication);
+            assert!(!String::from_utf8_lossy(&failure.answer(Call::Responses, "r").1).contains("sk-secret"));
+        }
+    }
+}
+
+#[test]
 fn statuses_tell_where_words_do_not() {
     for (status, class) in [
         (401, Class::Authentication),

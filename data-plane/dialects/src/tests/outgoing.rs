@@ -133,3 +133,16 @@ fn r8_what_is_signed_is_not_traced() {
     let bytes = format!("{:?}", b"canary-prompt");
     assert!(!text.contains(bytes.trim_matches(['[', ']'])), "not as numbers either");
 }
+
+/// The signer has a switch in the environment that makes it trace bodies. It has no effect here.
+#[test]
+fn r8_what_is_signed_is_not_traced_where_the_environment_wants_it_either() {
+    let other = "tests::outgoing::r8_what_is_signed_is_not_traced";
+    let output = std::process::Command::new(std::env::current_exe().expect("a path"))
+        .args(["--exact", other])
+        .env("LOG_SIGNABLE_BODY", "true")
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::{Call, Caller, Dialect, Fault, Refusal, translate_request};
+use crate::{
+    Call, Caller, Dialect, Fault, Refusal, translate_count, translate_count_answer, translate_request,
+};
 
 use super::world::{self, target};
 
@@ -352,4 +354,41 @@ fn no_provider_is_sent_anothers_signature() {
     assert!(!sent("c2ln", Dialect::Gemini).contains("c2ln"));
     assert!(sent("c2ln", Dialect::Bedrock).contains(r#""signature":"c2ln""#));
     assert!(!sent("gemini:c2ln", Dialect::Bedrock).contains("c2ln"));
+}
+
+#[test]
+fn prompts_are_counted_in_each_providers_way() {
+    let body = json!({
+        "model": "m", "system": "Be brief.", "messages": [{"role": "user", "content": "Hi"}],
+        "tools": [{"name": "f", "input_schema": {"type": "object"}}],
+    });
+    let body = body.to_string().into_bytes();
+    let sent = |dialect| {
+        let outgoing = translate_count(&body, &target(dialect)).expect("translated");
+        (outgoing.path_and_query, world::json(&outgoing.body))
+    };
+    let (path, gemini) = sent(Dialect::Gemini);
+    assert_eq!(path, "/models/model-1:countTokens");
+    let inner = &gemini["generateContentRequest"];
+    assert_eq!(
+        (&inner["model"], &inner["contents"][0]["parts"][0]["text"]),
+        (&json!("models/model-1"), &json!("Hi"))
+    );
+    let (path, vertex) = sent(Dialect::Vertex);
+    assert_eq!(path, "/publishers/google/models/model-1:countTokens");
+    assert_eq!(vertex["systemInstruction"]["parts"][0]["text"], "Be brief.");
+    let (path, bedrock) = sent(Dialect::Bedrock);
+    assert_eq!(path, "/model/anthropic.model-1%3A0/count-tokens");
+    let converse = &bedrock["input"]["converse"];
+    assert_eq!(
+        (&converse["system"][0]["text"], converse.get("inferenceConfig")),
+        (&json!("Be brief."), None)
+    );
+    for answer in [r#"{"totalTokens":7,"promptTokensDetails":[]}"#, r#"{"inputTokens":7}"#] {
+        let translated = translate_count_answer(answer.as_bytes()).expect("counted");
+        assert_eq!(world::json(&translated), json!({"input_tokens": 7}));
+    }
+    assert!(translate_count_answer(b"{}").is_err());
+    let refused = translate_count(&body, &target(Dialect::OpenAi)).expect_err("refused");
+    assert_eq!(refused.code(), "unsupported_by_provider");
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::{Caller, Dialect, Fault, Progress, bedrock::Frames, limits, translate_request};
+use crate::{Caller, Class, Dialect, Fault, Progress, bedrock::Frames, limits, translate_request};
 
 use super::{
     heard,
@@ -35,6 +35,13 @@ fn what_comes_behind_the_end_is_ignored() {
         for (name, data) in &events {
             assert_eq!(translator.event(name, data, &mut more), Progress::Done);
         }
+        assert_eq!(
+            translator.event("", b"<html>", &mut more),
+            Progress::Done,
+            "garbage does not break what is complete"
+        );
+        assert_eq!(translator.end(false, &mut more), Progress::Done);
+        assert_eq!(translator.fail(Class::Timeout, &mut more), Progress::Done);
         assert!(more.is_empty());
         assert!(heard::stream(caller, &out).ended);
     }

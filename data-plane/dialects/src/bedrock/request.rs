@@ -1,19 +1,12 @@
-//! Requests and whole answers.
-
-use std::borrow::Cow;
-
-use serde::Deserialize;
-use serde_json::value::RawValue;
+//! The request.
 
 use crate::{
     anthropic::arguments,
     chat::{
-        Answer, Choice, Effort, Finish, Format, Media, MediaKind, Part, Reasoning, Request, Role, Source,
-        Tool, ToolCall, ToolChoice, ToolResult, Usage, anthropic_signature,
+        Effort, Format, Media, MediaKind, Part, Reasoning, Request, Role, Source, Tool, ToolCall, ToolChoice,
+        ToolResult, anthropic_signature,
     },
-    fault::Fault,
     json::{Json, Object, list},
-    limits,
     refusal::Refusal,
 };
 
@@ -35,6 +28,19 @@ pub(crate) fn encode(request: &Request<'_>, model: &str) -> Result<Vec<u8>, Refu
         .maybe("additionalModelRequestFields", beside.some())
         .maybe("outputConfig", output.some());
     Ok(body.to_bytes())
+}
+
+/// What is counted of a request: `ConverseTokensRequest` has no more.
+pub(crate) fn counted<'a>(request: &'a Request<'_>, model: &str) -> Result<Object<'a>, Refusal> {
+    check(request)?;
+    let (system, rest) = request.split();
+    let messages: Result<Vec<_>, _> = rest.iter().map(|(role, parts)| message(*role, parts)).collect();
+    let (_, beside) = beside(request, model)?;
+    Ok(Object::new()
+        .unless_empty("system", blocks(&system)?)
+        .with("messages", list(messages?))
+        .maybe("toolConfig", tool_config(request)?)
+        .maybe("additionalModelRequestFields", beside.some()))
 }
 
 fn check(request: &Request<'_>) -> Result<(), Refusal> {
@@ -278,121 +284,4 @@ fn document_name(name: Option<&str>) -> String {
         |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '(' | ')' | '[' | ']');
     let name = name.unwrap_or("document").chars().take(LONGEST_NAME);
     name.map(|letter| if taken(letter) { letter } else { '-' }).collect()
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Body {
-    output: Output,
-    stop_reason: String,
-    usage: Option<Counts>,
-}
-
-#[derive(Deserialize)]
-struct Output {
-    message: OutputMessage,
-}
-
-#[derive(Deserialize)]
-struct OutputMessage {
-    content: Vec<Block>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Block {
-    text: Option<String>,
-    tool_use: Option<ToolUse>,
-    reasoning_content: Option<ReasoningContent>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ToolUse {
-    tool_use_id: String,
-    name: String,
-    input: Box<RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ReasoningContent {
-    reasoning_text: Option<ReasoningText>,
-    redacted_content: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ReasoningText {
-    text: String,
-    signature: Option<String>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Counts {
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    cache_write_input_tokens: Option<u64>,
-}
-
-impl Counts {
-    /// That `inputTokens` leaves cached ones out is what `totalTokens`, the sum of all four, shows
-    /// (<https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html>).
-    pub(super) fn counted(self) -> Usage {
-        let read = self.cache_read_input_tokens.unwrap_or_default();
-        let written = self.cache_write_input_tokens.unwrap_or_default();
-        let usage = Usage {
-            prompt: self.input_tokens.unwrap_or_default().saturating_add(read).saturating_add(written),
-            completion: self.output_tokens.unwrap_or_default(),
-            cache_read: read,
-            cache_write: written,
-            reasoning: 0,
-            is_final: true,
-        };
-        usage.bounded()
-    }
-}
-
-/// Reads a whole answer.
-pub(crate) fn read_answer(body: &[u8]) -> Result<Answer, Fault> {
-    let body: Body = serde_json::from_slice(body).map_err(|_| Fault::NotOfDialect)?;
-    if body.output.message.content.len() > limits::ANSWER_PIECES {
-        return Err(Fault::TooLarge);
-    }
-    let parts = body.output.message.content.into_iter().filter_map(part).collect();
-    let choice = Choice { parts, finish: finish(&body.stop_reason)?, logprobs: Vec::new() };
-    Ok(Answer { id: None, choices: vec![choice], usage: body.usage.map(Counts::counted) })
-}
-
-fn part(block: Block) -> Option<Part<'static>> {
-    if let Some(text) = block.text {
-        return Some(Part::Text(text.into()));
-    }
-    if let Some(call) = block.tool_use {
-        return Some(Part::ToolCall(ToolCall {
-            id: call.tool_use_id.into(),
-            name: call.name.into(),
-            arguments: String::from(Box::<str>::from(call.input)).into(),
-            signature: None,
-        }));
-    }
-    let reasoning = block.reasoning_content?;
-    let text = reasoning
-        .reasoning_text
-        .map(|said| Part::Reasoning { text: said.text.into(), signature: said.signature.map(Cow::Owned) });
-    text.or_else(|| reasoning.redacted_content.map(|data| Part::Redacted(data.into())))
-}
-
-/// Errors: what the model wrote is malformed, and Bedrock says so.
-pub(super) fn finish(reason: &str) -> Result<Finish, Fault> {
-    Ok(match reason {
-        "max_tokens" => Finish::Length,
-        "model_context_window_exceeded" => Finish::ContextWindow,
-        "tool_use" => Finish::ToolCalls,
-        "guardrail_intervened" | "content_filtered" => Finish::ContentFilter,
-        "malformed_model_output" | "malformed_tool_use" => return Err(Fault::Malformed),
-        // Which stop sequence it was, is not told.
-        _ => Finish::Stop,
-    })
 }

@@ -19,6 +19,16 @@ const FORMAT_NAME: &str = "answer";
 /// Reads a caller's body.
 pub(crate) fn decode(body: &[u8]) -> Result<Request<'_>, Refusal> {
     let mut fields = crate::fields::body(body)?;
+    let max_tokens = fields.need("max_tokens")?.count()?;
+    Ok(Request { max_tokens: Some(max_tokens), ..prompt(fields)? })
+}
+
+/// Reads the body of a caller who wants the prompt counted: the same, without what concerns the answer.
+pub(crate) fn decode_count(body: &[u8]) -> Result<Request<'_>, Refusal> {
+    prompt(crate::fields::body(body)?)
+}
+
+fn prompt(mut fields: Fields<'_>) -> Result<Request<'_>, Refusal> {
     fields.without_effect(&["model", "cache_control", "service_tier"]);
     fields.refuse(&[
         ("container", "it has no containers"),
@@ -56,7 +66,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<Request<'_>, Refusal> {
             ..Sampling::default()
         },
         stop: stops(&mut fields)?,
-        max_tokens: Some(fields.need("max_tokens")?.count()?),
+        max_tokens: None,
         reasoning: reasoning(&mut fields, effort)?,
         choices: 1,
         logprobs: None,
