@@ -173,10 +173,6 @@ impl<'a> Fields<'a> {
         })
     }
 
-    pub(crate) fn invalid(&self, rule: &'static str) -> Refusal {
-        Refusal::invalid(if self.place.is_empty() { "body" } else { &self.place }, rule)
-    }
-
     /// Errors: a member is left that nobody took.
     pub(crate) fn end(self) -> Result<(), Refusal> {
         match self.members.iter().find(|(_, raw)| raw.get() != "null") {

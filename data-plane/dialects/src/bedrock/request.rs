@@ -1,7 +1,7 @@
 //! The request.
 
 use crate::{
-    anthropic::arguments,
+    anthropic::{arguments, counts},
     chat::{
         Effort, Format, Media, MediaKind, Part, Reasoning, Request, Role, Source, Tool, ToolCall, ToolChoice,
         ToolResult, anthropic_signature,
@@ -16,7 +16,7 @@ const LONGEST_NAME: usize = 200;
 /// Writes the request's body; the path names the model, which tells what may stand beside Converse's own fields.
 pub(crate) fn encode(request: &Request<'_>, model: &str) -> Result<Vec<u8>, Refusal> {
     check(request)?;
-    let (system, rest) = request.split();
+    let (system, rest) = request.split(counts);
     let messages: Result<Vec<_>, _> = rest.iter().map(|(role, parts)| message(*role, parts)).collect();
     let (effort, beside) = beside(request, model)?;
     let output = Object::new().maybe("textFormat", format(&request.format)?).maybe("effort", effort);
@@ -33,7 +33,7 @@ pub(crate) fn encode(request: &Request<'_>, model: &str) -> Result<Vec<u8>, Refu
 /// What is counted of a request: `ConverseTokensRequest` has no more.
 pub(crate) fn counted<'a>(request: &'a Request<'_>, model: &str) -> Result<Object<'a>, Refusal> {
     check(request)?;
-    let (system, rest) = request.split();
+    let (system, rest) = request.split(counts);
     let messages: Result<Vec<_>, _> = rest.iter().map(|(role, parts)| message(*role, parts)).collect();
     let (_, beside) = beside(request, model)?;
     Ok(Object::new()

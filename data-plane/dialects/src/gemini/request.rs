@@ -25,7 +25,7 @@ pub(crate) fn counted<'a>(request: &'a Request<'_>) -> Result<Object<'a>, Refusa
             "it cannot be told to call one tool at a time",
         ));
     }
-    let (system, rest) = request.split();
+    let (system, rest) = request.split(|part| !matches!(part, Part::Redacted(_)));
     let contents: Result<Vec<_>, _> = rest.iter().map(|(role, said)| content(request, *role, said)).collect();
     let system = parts(request, &system)?;
     let instruction = (!system.is_empty()).then(|| Object::new().with("parts", system));

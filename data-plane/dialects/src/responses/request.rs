@@ -239,7 +239,11 @@ fn message<'a>(fields: &mut Fields<'a>) -> Result<Message<'a>, Refusal> {
         "assistant" => Role::Assistant,
         _ => return Err(role.invalid("it is none of system, developer, user and assistant")),
     };
-    Ok(Message { role, parts: content(&said, role)? })
+    let parts = content(&said, role)?;
+    if parts.is_empty() {
+        return Err(said.invalid("it is empty"));
+    }
+    Ok(Message { role, parts })
 }
 
 fn content<'a>(value: &Value<'a>, role: Role) -> Result<Vec<Part<'a>>, Refusal> {

@@ -392,3 +392,34 @@ fn prompts_are_counted_in_each_providers_way() {
     let refused = translate_count(&body, &target(Dialect::OpenAi)).expect_err("refused");
     assert_eq!(refused.code(), "unsupported_by_provider");
 }
+
+#[test]
+fn a_message_of_nothing_is_refused_or_left_out_and_never_sent() {
+    for (caller, body) in [
+        (Caller::Chat, json!({"messages": [{"role": "user", "content": []}]})),
+        (
+            Caller::Chat,
+            json!({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": ""}]}),
+        ),
+        (Caller::Messages, json!({"max_tokens": 5, "messages": [{"role": "user", "content": []}]})),
+        (Caller::Responses, json!({"input": [{"role": "user", "content": []}]})),
+    ] {
+        let refused = translate_request(caller, body.to_string().as_bytes(), &target(Dialect::Gemini));
+        assert!(matches!(refused.expect_err("empty").refusal, Refusal::Invalid { .. }), "{body}");
+    }
+    // Thinking that proves nothing to the provider is all that there is of it.
+    let thought =
+        json!({"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm.", "signature": ""}]});
+    let user = json!({"role": "user", "content": "Hi"});
+    let body = messages_with("messages", json!([user, thought, user]));
+    let sent = |dialect| {
+        let (outgoing, _) = translate_request(Caller::Messages, &body, &target(dialect)).expect("translated");
+        world::json(&outgoing.body)["messages"].clone()
+    };
+    assert_eq!(
+        sent(Dialect::Bedrock),
+        json!([{"role": "user", "content": [{"text": "Hi"}, {"text": "Hi"}]}]),
+        "roles take turns"
+    );
+    assert_eq!(sent(Dialect::OpenAi).as_array().map(Vec::len), Some(1));
+}

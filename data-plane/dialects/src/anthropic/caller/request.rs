@@ -215,6 +215,9 @@ fn message<'a>(value: &Value<'a>) -> Result<Message<'a>, Refusal> {
         _ => return Err(role.invalid("it is none of user, assistant and system")),
     };
     fields.end()?;
+    if parts.is_empty() {
+        return Err(said.invalid("it is empty"));
+    }
     Ok(Message { role, parts })
 }
 

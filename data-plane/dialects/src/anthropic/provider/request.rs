@@ -18,7 +18,7 @@ pub(crate) fn encode(
     default_max_tokens: u64,
 ) -> Result<Vec<u8>, Refusal> {
     check(request)?;
-    let (system, rest) = request.split();
+    let (system, rest) = request.split(counts);
     let messages: Result<Vec<_>, _> = rest.iter().map(|(role, parts)| message(*role, parts)).collect();
     let (thinking, effort) = thinking(request.reasoning);
     let output_config = Object::new().maybe("effort", effort).maybe("format", format(&request.format)?);
@@ -38,6 +38,14 @@ pub(crate) fn encode(
         .maybe("metadata", request.end_user.as_deref().map(|user| Object::new().with("user_id", user)))
         .maybe("stream", request.stream.then_some(true));
     Ok(body.to_bytes())
+}
+
+/// Reasoning without a signature of Anthropic's is not sent.
+pub(crate) fn counts(part: &Part<'_>) -> bool {
+    match part {
+        Part::Reasoning { signature, .. } => anthropic_signature(signature).is_some(),
+        _ => true,
+    }
 }
 
 fn check(request: &Request<'_>) -> Result<(), Refusal> {

@@ -30,6 +30,9 @@ fn message<'a>(value: &Value<'a>) -> Result<Message<'a>, Refusal> {
         _ => return Err(role.invalid("it is none of system, developer, user, assistant and tool")),
     };
     fields.end()?;
+    if parts.is_empty() {
+        return Err(value.invalid("the message is empty"));
+    }
     Ok(Message { role, parts })
 }
 
@@ -175,9 +178,6 @@ fn assistant<'a>(fields: &mut Fields<'a>) -> Result<Vec<Part<'a>>, Refusal> {
         for call in calls.list(limits::PARTS)? {
             parts.push(Part::ToolCall(tool_call(&call)?));
         }
-    }
-    if parts.is_empty() {
-        return Err(fields.invalid("the message is empty"));
     }
     Ok(parts)
 }

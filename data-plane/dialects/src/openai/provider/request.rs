@@ -74,7 +74,7 @@ fn effort(reasoning: Reasoning) -> Option<&'static str> {
 
 /// Neighbours of one role are joined: calls that were made together stand in one message.
 fn messages<'a>(request: &'a Request<'_>) -> Result<Vec<Json<'a>>, Refusal> {
-    let (first, rest) = request.split();
+    let (first, rest) = request.split(|part| !matches!(part, Part::Reasoning { .. } | Part::Redacted(_)));
     let mut written = Vec::new();
     if !first.is_empty() {
         written.push(system(&first)?);
