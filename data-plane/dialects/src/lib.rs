@@ -6,6 +6,26 @@
 //!
 //! Whatever bytes come, from callers or providers, there is no panic; every count and size has a bound ([`limits`]).
 //!
+//! ```
+//! use bailiwick_dialects::{Caller, Context, Dialect, Progress, Target, translate_request};
+//!
+//! let asked = br#"{"model":"public","messages":[{"role":"user","content":"Hi"}],"stream":true}"#;
+//! let target = Target::new(Dialect::Anthropic, "claude-x");
+//! let (outgoing, reply) = translate_request(Caller::Chat, asked, &target)?;
+//! assert_eq!(outgoing.path_and_query, "/messages");
+//!
+//! let context = Context { request_id: "req_1", model: "public", created: 1_764_000_000 };
+//! let mut stream = reply.translate_stream(&context);
+//! let mut out = Vec::new();
+//! // Each event as it was cut from the provider's bytes; what is in `out` goes to the caller at once.
+//! let data = br#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hello"}}"#;
+//! assert_eq!(stream.event("content_block_delta", data, &mut out), Progress::Going);
+//! assert!(out.starts_with(b"data: {"));
+//! // The connection breaks before the provider's last event: the caller is told.
+//! assert!(matches!(stream.end(false, &mut out), Progress::Broken(_)));
+//! # Ok::<(), bailiwick_dialects::Refused>(())
+//! ```
+//!
 //! Start reading at [`translate_request`]; dialects are `openai`, `responses`, `anthropic`, `gemini` and [`bedrock`].
 
 mod anthropic;

@@ -88,7 +88,8 @@ impl StreamTranslator {
         }
     }
 
-    /// One event of the provider's. What the caller gets is put behind what `out` holds.
+    /// One event of the provider's: its data, and for Bedrock its name (data of server-sent events tell themselves what they are, so there it may be empty). What the
+    /// caller gets is put behind what `out` holds.
     pub fn event(&mut self, name: &str, data: &[u8], out: &mut Vec<u8>) -> Progress {
         if self.progress != Progress::Going {
             return self.progress;

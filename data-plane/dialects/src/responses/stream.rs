@@ -1,5 +1,5 @@
 //! A stream, for a caller of responses. This dialect repeats each item, and at the end the whole output: both are held, within
-//! [`limits::HELD_BYTES`](crate::limits::HELD_BYTES).
+//! [`limits::HELD_BYTES`].
 
 use serde_json::value::RawValue;
 

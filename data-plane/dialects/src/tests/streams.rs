@@ -80,17 +80,31 @@ fn interleaved_calls_are_told_apart_or_broken_off() {
 }
 
 #[test]
-fn a_response_that_repeats_itself_holds_no_more_than_its_bound() {
-    let (_, reply) =
-        world::sent(Caller::Responses, "plain", Dialect::OpenAiCompatible, true).expect("translated");
-    let mut translator = reply.translate_stream(&CONTEXT);
-    let piece = format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"{}"}}}}]}}"#, "x".repeat(1 << 20));
-    let mut passed = 0;
-    while translator.event("", piece.as_bytes(), &mut Vec::new()) == Progress::Going {
-        passed += 1 << 20;
-        assert!(passed <= limits::HELD_BYTES);
+fn what_is_held_has_a_bound() {
+    let piece = |member: &str| {
+        let text = "x".repeat(1 << 20);
+        format!(r#"{{"choices":[{{"index":0,"delta":{{"{member}":"{text}"}}}}]}}"#)
+    };
+    let thought = {
+        let text = "x".repeat(1 << 20);
+        format!(
+            r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"thinking_delta","thinking":"{text}"}}}}"#
+        )
+    };
+    for (caller, dialect, piece) in [
+        (Caller::Responses, Dialect::OpenAiCompatible, piece("content")),
+        (Caller::Responses, Dialect::OpenAiCompatible, piece("reasoning")),
+        (Caller::Chat, Dialect::Anthropic, thought),
+    ] {
+        let (_, reply) = world::sent(caller, "plain", dialect, true).expect("translated");
+        let mut translator = reply.translate_stream(&CONTEXT);
+        let mut passed = 0;
+        while translator.event("", piece.as_bytes(), &mut Vec::new()) == Progress::Going {
+            passed += 1 << 20;
+            assert!(passed <= limits::HELD_BYTES);
+        }
+        assert_eq!(translator.progress(), Progress::Broken(Fault::TooLarge));
     }
-    assert_eq!(translator.progress(), Progress::Broken(Fault::TooLarge));
 }
 
 #[test]
