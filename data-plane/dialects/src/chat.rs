@@ -9,57 +9,58 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-pub use answer::{Answer, Choice, Finish, TokenLogprob, Usage};
-pub use part::{Media, MediaKind, Part, Source, ToolCall, ToolResult};
+pub use answer::Usage;
 
-pub(crate) use answer::Event;
-pub(crate) use part::{GEMINI_SIGNATURE, anthropic_signature, gemini_signature};
+pub(crate) use answer::{Answer, Choice, Event, Finish, TokenLogprob};
+pub(crate) use part::{
+    GEMINI_SIGNATURE, Media, MediaKind, Part, Source, ToolCall, ToolResult, anthropic_signature,
+    gemini_signature,
+};
 
 /// What a caller asks for.
-#[derive(Debug, Default)]
-pub struct Request<'a> {
+#[derive(Default)]
+pub(crate) struct Request<'a> {
     /// The conversation.
-    pub messages: Vec<Message<'a>>,
+    pub(crate) messages: Vec<Message<'a>>,
     /// Functions that may be called.
-    pub tools: Vec<Tool<'a>>,
+    pub(crate) tools: Vec<Tool<'a>>,
     /// Which of them.
-    pub tool_choice: Option<ToolChoice<'a>>,
+    pub(crate) tool_choice: Option<ToolChoice<'a>>,
     /// Whether several may be called at once. `None`: as the provider has it.
-    pub parallel_tool_calls: Option<bool>,
+    pub(crate) parallel_tool_calls: Option<bool>,
     /// Form of the answer.
-    pub format: Format<'a>,
+    pub(crate) format: Format<'a>,
     /// How tokens are chosen.
-    pub sampling: Sampling,
+    pub(crate) sampling: Sampling,
     /// What ends the answer.
-    pub stop: Vec<Cow<'a, str>>,
+    pub(crate) stop: Vec<Cow<'a, str>>,
     /// Tokens of the answer, reasoning included.
-    pub max_tokens: Option<u64>,
+    pub(crate) max_tokens: Option<u64>,
     /// How much is reasoned.
-    pub reasoning: Option<Reasoning>,
+    pub(crate) reasoning: Option<Reasoning>,
     /// How many answers; 0 and 1 are one.
-    pub choices: u64,
+    pub(crate) choices: u64,
     /// How many alternatives' probabilities are told for each token; `Some(0)`: the chosen token's alone.
-    pub logprobs: Option<u64>,
+    pub(crate) logprobs: Option<u64>,
     /// The caller's own user, for the provider's abuse detection.
-    pub end_user: Option<Cow<'a, str>>,
+    pub(crate) end_user: Option<Cow<'a, str>>,
     /// Whether the answer comes in pieces.
-    pub stream: bool,
+    pub(crate) stream: bool,
     /// Whether the caller of a stream wants to see usage.
-    pub include_usage: bool,
+    pub(crate) include_usage: bool,
 }
 
 /// A message.
-#[derive(Debug)]
-pub struct Message<'a> {
+pub(crate) struct Message<'a> {
     /// Whose.
-    pub role: Role,
+    pub(crate) role: Role,
     /// What it is made of.
-    pub parts: Vec<Part<'a>>,
+    pub(crate) parts: Vec<Part<'a>>,
 }
 
 /// Whose message it is. Results of tools are parts of the user's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// The application's instructions; OpenAI's `developer` too, since a provider who has only one of them gives it the same weight.
     System,
     /// The user.
@@ -69,23 +70,22 @@ pub enum Role {
 }
 
 /// A function that may be called.
-#[derive(Debug)]
-pub struct Tool<'a> {
+pub(crate) struct Tool<'a> {
     /// Its name.
-    pub name: Cow<'a, str>,
+    pub(crate) name: Cow<'a, str>,
     /// What it does.
-    pub description: Option<Cow<'a, str>>,
+    pub(crate) description: Option<Cow<'a, str>>,
     /// JSON schema of its arguments.
-    pub schema: Option<&'a RawValue>,
+    pub(crate) schema: Option<&'a RawValue>,
     /// Whether arguments must follow the schema to the letter.
-    pub strict: Option<bool>,
+    pub(crate) strict: Option<bool>,
     /// Whether a cache point stands behind it.
-    pub cache: Option<bool>,
+    pub(crate) cache: Option<bool>,
 }
 
 /// Which tools are called.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ToolChoice<'a> {
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum ToolChoice<'a> {
     /// As the model likes.
     Auto,
     /// None.
@@ -97,8 +97,8 @@ pub enum ToolChoice<'a> {
 }
 
 /// Form of an answer.
-#[derive(Debug, Default)]
-pub enum Format<'a> {
+#[derive(Default)]
+pub(crate) enum Format<'a> {
     /// Text.
     #[default]
     Text,
@@ -119,24 +119,24 @@ pub enum Format<'a> {
 
 /// How tokens are chosen. What has no effect (a penalty of 0) is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Sampling {
+pub(crate) struct Sampling {
     /// Randomness.
-    pub temperature: Option<f64>,
+    pub(crate) temperature: Option<f64>,
     /// Nucleus.
-    pub top_p: Option<f64>,
+    pub(crate) top_p: Option<f64>,
     /// Best tokens only.
-    pub top_k: Option<u64>,
+    pub(crate) top_k: Option<u64>,
     /// Against repetition.
-    pub frequency_penalty: Option<f64>,
+    pub(crate) frequency_penalty: Option<f64>,
     /// Against staying with a topic.
-    pub presence_penalty: Option<f64>,
+    pub(crate) presence_penalty: Option<f64>,
     /// For the same answer again.
-    pub seed: Option<i64>,
+    pub(crate) seed: Option<i64>,
 }
 
 /// How much is reasoned before the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reasoning {
+pub(crate) enum Reasoning {
     /// In words.
     Effort(Effort),
     /// In tokens.
@@ -147,7 +147,7 @@ pub enum Reasoning {
 
 /// Effort of reasoning, in the dialects' words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Effort {
+pub(crate) enum Effort {
     /// No reasoning.
     None,
     /// `minimal`.
@@ -166,11 +166,11 @@ pub enum Effort {
 
 impl Effort {
     /// All of them.
-    pub const ALL: [Self; 7] =
+    pub(crate) const ALL: [Self; 7] =
         [Self::None, Self::Minimal, Self::Low, Self::Medium, Self::High, Self::ExtraHigh, Self::Max];
 
     /// The word for it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Minimal => "minimal",

@@ -14,7 +14,7 @@ use crate::{
 pub use class::Class;
 
 /// A provider's error.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Failure {
     /// Of which class.
     pub class: Class,

@@ -16,14 +16,13 @@ use crate::{limits, refusal::Refusal};
 const UNKNOWN: &str = "it is not among the fields that can be translated";
 
 /// A value, and its place in the request.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Value<'a> {
     raw: &'a RawValue,
     place: String,
 }
 
 /// The members of an object that were not taken yet.
-#[derive(Debug)]
 pub(crate) struct Fields<'a> {
     members: Vec<(Cow<'a, str>, &'a RawValue)>,
     place: String,

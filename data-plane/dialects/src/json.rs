@@ -6,7 +6,6 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
 
 /// A value to write.
-#[derive(Debug)]
 pub(crate) enum Json<'a> {
     Null,
     Flag(bool),
@@ -20,7 +19,7 @@ pub(crate) enum Json<'a> {
 }
 
 /// An object to write.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Object<'a>(Vec<(&'static str, Json<'a>)>);
 
 impl<'a> Object<'a> {

@@ -1,7 +1,7 @@
 //! Translation between callers' dialects and providers': pure, without I/O, clocks or randomness.
 //!
-//! A call whose caller and provider speak the same goes through the worker untouched ([`support()`] says which). Every other one becomes a [`chat::Request`], and
-//! that the provider's; its answer becomes a [`chat::Answer`], or a stream of pieces, and that the caller's. Nothing a caller sends is dropped without a
+//! A call whose caller and provider speak the same goes through the worker untouched ([`support()`] says which). Every other one becomes a request in a form between the dialects (`chat`), and
+//! that the provider's; its answer becomes an answer in that form, or a stream of pieces, and that the caller's. Nothing a caller sends is dropped without a
 //! word: it is translated, or refused by name ([`Refused`]), or stands in its dialect's table of what has no effect on the answer.
 //!
 //! Whatever bytes come, from callers or providers, there is no panic; every count and size has a bound ([`limits`]).
@@ -28,9 +28,11 @@
 //!
 //! Start reading at [`translate_request`]; dialects are `openai`, `responses`, `anthropic`, `gemini` and [`bedrock`].
 
+mod opaque;
+
 mod anthropic;
 pub mod bedrock;
-pub mod chat;
+mod chat;
 mod count;
 mod failure;
 mod fault;
@@ -47,6 +49,7 @@ mod stream;
 mod support;
 mod translate;
 
+pub use chat::Usage;
 pub use count::{translate_count, translate_count_answer};
 pub use failure::{Class, Failure};
 pub use fault::Fault;

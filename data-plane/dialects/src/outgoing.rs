@@ -145,7 +145,6 @@ pub enum Authentication<'a> {
 }
 
 /// A translated request.
-#[derive(Debug)]
 pub struct Outgoing<'a> {
     /// `POST`, for every dialect.
     pub method: &'static str,

@@ -27,7 +27,6 @@ pub enum Progress {
 }
 
 /// Translates one stream.
-#[derive(Debug)]
 pub struct StreamTranslator {
     dialect: Dialect,
     provider: Provider,
@@ -39,7 +38,6 @@ pub struct StreamTranslator {
     events: Vec<Event>,
 }
 
-#[derive(Debug)]
 enum Provider {
     OpenAi(openai::ProviderStream),
     Anthropic(anthropic::ProviderStream),
@@ -47,7 +45,6 @@ enum Provider {
     Bedrock(bedrock::ProviderStream),
 }
 
-#[derive(Debug)]
 enum Writer {
     Chat(openai::CallerStream),
     Responses(Box<responses::CallerStream>),

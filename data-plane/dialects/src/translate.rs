@@ -45,7 +45,7 @@ impl From<Context<'_>> for OwnedContext {
 }
 
 /// How the answer to a translated request is to be written.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Reply {
     pub(crate) caller: Caller,
     pub(crate) provider: Dialect,
@@ -103,7 +103,6 @@ pub(crate) fn encode(request: &Request<'_>, target: &Target<'_>) -> Result<Vec<u
 }
 
 /// A translated answer.
-#[derive(Debug)]
 pub struct Translated {
     /// JSON, for the caller.
     pub body: Vec<u8>,

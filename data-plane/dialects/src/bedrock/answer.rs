@@ -93,7 +93,7 @@ pub(crate) fn read_answer(body: &[u8]) -> Result<Answer, Fault> {
     }
     let parts = body.output.message.content.into_iter().filter_map(part).collect();
     let choice = Choice { parts, finish: finish(&body.stop_reason)?, logprobs: Vec::new() };
-    Ok(Answer { id: None, choices: vec![choice], usage: body.usage.map(Counts::counted) })
+    Ok(Answer { choices: vec![choice], usage: body.usage.map(Counts::counted) })
 }
 
 fn part(block: Block) -> Option<Part<'static>> {

@@ -9,13 +9,13 @@ use crate::{fault::Fault, limits};
 const PRELUDE: usize = 12;
 
 /// Cuts a stream of bytes into frames.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Frames {
     buffer: BytesMut,
 }
 
 /// A frame: what kind of event it is, and its JSON. For [`crate::StreamTranslator::event`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
     /// `:event-type`, or `:exception-type`.
     pub name: String,

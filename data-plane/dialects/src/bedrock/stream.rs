@@ -66,7 +66,7 @@ struct Metadata {
 }
 
 /// Reads frames.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct ProviderStream {
     /// Which blocks are calls: (block, call).
     tools: Vec<(u64, u32)>,

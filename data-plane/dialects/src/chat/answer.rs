@@ -5,30 +5,28 @@ use crate::failure::Failure;
 use super::Part;
 
 /// A whole answer.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Answer {
-    /// The provider's name for it.
-    pub id: Option<String>,
+#[derive(Clone, Default, PartialEq)]
+pub(crate) struct Answer {
     /// One or more.
-    pub choices: Vec<Choice>,
+    pub(crate) choices: Vec<Choice>,
     /// What it cost.
-    pub usage: Option<Usage>,
+    pub(crate) usage: Option<Usage>,
 }
 
 /// One answer of several.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Choice {
+#[derive(Clone, PartialEq)]
+pub(crate) struct Choice {
     /// What was said.
-    pub parts: Vec<Part<'static>>,
+    pub(crate) parts: Vec<Part<'static>>,
     /// Why it ended.
-    pub finish: Finish,
+    pub(crate) finish: Finish,
     /// Probabilities of its tokens.
-    pub logprobs: Vec<TokenLogprob>,
+    pub(crate) logprobs: Vec<TokenLogprob>,
 }
 
 /// Why an answer ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finish {
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Finish {
     /// It was complete.
     Stop,
     /// A stop sequence came.
@@ -44,14 +42,14 @@ pub enum Finish {
 }
 
 /// Probability of a token.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TokenLogprob {
+#[derive(Clone, PartialEq)]
+pub(crate) struct TokenLogprob {
     /// The token's text.
-    pub token: String,
+    pub(crate) token: String,
     /// Logarithm of its probability.
-    pub logprob: f64,
+    pub(crate) logprob: f64,
     /// The likeliest ones at its place.
-    pub top: Vec<(String, f64)>,
+    pub(crate) top: Vec<(String, f64)>,
 }
 
 /// Tokens of a call, in the counting of one provider made the counting of all: parts are contained in their wholes.
@@ -114,7 +112,7 @@ impl Usage {
 }
 
 /// A piece of an answer that comes as a stream. `choice` counts answers, `tool` the calls of one.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) enum Event {
     Text {
         choice: u32,

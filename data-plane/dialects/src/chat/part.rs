@@ -17,8 +17,8 @@ pub(crate) fn gemini_signature<'a>(signature: &'a Option<Cow<'_, str>>) -> Optio
 }
 
 /// A part of a message or of an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part<'a> {
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Part<'a> {
     /// Text.
     Text(Cow<'a, str>),
     /// An image, a document, or sound.
@@ -46,19 +46,19 @@ pub enum Part<'a> {
 }
 
 /// What is not text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Media<'a> {
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Media<'a> {
     /// What it is.
-    pub kind: MediaKind,
+    pub(crate) kind: MediaKind,
     /// Where it is.
-    pub source: Source<'a>,
+    pub(crate) source: Source<'a>,
     /// A file's name.
-    pub name: Option<Cow<'a, str>>,
+    pub(crate) name: Option<Cow<'a, str>>,
 }
 
 /// Kind of media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MediaKind {
+pub(crate) enum MediaKind {
     /// An image.
     Image,
     /// A document.
@@ -68,8 +68,8 @@ pub enum MediaKind {
 }
 
 /// Where media are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source<'a> {
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Source<'a> {
     /// Here, in base64.
     Inline {
         /// Such as `image/png`.
@@ -84,25 +84,25 @@ pub enum Source<'a> {
 }
 
 /// A call of a tool.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ToolCall<'a> {
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct ToolCall<'a> {
     /// Names the call.
-    pub id: Cow<'a, str>,
+    pub(crate) id: Cow<'a, str>,
     /// Names the tool.
-    pub name: Cow<'a, str>,
+    pub(crate) name: Cow<'a, str>,
     /// JSON, as the model wrote it.
-    pub arguments: Cow<'a, str>,
+    pub(crate) arguments: Cow<'a, str>,
     /// Proves the reasoning that led to it, where the provider ties it to the call.
-    pub signature: Option<Cow<'a, str>>,
+    pub(crate) signature: Option<Cow<'a, str>>,
 }
 
 /// The result of a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ToolResult<'a> {
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct ToolResult<'a> {
     /// Names the call.
-    pub id: Cow<'a, str>,
+    pub(crate) id: Cow<'a, str>,
     /// Text and media.
-    pub parts: Vec<Part<'a>>,
+    pub(crate) parts: Vec<Part<'a>>,
     /// Whether the tool failed.
-    pub is_error: bool,
+    pub(crate) is_error: bool,
 }

@@ -98,16 +98,9 @@ impl Class {
         }
     }
 
-    /// Whether the provider's own text concerns the caller.
+    /// Whether the provider's own text concerns the caller. That of a limit names the organization's account.
     pub(super) fn tells(self) -> bool {
-        matches!(
-            self,
-            Self::RateLimit
-                | Self::ContextLength
-                | Self::ContentPolicy
-                | Self::InvalidRequest
-                | Self::TooLarge
-        )
+        matches!(self, Self::ContextLength | Self::ContentPolicy | Self::InvalidRequest | Self::TooLarge)
     }
 
     pub(super) fn own_message(self) -> &'static str {

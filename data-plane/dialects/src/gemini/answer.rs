@@ -19,7 +19,6 @@ pub(super) struct Body {
     pub(super) candidates: Option<Vec<Candidate>>,
     pub(super) prompt_feedback: Option<Feedback>,
     pub(super) usage_metadata: Option<Counts>,
-    pub(super) response_id: Option<String>,
     pub(super) error: Option<serde::de::IgnoredAny>,
 }
 
@@ -115,11 +114,11 @@ pub(crate) fn read_answer(body: &[u8], request_id: &str) -> Result<Answer, Fault
         // The prompt was blocked before anything was said.
         body.prompt_feedback.and_then(|feedback| feedback.block_reason).ok_or(Fault::NotOfDialect)?;
         let blocked = Choice { parts: Vec::new(), finish: Finish::ContentFilter, logprobs: Vec::new() };
-        return Ok(Answer { id: body.response_id, choices: vec![blocked], usage });
+        return Ok(Answer { choices: vec![blocked], usage });
     }
     let mut calls = 0;
     let choices = candidates.into_iter().map(|candidate| choice(candidate, request_id, &mut calls));
-    Ok(Answer { id: body.response_id, choices: choices.collect::<Result<_, _>>()?, usage })
+    Ok(Answer { choices: choices.collect::<Result<_, _>>()?, usage })
 }
 
 fn choice(candidate: Candidate, request_id: &str, calls: &mut u32) -> Result<Choice, Fault> {

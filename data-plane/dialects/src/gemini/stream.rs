@@ -12,7 +12,6 @@ use crate::{
 use super::answer::{Body, Candidate, Said, args, call_id, finish, logprobs, own};
 
 /// Reads events.
-#[derive(Debug)]
 pub(crate) struct ProviderStream {
     dialect: Dialect,
     request_id: String,

@@ -12,7 +12,6 @@ use crate::{
 use super::{REDACTED, SIGNATURE};
 
 /// What an output is made of.
-#[derive(Debug)]
 pub(crate) enum Item {
     /// Texts, and whether each is a refusal.
     Message(Vec<(bool, String)>),

@@ -18,7 +18,6 @@ use super::{
 };
 
 /// Writes events.
-#[derive(Debug)]
 pub(crate) struct CallerStream {
     context: OwnedContext,
     echo: Vec<(&'static str, Box<RawValue>)>,

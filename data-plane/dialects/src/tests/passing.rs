@@ -1,6 +1,6 @@
 //! What is read of bytes that pass.
 
-use crate::{Call, Seen, chat::Usage, observe, usage_of};
+use crate::{Call, Seen, Usage, observe, usage_of};
 
 use super::world;
 use crate::Dialect;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::{Caller, Class, Dialect, Fault, Progress, bedrock::Frames, limits, translate_request};
+use crate::{Caller, Class, Dialect, Failure, Fault, Progress, bedrock::Frames, limits, translate_request};
 
 use super::{
     heard,
@@ -221,4 +221,46 @@ fn streams_read_as_their_references_say() {
         }
         insta::assert_snapshot!(format!("stream_{}", world::word(caller)), text);
     }
+}
+
+#[test]
+fn r8_nothing_that_was_said_is_printed() {
+    let canary = "canary-said";
+    let body = json!({"model": "m", "instructions": canary, "input": canary, "stream": true}).to_string();
+    let (outgoing, reply) =
+        translate_request(Caller::Responses, body.as_bytes(), &world::target(Dialect::Anthropic))
+            .expect("translated");
+    assert!(String::from_utf8_lossy(&outgoing.body).contains(canary));
+    let mut translator = reply.translate_stream(&CONTEXT);
+    let data =
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": canary}});
+    translator.event("", data.to_string().as_bytes(), &mut Vec::new());
+    let whole = json!({"type": "message", "content": [{"type": "text", "text": canary}], "stop_reason": "end_turn", "usage": {}});
+    let translated = reply.translate_answer(whole.to_string().as_bytes(), &CONTEXT).expect("an answer");
+    let error = json!({"error": {"type": "invalid_request_error", "message": canary}});
+    let failure = Failure::read(Dialect::Anthropic, 400, None, error.to_string().as_bytes());
+    let mut frames = Frames::default();
+    frames.push(&world::framed("contentBlockDelta", canary.as_bytes()));
+    let waiting = format!("{frames:?}");
+    let frame = frames.pop().expect("a frame");
+    let printed =
+        format!("{outgoing:?} {reply:?} {translator:?} {translated:?} {failure:?} {waiting} {frame:?}");
+    let bytes = format!("{:?}", canary.as_bytes());
+    assert!(!printed.contains(canary) && !printed.contains(bytes.trim_matches(['[', ']'])), "{printed}");
+}
+
+/// What callers get whole, for readers.
+#[test]
+fn answers_read_as_their_references_say() {
+    let mut text = String::new();
+    for caller in Caller::ALL {
+        for (case, answer) in [("plain", "plain"), ("tools", "tools"), ("plain", "refusal")] {
+            let (_, reply) = world::sent(caller, case, Dialect::Bedrock, false).expect("translated");
+            let body = world::fixture(&format!("bedrock/{answer}.json"));
+            let translated = reply.translate_answer(&body, &CONTEXT).expect("an answer");
+            text +=
+                &format!("{} {answer} {}\n", world::word(caller), String::from_utf8_lossy(&translated.body));
+        }
+    }
+    insta::assert_snapshot!("answers", text);
 }

@@ -20,7 +20,6 @@ enum Open {
 }
 
 /// Writes events.
-#[derive(Debug)]
 pub(crate) struct CallerStream {
     context: OwnedContext,
     began: bool,

@@ -13,7 +13,6 @@ use crate::{
 
 #[derive(Deserialize)]
 struct Body {
-    id: Option<String>,
     #[serde(rename = "type")]
     kind: String,
     content: Vec<Block>,
@@ -98,7 +97,7 @@ pub(crate) fn read_answer(body: &[u8]) -> Result<Answer, Fault> {
     }
     let finish = finish(body.stop_reason.as_deref().ok_or(Fault::NotOfDialect)?, body.stop_sequence);
     let choice = Choice { parts, finish, logprobs: Vec::new() };
-    Ok(Answer { id: body.id, choices: vec![choice], usage: Some(body.usage.counted(true)) })
+    Ok(Answer { choices: vec![choice], usage: Some(body.usage.counted(true)) })
 }
 
 fn part(block: Block) -> Result<Option<Part<'static>>, Fault> {

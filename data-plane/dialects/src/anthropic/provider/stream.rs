@@ -35,7 +35,7 @@ struct Delta {
 }
 
 /// Reads events.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct ProviderStream {
     usage: BodyUsage,
     /// Which blocks are calls: (block, call).

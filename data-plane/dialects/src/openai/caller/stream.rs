@@ -13,7 +13,6 @@ use crate::{
 use super::answer;
 
 /// Writes chunks.
-#[derive(Debug)]
 pub(crate) struct CallerStream {
     context: OwnedContext,
     include_usage: bool,
@@ -24,7 +23,6 @@ pub(crate) struct CallerStream {
 }
 
 /// A choice that has begun: its role was told.
-#[derive(Debug)]
 struct Begun {
     choice: u32,
     /// Reasoning that no signature has proved yet.

@@ -12,7 +12,6 @@ use crate::{
 
 #[derive(Deserialize)]
 struct Body {
-    id: Option<String>,
     choices: Vec<BodyChoice>,
     usage: Option<BodyUsage>,
 }
@@ -112,7 +111,7 @@ pub(crate) fn read_answer(body: &[u8]) -> Result<Answer, Fault> {
         return Err(Fault::NotOfDialect);
     }
     let choices = body.choices.into_iter().map(choice).collect::<Result<_, _>>()?;
-    Ok(Answer { id: body.id, choices, usage: body.usage.map(Usage::from) })
+    Ok(Answer { choices, usage: body.usage.map(Usage::from) })
 }
 
 fn choice(choice: BodyChoice) -> Result<Choice, Fault> {

@@ -30,7 +30,7 @@ struct ChunkChoice {
 }
 
 /// Reads chunks.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct ProviderStream {
     calls: Vec<Begun>,
     finished: bool,
@@ -38,7 +38,6 @@ pub(crate) struct ProviderStream {
 }
 
 /// A call that has begun.
-#[derive(Debug)]
 struct Begun {
     choice: u32,
     /// As the provider counts it; some count every call 0, and tell them apart by their names alone.
