@@ -63,6 +63,27 @@ fn a_status_of_refused_credentials_outweighs_every_word() {
 }
 
 #[test]
+fn what_a_provider_says_of_the_organizations_account_stays_here() {
+    for (status, body) in [
+        (429, r#"{"error":{"type":"tokens","code":"rate_limit_exceeded","message":"limit of org-secret"}}"#),
+        (
+            429,
+            r#"{"error":{"type":"insufficient_quota","code":"insufficient_quota","message":"org-secret owes"}}"#,
+        ),
+        (
+            404,
+            r#"{"error":{"type":"invalid_request_error","code":"model_not_found","message":"org-secret has none"}}"#,
+        ),
+        (500, r#"{"error":{"type":"server_error","message":"org-secret broke it"}}"#),
+    ] {
+        let failure = Failure::read(Dialect::OpenAi, status, None, body.as_bytes());
+        for call in [Call::Messages, Call::Responses] {
+            assert!(!String::from_utf8_lossy(&failure.answer(call, "r").1).contains("org-secret"), "{body}");
+        }
+    }
+}
+
+#[test]
 fn statuses_tell_where_words_do_not() {
     for (status, class) in [
         (401, Class::Authentication),
