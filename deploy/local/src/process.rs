@@ -48,7 +48,7 @@ impl Registry {
     pub(crate) fn start(&self, name: &str, command: Vec<String>, log: &Path) -> anyhow::Result<Running> {
         let (program, arguments) = command.split_first().context("no program")?;
         let output = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-        let child = program_without_secrets(program)
+        let child = program_without_secrets(Path::new(program))
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
