@@ -3,7 +3,7 @@
 
 use std::{env, error::Error, path::PathBuf};
 
-const FILES: [&str; 18] = [
+const FILES: [&str; 20] = [
     "bailiwick/config/v1/resources.proto",
     "bailiwick/admin/v1/common.proto",
     "bailiwick/admin/v1/organization.proto",
@@ -17,6 +17,8 @@ const FILES: [&str; 18] = [
     "bailiwick/admin/v1/key_material.proto",
     "bailiwick/admin/v1/backup.proto",
     "bailiwick/admin/v1/destruction.proto",
+    "bailiwick/admin/v1/service_account.proto",
+    "bailiwick/admin/v1/token.proto",
     "bailiwick/worker/v1/enrollment.proto",
     "bailiwick/worker/v1/trust.proto",
     "bailiwick/worker/v1/configuration.proto",
@@ -39,6 +41,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             ".bailiwick.admin.v1.CreateCredentialRequest",
             ".bailiwick.admin.v1.ReplaceCredentialRequest",
             ".bailiwick.admin.v1.CreateJoinTokenResponse",
+            ".bailiwick.admin.v1.CreateServiceAccountResponse",
+            ".bailiwick.admin.v1.RotateServiceAccountSecretResponse",
+            ".bailiwick.admin.v1.IssueTokenRequest",
+            ".bailiwick.admin.v1.IssueTokenResponse",
             ".bailiwick.worker.v1.EnrollRequest",
             ".bailiwick.worker.v1.SignUpResponse",
             // Packed resources, credentials among them.

@@ -4,7 +4,7 @@ use bailiwick_domain::permission::Permission;
 
 use crate::{
     audit::{self, GENESIS},
-    caller::Caller,
+    caller::{Caller, Permit},
     control_plane::ControlPlane,
     error::UseCaseError,
     ports::vault::SealContext,
@@ -62,8 +62,7 @@ impl ControlPlane {
         chain: Chain,
         page: &Page,
     ) -> Result<PageOf<OpenedRecord>, UseCaseError> {
-        caller.permit(Permission::AuditRead)?;
-        self.check_chain(chain).await?;
+        self.chain_permit(caller, chain).await?;
         let keys = self.keys(chain).await?;
         let row = audit::chain_name(chain);
         let place = SealContext { table: "audit_records", column: "actor", row: &row };
@@ -80,8 +79,7 @@ impl ControlPlane {
     /// # Errors
     /// There is no such organization; the caller may not.
     pub async fn audit_verify(&self, caller: &Caller, chain: Chain) -> Result<Verification, UseCaseError> {
-        caller.permit(Permission::AuditRead)?;
-        self.check_chain(chain).await?;
+        self.chain_permit(caller, chain).await?;
         let mut verification = Verification::start();
         let mut page = Page { size: PAGE, token: None };
         loop {
@@ -94,10 +92,15 @@ impl ControlPlane {
         }
     }
 
-    async fn check_chain(&self, chain: Chain) -> Result<(), UseCaseError> {
+    /// An organization's people read its own chain; that of the region is the region's.
+    async fn chain_permit(&self, caller: &Caller, chain: Chain) -> Result<Permit, UseCaseError> {
         match chain {
-            Chain::Region => Ok(()),
-            Chain::Organization(id) => self.organization_known(id).await,
+            Chain::Region => caller.permit_region(Permission::AuditRead),
+            Chain::Organization(id) => {
+                let permit = caller.asks(Permission::AuditRead)?.within(id, "the organization")?;
+                self.organization_known(id).await?;
+                Ok(permit)
+            }
         }
     }
 }

@@ -57,7 +57,7 @@ impl ControlPlane {
     /// # Errors
     /// The caller may not.
     pub async fn authority_status(&self, caller: &Caller) -> Result<AuthorityStatus, UseCaseError> {
-        caller.permit(Permission::RegionRead)?;
+        caller.permit_region(Permission::RegionRead)?;
         self.authority_change().status(self.now()).await
     }
 
@@ -70,7 +70,7 @@ impl ControlPlane {
         caller: &Caller,
         force: bool,
     ) -> Result<AuthorityStatus, UseCaseError> {
-        let permit = caller.permit(Permission::RegionWrite)?;
+        let permit = caller.permit_region(Permission::RegionWrite)?;
         let (change, now) = (self.authority_change(), self.now());
         let actor = permit.actor().to_string();
         match change.store.trust_fetch().await? {

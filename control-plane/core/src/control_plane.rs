@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -25,10 +26,12 @@ use crate::{
     ports::{
         coordination::Coordination,
         store::{Store, StoreError, Transaction},
+        token::TokenSigner,
         vault::{CertificateAuthority, Vault},
     },
     records::{Chain, ChangedResource, Revision},
     sealing::{Keys, scope_of},
+    token::TokenCalls,
     trust::Trust,
 };
 
@@ -43,6 +46,7 @@ pub struct ControlPlane {
     pub parts: Parts,
     signups: PerMinute,
     refusals: PerMinute,
+    token_calls: TokenCalls,
 }
 
 /// What a control plane is made of.
@@ -55,6 +59,8 @@ pub struct Parts {
     pub coordination: Arc<dyn Coordination>,
     /// Certificates.
     pub authority: Arc<dyn CertificateAuthority>,
+    /// Bearer tokens.
+    pub tokens: Arc<dyn TokenSigner>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Workers that are connected.
@@ -98,7 +104,8 @@ impl ControlPlane {
     /// A control plane of these parts.
     pub fn new(parts: Parts) -> Self {
         let signups = PerMinute::new(parts.settings.signups_per_minute);
-        Self { parts, signups, refusals: PerMinute::new(REFUSALS_PER_MINUTE) }
+        let refusals = PerMinute::new(REFUSALS_PER_MINUTE);
+        Self { parts, signups, refusals, token_calls: TokenCalls::default() }
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -122,6 +129,9 @@ impl ControlPlane {
         mutation: Mutation<'_>,
     ) -> Result<Revision, StoreOrUseCase> {
         let Mutation { chain, action, subject, changes } = mutation;
+        if !permit.covers(chain) {
+            return Err(UseCaseError::Internal("a permit of one organization was used in another".into()).into());
+        }
         let audit = keys.audit(chain, self.now(), &permit.actor().to_string(), action, subject)?;
         let revision = transaction.commit(audit, changes).await.map_err(|error| match error {
             // It was deleted while this was under way.
@@ -144,6 +154,12 @@ impl ControlPlane {
         }
         self.note_foreign(&permit.actor().to_string(), name.as_str()).await;
         Err(ForeignRegion { found: region.code, expected: self.parts.jurisdiction.code() }.into())
+    }
+
+    pub(crate) fn count_token_call(&self, from: IpAddr) -> Result<(), UseCaseError> {
+        self.token_calls
+            .take(from, self.now())
+            .map_err(|retry_after| UseCaseError::Exhausted { reason: "token_limit", retry_after })
     }
 
     pub(crate) fn count_signup(&self) -> Result<(), UseCaseError> {
@@ -211,18 +227,18 @@ impl From<StoreOrUseCase> for UseCaseError {
 
 /// A bound on how often within a minute of the clock.
 #[derive(Debug)]
-struct PerMinute {
+pub(crate) struct PerMinute {
     limit: u32,
     taken: Mutex<(i64, u32)>,
 }
 
 impl PerMinute {
-    fn new(limit: u32) -> Self {
+    pub(crate) fn new(limit: u32) -> Self {
         Self { limit, taken: Mutex::default() }
     }
 
     /// Errors: the limit is reached; how long until the next minute.
-    fn take(&self, now: Timestamp) -> Result<(), Duration> {
+    pub(crate) fn take(&self, now: Timestamp) -> Result<(), Duration> {
         let micros = i64::try_from(MINUTE.as_micros()).unwrap_or(i64::MAX);
         let minute = now.as_micros().div_euclid(micros);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,7 @@ use bailiwick_domain::{
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    caller::Caller,
+    caller::{Asking, Caller, Permit},
     control_plane::{ControlPlane, Mutation},
     error::UseCaseError,
     idempotency::{Claimed, IdempotencyKey},
@@ -53,13 +53,12 @@ impl ControlPlane {
         name: DisplayName,
         secret: ProviderSecret,
     ) -> Result<(Credential, Revision), UseCaseError> {
-        let permit = caller.permit(Permission::CredentialWrite)?;
-        self.organization_active(organization).await?;
+        let permit = self.organization_permit(caller, Permission::CredentialWrite, organization).await?;
         let chain = Chain::Organization(organization);
         let keys = self.keys(chain).await?;
         let claim = self.claim(CREATE, organization, &idempotency_key);
         if let Some(id) = self.claimed_before(&claim).await? {
-            return self.credential_made_before(id, &keys).await;
+            return self.credential_made_before(&permit, id, &keys).await;
         }
         let now = self.now();
         let id: Local<CredentialId> = self.parts.jurisdiction.mint_random(now);
@@ -75,7 +74,7 @@ impl ControlPlane {
         };
         let mut transaction = match self.begin_claimed(&claim, &id, now).await? {
             Claimed::First(transaction) => transaction,
-            Claimed::Before(id) => return self.credential_made_before(id, &keys).await,
+            Claimed::Before(id) => return self.credential_made_before(&permit, id, &keys).await,
         };
         transaction.credential_insert(&row).await?;
         let changes = [ChangedResource::Credential(id)];
@@ -86,10 +85,12 @@ impl ControlPlane {
 
     async fn credential_made_before(
         &self,
+        permit: &Permit,
         id: Local<CredentialId>,
         keys: &Keys,
     ) -> Result<(Credential, Revision), UseCaseError> {
-        Ok((opened(&self.credential_row(id).await?, keys), self.store().revision().await?))
+        let (_, row) = self.credential_row(permit.asking(), id).await?;
+        Ok((opened(&row, keys), self.store().revision().await?))
     }
 
     /// A page of an organization's credentials.
@@ -102,8 +103,7 @@ impl ControlPlane {
         organization: Local<OrganizationId>,
         page: &Page,
     ) -> Result<PageOf<Credential>, UseCaseError> {
-        caller.permit(Permission::CredentialRead)?;
-        self.organization_active(organization).await?;
+        self.organization_permit(caller, Permission::CredentialRead, organization).await?;
         let keys = self.keys(Chain::Organization(organization)).await?;
         let found = self.store().credential_list(organization, page).await?;
         Ok(PageOf { rows: found.rows.iter().map(|row| opened(row, &keys)).collect(), next: found.next })
@@ -119,8 +119,8 @@ impl ControlPlane {
         id: Local<CredentialId>,
         secret: ProviderSecret,
     ) -> Result<(Credential, Revision), UseCaseError> {
-        let permit = caller.permit(Permission::CredentialWrite)?;
-        let chain = Chain::Organization(self.credential_row(id).await?.organization);
+        let (permit, row) = self.credential_row(&caller.asks(Permission::CredentialWrite)?, id).await?;
+        let chain = Chain::Organization(row.organization);
         let keys = self.keys(chain).await?;
         let text = id.to_string();
         let sealed = keys.seal(place("secret", &text), secret.0.expose_secret().as_bytes())?;
@@ -129,7 +129,8 @@ impl ControlPlane {
         let changes = [ChangedResource::Credential(id)];
         let mutation = Mutation { chain, action: "credential.replace", subject: text, changes: &changes };
         let revision = self.commit(&permit, &keys, transaction, mutation).await?;
-        Ok((opened(&self.credential_row(id).await?, &keys), revision))
+        let (_, row) = self.credential_row(permit.asking(), id).await?;
+        Ok((opened(&row, &keys), revision))
     }
 
     /// Deletes a credential that no deployment uses.
@@ -141,8 +142,8 @@ impl ControlPlane {
         caller: &Caller,
         id: Local<CredentialId>,
     ) -> Result<Revision, UseCaseError> {
-        let permit = caller.permit(Permission::CredentialWrite)?;
-        let chain = Chain::Organization(self.credential_row(id).await?.organization);
+        let (permit, row) = self.credential_row(&caller.asks(Permission::CredentialWrite)?, id).await?;
+        let chain = Chain::Organization(row.organization);
         let keys = self.keys(chain).await?;
         let mut transaction = self.store().begin().await?;
         match transaction.credential_delete(id).await {
@@ -165,28 +166,15 @@ impl ControlPlane {
         Ok(UseCaseError::refused("credential_in_use", message))
     }
 
-    /// The row of a credential whose organization is not deleted.
-    pub(crate) async fn credential_row(
+    /// The row of a credential whose organization is not deleted, and a permit in that.
+    async fn credential_row(
         &self,
+        asking: &Asking,
         id: Local<CredentialId>,
-    ) -> Result<CredentialRecord, UseCaseError> {
+    ) -> Result<(Permit, CredentialRecord), UseCaseError> {
         let what = "the credential";
         let row = self.store().credential_fetch(id).await?.ok_or(UseCaseError::NotFound { what })?;
-        self.owned(row.organization, what).await?;
-        Ok(row)
-    }
-
-    /// What belongs to a deleted organization is not found.
-    pub(crate) async fn owned(
-        &self,
-        by: Local<OrganizationId>,
-        what: &'static str,
-    ) -> Result<(), UseCaseError> {
-        match self.organization_active(by).await {
-            Ok(_) => Ok(()),
-            Err(UseCaseError::NotFound { .. }) => Err(UseCaseError::NotFound { what }),
-            Err(error) => Err(error),
-        }
+        Ok((self.owned(asking, row.organization, what).await?, row))
     }
 }
 

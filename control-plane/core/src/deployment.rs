@@ -11,7 +11,7 @@ use bailiwick_domain::{
 };
 
 use crate::{
-    caller::Caller,
+    caller::{Asking, Caller, Permit},
     control_plane::{ControlPlane, Mutation},
     error::UseCaseError,
     idempotency::{Claimed, IdempotencyKey},
@@ -50,11 +50,10 @@ impl ControlPlane {
         caller: &Caller,
         new: NewDeployment,
     ) -> Result<(DeploymentRecord, Revision), UseCaseError> {
-        let permit = caller.permit(Permission::ModelWrite)?;
-        self.organization_active(new.organization).await?;
+        let permit = self.organization_permit(caller, Permission::ModelWrite, new.organization).await?;
         let claim = self.claim(CREATE, new.organization, &new.idempotency_key);
         if let Some(id) = self.claimed_before(&claim).await? {
-            return self.deployment_made_before(id).await;
+            return self.deployment_made_before(&permit, id).await;
         }
         self.check_egress(&new.endpoint)?;
         let credential = self.store().credential_fetch(new.credential).await?;
@@ -76,7 +75,7 @@ impl ControlPlane {
         let keys = self.keys(chain).await?;
         let mut transaction = match self.begin_claimed(&claim, &id, now).await? {
             Claimed::First(transaction) => transaction,
-            Claimed::Before(id) => return self.deployment_made_before(id).await,
+            Claimed::Before(id) => return self.deployment_made_before(&permit, id).await,
         };
         transaction.deployment_insert(&row).await?;
         let changes = [ChangedResource::Deployment(id)];
@@ -87,9 +86,10 @@ impl ControlPlane {
 
     async fn deployment_made_before(
         &self,
+        permit: &Permit,
         id: Local<DeploymentId>,
     ) -> Result<(DeploymentRecord, Revision), UseCaseError> {
-        Ok((self.deployment_row(id).await?, self.store().revision().await?))
+        Ok((self.deployment_row(permit.asking(), id).await?.1, self.store().revision().await?))
     }
 
     /// A page of an organization's deployments.
@@ -102,8 +102,7 @@ impl ControlPlane {
         organization: Local<OrganizationId>,
         page: &Page,
     ) -> Result<PageOf<DeploymentRecord>, UseCaseError> {
-        caller.permit(Permission::ModelRead)?;
-        self.organization_active(organization).await?;
+        self.organization_permit(caller, Permission::ModelRead, organization).await?;
         Ok(self.store().deployment_list(organization, page).await?)
     }
 
@@ -116,8 +115,8 @@ impl ControlPlane {
         caller: &Caller,
         id: Local<DeploymentId>,
     ) -> Result<Revision, UseCaseError> {
-        let permit = caller.permit(Permission::ModelWrite)?;
-        let chain = Chain::Organization(self.deployment_row(id).await?.organization);
+        let (permit, row) = self.deployment_row(&caller.asks(Permission::ModelWrite)?, id).await?;
+        let chain = Chain::Organization(row.organization);
         let keys = self.keys(chain).await?;
         let mut transaction = self.store().begin().await?;
         match transaction.deployment_delete(id).await {
@@ -136,11 +135,14 @@ impl ControlPlane {
         Ok(self.commit(&permit, &keys, transaction, mutation).await?)
     }
 
-    async fn deployment_row(&self, id: Local<DeploymentId>) -> Result<DeploymentRecord, UseCaseError> {
+    async fn deployment_row(
+        &self,
+        asking: &Asking,
+        id: Local<DeploymentId>,
+    ) -> Result<(Permit, DeploymentRecord), UseCaseError> {
         let what = "the deployment";
         let row = self.store().deployment_fetch(id).await?.ok_or(UseCaseError::NotFound { what })?;
-        self.owned(row.organization, what).await?;
-        Ok(row)
+        Ok((self.owned(asking, row.organization, what).await?, row))
     }
 
     /// A host name is checked again at connect time, on the address that it resolves to; an address literal can be judged now.

@@ -122,7 +122,7 @@ impl ControlPlane {
         caller: &Caller,
         id: Local<OrganizationId>,
     ) -> Result<DestructionRecord, UseCaseError> {
-        caller.permit(Permission::OrganizationRead)?;
+        caller.asks(Permission::OrganizationRead)?.within(id, "the organization")?;
         self.organization_known(id).await?;
         let found = self.store().destruction_fetch(id).await?;
         found.ok_or_else(|| {

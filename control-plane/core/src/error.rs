@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bailiwick_domain::{jurisdiction::ForeignRegion, permission::Permission, spiffe::ProcessRole};
+use bailiwick_domain::{jurisdiction::ForeignRegion, permission::{Permission, Role}};
 
 use crate::{
     ports::{store::StoreError, vault::VaultError},
@@ -28,9 +28,25 @@ pub enum UseCaseError {
     #[error("the role {role} may not do this")]
     Denied {
         /// The caller's role.
-        role: ProcessRole,
+        role: Role,
         /// What was asked for.
         permission: Permission,
+    },
+    /// It would give more than the caller has.
+    #[error("{message}")]
+    Forbidden {
+        /// Stable, lower_snake_case.
+        reason: &'static str,
+        /// For people, with what to do.
+        message: String,
+    },
+    /// What the caller presents does not prove who it is. One answer for all that can be wrong with it.
+    #[error("{message}")]
+    Unauthenticated {
+        /// Stable, lower_snake_case.
+        reason: &'static str,
+        /// For people, with what to do.
+        message: &'static str,
     },
     /// The state of things stands against it.
     #[error("{message}")]

@@ -44,8 +44,10 @@ impl ControlPlane {
         id: Local<KeyId>,
         model: Option<&ModelName>,
     ) -> Result<Vec<Step>, UseCaseError> {
-        caller.permit(Permission::KeyRead)?;
-        let Some(row) = self.store().key_fetch(id).await? else {
+        let asking = caller.asks(Permission::KeyRead)?;
+        let found = self.store().key_fetch(id).await?;
+        // Somebody else's is as good as none.
+        let Some(row) = found.filter(|row| asking.within(row.organization, "the key").is_ok()) else {
             return Ok(vec![Step::failed(
                 "authenticate",
                 "invalid_api_key",

@@ -12,7 +12,7 @@ use bailiwick_domain::{
 };
 
 use crate::{
-    caller::{Caller, Permit},
+    caller::{Asking, Caller, Permit},
     control_plane::{ControlPlane, Mutation},
     error::UseCaseError,
     idempotency::{Claim, Claimed, IdempotencyKey},
@@ -80,7 +80,7 @@ impl ControlPlane {
     /// # Errors
     /// There is no such organization; the caller may not.
     pub async fn key_create(&self, caller: &Caller, new: NewKey) -> Result<Created, UseCaseError> {
-        let permit = caller.permit(Permission::KeyWrite)?;
+        let permit = caller.asks(Permission::KeyWrite)?.within(new.organization, "the organization")?;
         self.key_create_permitted(&permit, new).await
     }
 
@@ -107,11 +107,11 @@ impl ControlPlane {
         overlap: Duration,
         idempotency_key: IdempotencyKey,
     ) -> Result<Rotated, UseCaseError> {
-        let permit = caller.permit(Permission::KeyWrite)?;
+        let asking = caller.asks(Permission::KeyWrite)?;
         if overlap > MAX_OVERLAP {
             return Err(UseCaseError::invalid("overlap_seconds", "is over 2592000 (30 days)"));
         }
-        let old = self.key_row(id).await?;
+        let (permit, old) = self.key_row(&asking, id).await?;
         let keys = self.keys(Chain::Organization(old.organization)).await?;
         // Of this key: the same idempotency key with another one is another rotation.
         let claim = self.claim(ROTATE, id.get(), &idempotency_key);
@@ -133,7 +133,7 @@ impl ControlPlane {
         let end = self.now().saturating_add(overlap);
         let end = (!overlap.is_zero()).then(|| old.expires_at.map_or(end, |expires_at| expires_at.min(end)));
         let created = self.key_make(&permit, claim, new, Some((id, end))).await?;
-        let old = self.key_row(id).await?;
+        let (_, old) = self.key_row(&asking, id).await?;
         Ok(Rotated { created, old: opened(&old, &keys, self.now()) })
     }
 
@@ -147,7 +147,7 @@ impl ControlPlane {
     ) -> Result<Created, UseCaseError> {
         self.organization_active(new.organization).await?;
         if let Some(id) = self.claimed_before(&claim).await? {
-            return self.key_made_before(id).await;
+            return self.key_made_before(permit, id).await;
         }
         let (now, chain) = (self.now(), Chain::Organization(new.organization));
         let keys = self.keys(chain).await?;
@@ -155,7 +155,7 @@ impl ControlPlane {
         let row = self.key_new_row(&new, &secret, &keys, now)?;
         let mut transaction = match self.begin_claimed(&claim, &row.id, now).await? {
             Claimed::First(transaction) => transaction,
-            Claimed::Before(id) => return self.key_made_before(id).await,
+            Claimed::Before(id) => return self.key_made_before(permit, id).await,
         };
         transaction.key_insert(&row).await?;
         let mut changes = vec![ChangedResource::ApiKey(row.id)];
@@ -193,8 +193,8 @@ impl ControlPlane {
         })
     }
 
-    async fn key_made_before(&self, id: Local<KeyId>) -> Result<Created, UseCaseError> {
-        let row = self.key_row(id).await?;
+    async fn key_made_before(&self, permit: &Permit, id: Local<KeyId>) -> Result<Created, UseCaseError> {
+        let (_, row) = self.key_row(permit.asking(), id).await?;
         let keys = self.keys(Chain::Organization(row.organization)).await?;
         let revision = self.store().revision().await?;
         Ok(Created { key: opened(&row, &keys, self.now()), secret: None, revision })
@@ -210,8 +210,7 @@ impl ControlPlane {
         organization: Local<OrganizationId>,
         page: &Page,
     ) -> Result<PageOf<Key>, UseCaseError> {
-        caller.permit(Permission::KeyRead)?;
-        self.organization_active(organization).await?;
+        self.organization_permit(caller, Permission::KeyRead, organization).await?;
         let keys = self.keys(Chain::Organization(organization)).await?;
         let found = self.store().key_list(organization, page).await?;
         let rows = found.rows.iter().map(|row| opened(row, &keys, self.now())).collect();
@@ -227,8 +226,7 @@ impl ControlPlane {
         caller: &Caller,
         id: Local<KeyId>,
     ) -> Result<(Key, Revision), UseCaseError> {
-        let permit = caller.permit(Permission::KeyWrite)?;
-        let row = self.key_row(id).await?;
+        let (permit, row) = self.key_row(&caller.asks(Permission::KeyWrite)?, id).await?;
         let chain = Chain::Organization(row.organization);
         let keys = self.keys(chain).await?;
         let mut transaction = self.store().begin().await?;
@@ -236,15 +234,19 @@ impl ControlPlane {
         let changes = [ChangedResource::ApiKey(id)];
         let mutation = Mutation { chain, action: "key.revoke", subject: id.to_string(), changes: &changes };
         let revision = self.commit(&permit, &keys, transaction, mutation).await?;
-        Ok((opened(&self.key_row(id).await?, &keys, self.now()), revision))
+        let (_, row) = self.key_row(permit.asking(), id).await?;
+        Ok((opened(&row, &keys, self.now()), revision))
     }
 
-    /// The row of a key whose organization is not deleted.
-    pub(crate) async fn key_row(&self, id: Local<KeyId>) -> Result<ApiKeyRecord, UseCaseError> {
-        let missing = UseCaseError::NotFound { what: "the key" };
-        let row = self.store().key_fetch(id).await?.ok_or(missing)?;
-        self.owned(row.organization, "the key").await?;
-        Ok(row)
+    /// The row of a key whose organization is not deleted, and a permit in that.
+    async fn key_row(
+        &self,
+        asking: &Asking,
+        id: Local<KeyId>,
+    ) -> Result<(Permit, ApiKeyRecord), UseCaseError> {
+        let what = "the key";
+        let row = self.store().key_fetch(id).await?.ok_or(UseCaseError::NotFound { what })?;
+        Ok((self.owned(asking, row.organization, what).await?, row))
     }
 }
 

@@ -8,7 +8,7 @@ use bailiwick_domain::{
 };
 
 use crate::{
-    caller::Caller,
+    caller::{Asking, Caller, Permit},
     control_plane::{ControlPlane, Mutation, StoreOrUseCase},
     error::{UseCaseError, Violation},
     idempotency::{Claimed, IdempotencyKey},
@@ -33,11 +33,10 @@ impl ControlPlane {
         name: ModelName,
         deployments: Vec<Local<DeploymentId>>,
     ) -> Result<(ModelRecord, Revision), UseCaseError> {
-        let permit = caller.permit(Permission::ModelWrite)?;
-        self.organization_active(organization).await?;
+        let permit = self.organization_permit(caller, Permission::ModelWrite, organization).await?;
         let claim = self.claim(CREATE, organization, &idempotency_key);
         if let Some(id) = self.claimed_before(&claim).await? {
-            return self.model_made_before(id).await;
+            return self.model_made_before(&permit, id).await;
         }
         self.check_deployments(organization, &deployments).await?;
         let (now, chain) = (self.now(), Chain::Organization(organization));
@@ -46,7 +45,7 @@ impl ControlPlane {
         let keys = self.keys(chain).await?;
         let mut transaction = match self.begin_claimed(&claim, &id, now).await? {
             Claimed::First(transaction) => transaction,
-            Claimed::Before(id) => return self.model_made_before(id).await,
+            Claimed::Before(id) => return self.model_made_before(&permit, id).await,
         };
         transaction.model_insert(&row).await.map_err(|error| taken(error, &row.name))?;
         let changes = [ChangedResource::Model(id)];
@@ -55,8 +54,12 @@ impl ControlPlane {
         Ok((row, revision))
     }
 
-    async fn model_made_before(&self, id: Local<ModelId>) -> Result<(ModelRecord, Revision), UseCaseError> {
-        Ok((self.model_row(id).await?, self.store().revision().await?))
+    async fn model_made_before(
+        &self,
+        permit: &Permit,
+        id: Local<ModelId>,
+    ) -> Result<(ModelRecord, Revision), UseCaseError> {
+        Ok((self.model_row(permit.asking(), id).await?.1, self.store().revision().await?))
     }
 
     /// A page of an organization's models.
@@ -69,8 +72,7 @@ impl ControlPlane {
         organization: Local<OrganizationId>,
         page: &Page,
     ) -> Result<PageOf<ModelRecord>, UseCaseError> {
-        caller.permit(Permission::ModelRead)?;
-        self.organization_active(organization).await?;
+        self.organization_permit(caller, Permission::ModelRead, organization).await?;
         Ok(self.store().model_list(organization, page).await?)
     }
 
@@ -84,8 +86,7 @@ impl ControlPlane {
         id: Local<ModelId>,
         deployments: Vec<Local<DeploymentId>>,
     ) -> Result<(ModelRecord, Revision), UseCaseError> {
-        let permit = caller.permit(Permission::ModelWrite)?;
-        let row = self.model_row(id).await?;
+        let (permit, row) = self.model_row(&caller.asks(Permission::ModelWrite)?, id).await?;
         self.check_deployments(row.organization, &deployments).await?;
         let chain = Chain::Organization(row.organization);
         let keys = self.keys(chain).await?;
@@ -102,8 +103,8 @@ impl ControlPlane {
     /// # Errors
     /// There is no such model; the caller may not.
     pub async fn model_delete(&self, caller: &Caller, id: Local<ModelId>) -> Result<Revision, UseCaseError> {
-        let permit = caller.permit(Permission::ModelWrite)?;
-        let chain = Chain::Organization(self.model_row(id).await?.organization);
+        let (permit, row) = self.model_row(&caller.asks(Permission::ModelWrite)?, id).await?;
+        let chain = Chain::Organization(row.organization);
         let keys = self.keys(chain).await?;
         let mut transaction = self.store().begin().await?;
         transaction.model_delete(id).await?;
@@ -112,11 +113,14 @@ impl ControlPlane {
         Ok(self.commit(&permit, &keys, transaction, mutation).await?)
     }
 
-    async fn model_row(&self, id: Local<ModelId>) -> Result<ModelRecord, UseCaseError> {
+    async fn model_row(
+        &self,
+        asking: &Asking,
+        id: Local<ModelId>,
+    ) -> Result<(Permit, ModelRecord), UseCaseError> {
         let what = "the model";
         let row = self.store().model_fetch(id).await?.ok_or(UseCaseError::NotFound { what })?;
-        self.owned(row.organization, what).await?;
-        Ok(row)
+        Ok((self.owned(asking, row.organization, what).await?, row))
     }
 
     /// Another organization's deployment is as good as none.

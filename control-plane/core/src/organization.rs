@@ -12,7 +12,7 @@ use bailiwick_domain::{
 };
 
 use crate::{
-    caller::{Caller, Permit},
+    caller::{Asking, Caller, Permit},
     control_plane::{ControlPlane, Mutation, StoreOrUseCase},
     error::UseCaseError,
     idempotency::{Claim, Claimed, IdempotencyKey},
@@ -26,6 +26,8 @@ use crate::{
 
 pub(crate) const CREATE: &str = "organization.create";
 const FIRST_VERSION: u32 = 1;
+/// What is not found, for people: one that is not there, and one that is none of the caller's business.
+const WHAT: &str = "the organization";
 
 /// An organization, its names opened.
 #[derive(Clone, Debug)]
@@ -69,7 +71,7 @@ impl ControlPlane {
         caller: &Caller,
         new: NewOrganization,
     ) -> Result<(Organization, Revision), UseCaseError> {
-        let permit = caller.permit(Permission::OrganizationWrite)?;
+        let permit = caller.permit_region(Permission::OrganizationWrite)?;
         let claim = self.claim(CREATE, permit.actor(), &new.idempotency_key);
         self.organization_create_permitted(&permit, &claim, new).await
     }
@@ -139,7 +141,7 @@ impl ControlPlane {
         caller: &Caller,
         id: Local<OrganizationId>,
     ) -> Result<Organization, UseCaseError> {
-        caller.permit(Permission::OrganizationRead)?;
+        caller.asks(Permission::OrganizationRead)?.within(id, WHAT)?;
         Ok(self.organization_at_revision(id).await?.0)
     }
 
@@ -152,7 +154,7 @@ impl ControlPlane {
         caller: &Caller,
         page: &Page,
     ) -> Result<PageOf<Organization>, UseCaseError> {
-        caller.permit(Permission::OrganizationRead)?;
+        caller.permit_region(Permission::OrganizationList)?;
         let found = self.store().organization_list(page).await?;
         let mut rows = Vec::with_capacity(found.rows.len());
         for row in &found.rows {
@@ -171,7 +173,7 @@ impl ControlPlane {
         id: Local<OrganizationId>,
         suspended: bool,
     ) -> Result<(Organization, Revision), UseCaseError> {
-        let permit = caller.permit(Permission::OrganizationWrite)?;
+        let permit = caller.permit_region(Permission::OrganizationWrite)?;
         self.organization_active(id).await?;
         let (status, action) = match suspended {
             true => (OrganizationStatus::Suspended, "organization.suspend"),
@@ -197,7 +199,7 @@ impl ControlPlane {
         caller: &Caller,
         id: Local<OrganizationId>,
     ) -> Result<Revision, UseCaseError> {
-        let permit = caller.permit(Permission::OrganizationWrite)?;
+        let permit = caller.permit_region(Permission::OrganizationWrite)?;
         self.organization_active(id).await?;
         let keys = self.keys(Chain::Region).await?;
         let mut transaction = self.store().begin().await?;
@@ -218,7 +220,35 @@ impl ControlPlane {
     ) -> Result<OrganizationRecord, UseCaseError> {
         let row = self.store().organization_fetch(id).await?;
         let alive = row.filter(|row| row.status != OrganizationStatus::Deleted);
-        alive.ok_or(UseCaseError::NotFound { what: "the organization" })
+        alive.ok_or(UseCaseError::NotFound { what: WHAT })
+    }
+
+    /// The same, for a caller who asks for something that belongs to it.
+    pub(crate) async fn organization_permit(
+        &self,
+        caller: &Caller,
+        permission: Permission,
+        id: Local<OrganizationId>,
+    ) -> Result<Permit, UseCaseError> {
+        let permit = caller.asks(permission)?.within(id, WHAT)?;
+        self.organization_active(id).await?;
+        Ok(permit)
+    }
+
+    /// What is found by an identifier of its own belongs to an organization: a permit within that. What belongs to a deleted organization, or to
+    /// another than the caller's, is not found, as if it were not there.
+    pub(crate) async fn owned(
+        &self,
+        asking: &Asking,
+        by: Local<OrganizationId>,
+        what: &'static str,
+    ) -> Result<Permit, UseCaseError> {
+        let permit = asking.within(by, what)?;
+        match self.organization_active(by).await {
+            Ok(_) => Ok(permit),
+            Err(UseCaseError::NotFound { .. }) => Err(UseCaseError::NotFound { what }),
+            Err(error) => Err(error),
+        }
     }
 
     async fn organization_at_revision(
@@ -226,7 +256,7 @@ impl ControlPlane {
         id: Local<OrganizationId>,
     ) -> Result<(Organization, Revision), UseCaseError> {
         let row = self.store().organization_fetch(id).await?;
-        let row = row.ok_or(UseCaseError::NotFound { what: "the organization" })?;
+        let row = row.ok_or(UseCaseError::NotFound { what: WHAT })?;
         let keys = self.keys(Chain::Organization(id)).await?;
         Ok((opened(&row, &keys), self.store().revision().await?))
     }
@@ -252,7 +282,7 @@ fn opened(row: &OrganizationRecord, keys: &Keys) -> Organization {
 
 fn missing(error: StoreError) -> UseCaseError {
     match error {
-        StoreError::NotFound => UseCaseError::NotFound { what: "the organization" },
+        StoreError::NotFound => UseCaseError::NotFound { what: WHAT },
         other => StoreOrUseCase::Store(other).into(),
     }
 }

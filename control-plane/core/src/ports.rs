@@ -4,4 +4,5 @@
 pub mod coordination;
 pub mod rows;
 pub mod store;
+pub mod token;
 pub mod vault;

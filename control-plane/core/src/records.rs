@@ -1,11 +1,11 @@
 //! What the store keeps, as the use cases see it. Fields of type [`Sealed`] can be read only through the vault.
 
 use bailiwick_domain::{
-    id::{BackupId, CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, WorkerId},
+    id::{BackupId, CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, TokenKeyId, WorkerId},
     jurisdiction::Local,
-    key::{CaFingerprint, JoinTokenId, KeyDigest, KeyId},
+    key::{CaFingerprint, JoinTokenId, KeyDigest, KeyId, ServiceAccountId},
     names::ModelName,
-    organization::{OnStale, OrganizationStatus},
+    organization::{OnStale, OrganizationRole, OrganizationStatus},
     price::Price,
     provider::{Endpoint, Provider},
     region::RegionName,
@@ -70,6 +70,40 @@ pub struct ApiKeyRecord {
     pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+}
+
+/// A program of an organization that administers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceAccountRecord {
+    /// Identifier, part of its secret.
+    pub id: Local<ServiceAccountId>,
+    /// Whose it is.
+    pub organization: Local<OrganizationId>,
+    /// Display name, sealed (`service_accounts.name`).
+    pub name: Sealed,
+    /// What it is in the organization. Never changes.
+    pub role: OrganizationRole,
+    /// HMAC of the whole secret under the region's pepper.
+    pub digest: KeyDigest,
+    /// Counts the secrets, from 1.
+    pub version: u32,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When the secret was last replaced.
+    pub rotated_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// A key that signs, or signed, the region's bearer tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenKeyRecord {
+    /// Identifier; tokens name it.
+    pub id: Local<TokenKeyId>,
+    /// The private key, sealed (`token_keys.sealed`).
+    pub sealed: Sealed,
+    /// When it was made.
+    pub created_at: Timestamp,
 }
 
 /// A provider's secret.

@@ -60,7 +60,7 @@ impl ControlPlane {
     /// # Errors
     /// The caller may not.
     pub async fn region_info(&self, caller: &Caller) -> Result<RegionInfo, UseCaseError> {
-        caller.permit(Permission::RegionRead)?;
+        caller.permit_region(Permission::RegionRead)?;
         Ok(RegionInfo {
             identity: self.store().cluster_identity().await?,
             revision: self.store().revision().await?,
@@ -82,7 +82,7 @@ impl ControlPlane {
         caller: &Caller,
         page: &Page,
     ) -> Result<(PageOf<WorkerStatus>, Revision), UseCaseError> {
-        caller.permit(Permission::RegionRead)?;
+        caller.permit_region(Permission::RegionRead)?;
         let found = self.store().worker_list(page).await?;
         let fleet = &self.parts.fleet;
         let with_live = |row: WorkerRecord| WorkerStatus {
@@ -107,7 +107,7 @@ impl ControlPlane {
         name: &str,
         lifetime: Duration,
     ) -> Result<(Option<JoinToken>, Timestamp), UseCaseError> {
-        let permit = caller.permit(Permission::RegionWrite)?;
+        let permit = caller.permit_region(Permission::RegionWrite)?;
         let violations = self.join_token_violations(role, name, lifetime);
         if !violations.is_empty() {
             return Err(UseCaseError::Invalid(violations));

@@ -45,7 +45,7 @@ impl ControlPlane {
     /// # Errors
     /// The caller may not.
     pub async fn key_material(&self, caller: &Caller) -> Result<KeyMaterial, UseCaseError> {
-        caller.permit(Permission::RegionRead)?;
+        caller.permit_region(Permission::RegionRead)?;
         let census = self.store().data_key_census().await?;
         let vault = self.parts.vault.as_ref();
         let known = |(name, count): (String, u64)| {
@@ -67,7 +67,7 @@ impl ControlPlane {
         caller: &Caller,
         idempotency_key: &IdempotencyKey,
     ) -> Result<RotationRecord, UseCaseError> {
-        let permit = caller.permit(Permission::RegionWrite)?;
+        let permit = caller.permit_region(Permission::RegionWrite)?;
         let target = self.parts.vault.master_key().to_owned();
         if let Some(open) = self.rotation_open(RotationSubject::MasterKey).await?
             && open.target == target
@@ -92,7 +92,7 @@ impl ControlPlane {
         organization: Option<Local<OrganizationId>>,
     ) -> Result<RotationRecord, UseCaseError> {
         // Keys are the region's affair: whoever administers an organization never handles them.
-        let permit = caller.permit(Permission::RegionWrite)?;
+        let permit = caller.permit_region(Permission::RegionWrite)?;
         let scope = match organization {
             None => KeyScope::Region,
             Some(id) => {
@@ -126,7 +126,7 @@ impl ControlPlane {
         caller: &Caller,
         id: Local<RotationId>,
     ) -> Result<RotationRecord, UseCaseError> {
-        caller.permit(Permission::RegionRead)?;
+        caller.permit_region(Permission::RegionRead)?;
         self.rotation_found(id).await
     }
 
@@ -139,7 +139,7 @@ impl ControlPlane {
         caller: &Caller,
         page: &Page,
     ) -> Result<PageOf<RotationRecord>, UseCaseError> {
-        caller.permit(Permission::RegionRead)?;
+        caller.permit_region(Permission::RegionRead)?;
         Ok(self.store().rotation_list(page).await?)
     }
 

@@ -39,6 +39,15 @@ pub const SEALED_COLUMNS: &[SealedColumn] = &[
     sealed("organizations", "name", "id", "id"),
     sealed("organizations", "contact_email", "id", "id"),
     sealed("api_keys", "name", "id", "organization_id"),
+    sealed("service_accounts", "name", "id", "organization_id"),
+    SealedColumn {
+        table: "token_keys",
+        column: "sealed",
+        bound_as: "sealed",
+        row: "id",
+        scope: None,
+        is_final: false,
+    },
     sealed("credentials", "name", "id", "organization_id"),
     sealed("credentials", "secret", "id", "organization_id"),
     // Chains are hashed over the sealed bytes.

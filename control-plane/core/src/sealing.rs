@@ -12,6 +12,7 @@ use crate::{
     records::{AuditDraft, Chain},
 };
 use bailiwick_domain::time::Timestamp;
+use zeroize::Zeroizing;
 
 /// The unlocked data keys of a scope, oldest first.
 pub struct Keys(Vec<Arc<dyn DataKey>>);
@@ -75,6 +76,11 @@ impl Keys {
     pub(crate) fn open_text(&self, place: SealContext<'_>, sealed: &Sealed) -> Option<String> {
         let opened = self.0.iter().rev().find_map(|key| key.open(place, sealed).ok())?;
         String::from_utf8(opened.to_vec()).ok()
+    }
+
+    /// Opens bytes. `None` when its keys are gone, or the value is damaged.
+    pub(crate) fn open(&self, place: SealContext<'_>, sealed: &Sealed) -> Option<Zeroizing<Vec<u8>>> {
+        self.0.iter().rev().find_map(|key| key.open(place, sealed).ok())
     }
 
     /// An audit record, its actor sealed.

@@ -33,7 +33,7 @@ impl ControlPlane {
         email: EmailAddress,
         idempotency_key: IdempotencyKey,
     ) -> Result<(Local<OrganizationId>, Created), UseCaseError> {
-        let permit = caller.permit(Permission::SignUp)?;
+        let permit = caller.permit_region(Permission::SignUp)?;
         self.check_region(&permit, &region).await?;
         self.count_signup()?;
         // Whoever signs up, through whichever router: two people who choose the same idempotency key are not one.

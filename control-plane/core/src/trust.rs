@@ -173,7 +173,7 @@ impl ControlPlane {
     /// # Errors
     /// The caller may not.
     pub async fn trust_info(&self, caller: &Caller) -> Result<TrustInfo, UseCaseError> {
-        caller.permit(Permission::RegionRead)?;
+        caller.permit_region(Permission::RegionRead)?;
         let stored = self.store().trust_fetch().await?;
         let now = self.now();
         Ok(TrustInfo {
@@ -192,7 +192,7 @@ impl ControlPlane {
         caller: &Caller,
         id: Local<WorkerId>,
     ) -> Result<TrustVersion, UseCaseError> {
-        let permit = caller.permit(Permission::RegionWrite)?;
+        let permit = caller.permit_region(Permission::RegionWrite)?;
         let keys = self.keys(Chain::Region).await?;
         let mut transaction = self.store().begin().await?;
         let removed = match transaction.worker_remove(id, self.now()).await {
@@ -218,7 +218,7 @@ impl ControlPlane {
         role: ProcessRole,
         name: &str,
     ) -> Result<TrustVersion, UseCaseError> {
-        let permit = caller.permit(Permission::RegionWrite)?;
+        let permit = caller.permit_region(Permission::RegionWrite)?;
         if !matches!(role, ProcessRole::Operator | ProcessRole::Service) {
             return Err(UseCaseError::invalid("role", "is one of operator, service"));
         }

@@ -19,7 +19,7 @@ impl ControlPlane {
         caller: &Caller,
         query: &UsageQuery,
     ) -> Result<PageOf<UsageRow>, UseCaseError> {
-        caller.permit(Permission::UsageRead)?;
+        caller.asks(Permission::UsageRead)?.within(query.organization, "the organization")?;
         self.organization_known(query.organization).await?;
         Ok(self.store().usage_query(query).await?)
     }
@@ -34,7 +34,7 @@ impl ControlPlane {
         organization: Local<OrganizationId>,
         page: &Page,
     ) -> Result<PageOf<Local<UsageEvent>>, UseCaseError> {
-        caller.permit(Permission::UsageRead)?;
+        caller.asks(Permission::UsageRead)?.within(organization, "the organization")?;
         self.organization_known(organization).await?;
         Ok(self.store().usage_event_list(organization, page).await?)
     }

@@ -11,7 +11,9 @@ mod key_material;
 mod model;
 mod organization;
 mod region;
+mod service_account;
 pub(crate) mod signup;
+mod token;
 mod trust;
 mod usage;
 
@@ -23,7 +25,8 @@ use bailiwick_proto::admin::v1::{
     credential_service_server::CredentialServiceServer, destruction_service_server::DestructionServiceServer,
     key_material_service_server::KeyMaterialServiceServer, key_service_server::KeyServiceServer,
     model_service_server::ModelServiceServer, organization_service_server::OrganizationServiceServer,
-    region_service_server::RegionServiceServer, trust_service_server::TrustServiceServer,
+    region_service_server::RegionServiceServer, service_account_service_server::ServiceAccountServiceServer,
+    token_service_server::TokenServiceServer, trust_service_server::TrustServiceServer,
     usage_service_server::UsageServiceServer,
 };
 use tokio::sync::Semaphore;
@@ -31,6 +34,9 @@ use tonic::service::RoutesBuilder;
 
 /// Largest request of the admin API: a credential's secret and a hundred model names fit many times.
 const LARGEST_REQUEST_BYTES: usize = 256 << 10;
+
+/// Anybody may send one: a secret fits several times.
+const LARGEST_TOKEN_REQUEST_BYTES: usize = 1 << 10;
 
 /// One service of the admin API. All share the use cases.
 #[derive(Clone)]
@@ -63,8 +69,14 @@ impl Admin {
             TrustServiceServer,
             KeyMaterialServiceServer,
             BackupServiceServer,
-            DestructionServiceServer
+            DestructionServiceServer,
+            ServiceAccountServiceServer
         );
+    }
+
+    /// Adds the service that gives out tokens: where callers have nothing else to show.
+    pub(crate) fn add_tokens_to(self, routes: &mut RoutesBuilder) {
+        routes.add_service(TokenServiceServer::new(self).max_decoding_message_size(LARGEST_TOKEN_REQUEST_BYTES));
     }
 }
 

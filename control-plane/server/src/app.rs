@@ -83,7 +83,14 @@ impl Serving {
         let own =
             OwnIdentity::establish(&settings.identity, actor, authority, Arc::clone(&region.ground.clock))?;
         let listeners =
-            Listeners::bind(&own.identity, settings.admin, settings.workers, settings.enrollment).await?;
+            Listeners::bind(
+            &own.identity,
+            settings.admin,
+            settings.workers,
+            settings.enrollment,
+            settings.tokens,
+        )
+        .await?;
 
         let revision = region.ground.store.revision().await?;
         let coordination: Arc<dyn Coordination> = Arc::new(InProcess::new(revision));
@@ -93,6 +100,8 @@ impl Serving {
         let trust = TrustFollower::start(&control_plane.parts, own.clone())
             .await
             .context("whom the region trusts cannot be read")?;
+        // A region that was made before there were tokens has no key for them yet.
+        region.ground.token_keys(&settings)?.tend().await.context("the token keys cannot be tended")?;
         let log_metrics = LogMetrics::default();
         ops.register(|registry| log_metrics.register(registry));
         let follower = follower(&settings, &region, log_metrics.clone()).await?;
@@ -128,7 +137,7 @@ impl Serving {
         let stopping = tasks.stopping();
         tasks.spawn("ops", ops_server.run(stopping.clone().cancelled_owned()));
 
-        self.spawn_jobs(&mut tasks);
+        self.spawn_jobs(&mut tasks)?;
         let processes = self.process_services(&mut tasks);
         let admin = listeners::admin_routes(&self.control_plane).await?;
         let enrollment = EnrollmentGrpc {
@@ -148,10 +157,17 @@ impl Serving {
             "serving"
         );
         let processes = processes.routes(&self.control_plane).await;
-        tasks.spawn("admin API", self.listeners.admin.serve(admin, drain.clone(), held.clone()));
-        tasks.spawn("worker API", self.listeners.workers.serve(processes, drain.clone(), held.clone()));
+        let uses = || Arc::clone(&self.control_plane);
+        if let Some(listener) = self.listeners.tokens {
+            tracing::info!(tokens = %listener.address()?, "serving callers with bearer tokens");
+            let tokens = listeners::token_routes(&self.control_plane).await?;
+            tasks.spawn("token API", listener.serve(uses(), tokens, drain.clone(), held.clone()));
+        }
+        tasks.spawn("admin API", self.listeners.admin.serve(uses(), admin, drain.clone(), held.clone()));
+        let workers = self.listeners.workers.serve(uses(), processes, drain.clone(), held.clone());
+        tasks.spawn("worker API", workers);
         let enrollment = listeners::enrollment_routes(enrollment);
-        tasks.spawn("enrollment", self.listeners.enrollment.serve(enrollment, drain.clone(), held));
+        tasks.spawn("enrollment", self.listeners.enrollment.serve(uses(), enrollment, drain.clone(), held));
         self.ready.ready();
         tasks.spawn("drain", drain_when_told(watch, self.ready, drain, self.streams));
         Ok((tasks, signal))
@@ -212,7 +228,7 @@ impl Serving {
         }
     }
 
-    fn spawn_jobs(&self, tasks: &mut Tasks) {
+    fn spawn_jobs(&self, tasks: &mut Tasks) -> anyhow::Result<()> {
         let parts = &self.control_plane.parts;
         let metrics = TaskMetrics::default();
         self.ops.register(|registry| metrics.register(registry));
@@ -256,12 +272,15 @@ impl Serving {
         let answers = self.ops.readiness().register("store");
         tasks.spawn("destruction", tasks::destruction::run(runner.clone(), Arc::new(destruction)));
         tasks.spawn("key expiry", tasks::key_expiry::run(runner.clone(), Arc::new(expiry)));
+        let token_keys = Arc::new(self.region.ground.token_keys(&self.settings)?);
+        tasks.spawn("token keys", tasks::token_keys::run(runner.clone(), token_keys));
         let rotation = tasks::rotation::run(runner.clone(), Arc::new(rotations), rotation_metrics);
         tasks.spawn("rotation", rotation);
         tasks.spawn("certificate renewal", tasks::certificate::run(runner.clone(), self.own.clone()));
         let sql = self.region.ground.sql.clone();
         tasks.spawn("configuration log trimming", tasks::configuration_log::run(runner.clone(), sql));
         tasks.spawn("store watch", tasks::store_watch::run(runner, Arc::clone(&parts.store), answers));
+        Ok(())
     }
 }
 

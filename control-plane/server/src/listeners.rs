@@ -1,10 +1,10 @@
-//! The three listeners, and which service stands on which, behind which permission.
+//! The listeners, and which service stands on which. Who may call what is the guard's affair, which stands before each: see [`crate::rpcs`].
 
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use bailiwick_core::control_plane::ControlPlane;
-use bailiwick_domain::{permission::Permission, spiffe::ProcessRole};
+use bailiwick_domain::spiffe::ProcessRole;
 use bailiwick_proto::{
     FILE_DESCRIPTOR_SET,
     worker::v1::{
@@ -15,8 +15,8 @@ use bailiwick_proto::{
     },
 };
 use bailiwick_runtime::{
-    grpc::{Handshake, KEEPALIVE, authorize, incoming},
-    identity::{Acceptor, EnrollmentAcceptor, Identity},
+    grpc::{Handshake, KEEPALIVE, incoming},
+    identity::{Acceptor, EnrollmentAcceptor, Identity, TokenAcceptor},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,8 @@ use tonic::{
 
 use crate::{
     admin::Admin,
+    guard::Guard,
+    rpcs,
     worker::{
         configuration::ConfigurationGrpc, discovery::DiscoveryGrpc, enrollment::EnrollmentGrpc,
         renewal::RenewalGrpc, trust::TrustGrpc, usage::UsageGrpc,
@@ -52,21 +54,16 @@ pub(crate) struct ProcessServices {
 }
 
 impl ProcessServices {
-    /// Every service behind the permission that it needs.
+    /// Every service for processes.
     pub(crate) async fn routes(self, control_plane: &Arc<ControlPlane>) -> Routes {
         let signup = Admin::new(Arc::clone(control_plane));
-        use Permission as P;
-        let configuration = authorize(P::ConfigurationSubscribe);
         Routes::default()
-            .add_service(ConfigurationServiceServer::with_interceptor(self.configuration, configuration))
-            .add_service(UsageServiceServer::with_interceptor(self.usage, authorize(P::UsageReport)))
-            .add_service(DiscoveryServiceServer::with_interceptor(
-                self.discovery,
-                authorize(P::DiscoveryWatch),
-            ))
-            .add_service(SignupServiceServer::with_interceptor(signup, authorize(P::SignUp)))
-            .add_service(RenewalServiceServer::with_interceptor(self.renewal, authorize(P::CertificateRenew)))
-            .add_service(TrustServiceServer::with_interceptor(self.trust, authorize(P::TrustFollow)))
+            .add_service(ConfigurationServiceServer::new(self.configuration))
+            .add_service(UsageServiceServer::new(self.usage))
+            .add_service(DiscoveryServiceServer::new(self.discovery))
+            .add_service(SignupServiceServer::new(signup))
+            .add_service(RenewalServiceServer::new(self.renewal))
+            .add_service(TrustServiceServer::new(self.trust))
             .add_service(health().await)
     }
 }
@@ -76,15 +73,25 @@ pub(crate) fn enrollment_routes(enrollment: EnrollmentGrpc) -> Routes {
     Routes::default().add_service(EnrollmentServiceServer::new(enrollment))
 }
 
-/// The admin API, with reflection and health. Its use cases ask the table of permissions themselves: a service there has methods of several.
+/// The admin API, with reflection and health.
 pub(crate) async fn admin_routes(control_plane: &Arc<ControlPlane>) -> anyhow::Result<Routes> {
+    admin_api(Admin::new(Arc::clone(control_plane)), RoutesBuilder::default()).await
+}
+
+/// The same, and what gives out tokens for it.
+pub(crate) async fn token_routes(control_plane: &Arc<ControlPlane>) -> anyhow::Result<Routes> {
+    let (admin, mut routes) = (Admin::new(Arc::clone(control_plane)), RoutesBuilder::default());
+    admin.clone().add_tokens_to(&mut routes);
+    admin_api(admin, routes).await
+}
+
+async fn admin_api(admin: Admin, mut routes: RoutesBuilder) -> anyhow::Result<Routes> {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .context("gRPC reflection")?;
-    let mut routes = RoutesBuilder::default();
-    Admin::new(Arc::clone(control_plane)).add_to(&mut routes);
+    admin.add_to(&mut routes);
     Ok(routes.routes().add_service(reflection).add_service(health().await))
 }
 
@@ -97,15 +104,18 @@ async fn health()
 
 /// A listener that is open already, so that a taken port is known before anything is served.
 pub(crate) struct Listener<H> {
+    kind: rpcs::Listener,
     socket: TcpListener,
     acceptor: H,
 }
 
-/// The three of them.
+/// All of them.
 pub(crate) struct Listeners {
     pub(crate) admin: Listener<Acceptor>,
     pub(crate) workers: Listener<Acceptor>,
     pub(crate) enrollment: Listener<EnrollmentAcceptor>,
+    /// Where the operator wants one.
+    pub(crate) tokens: Option<Listener<TokenAcceptor>>,
 }
 
 impl Listeners {
@@ -114,31 +124,46 @@ impl Listeners {
         admin: SocketAddr,
         workers: SocketAddr,
         enrollment: SocketAddr,
+        tokens: Option<SocketAddr>,
     ) -> anyhow::Result<Self> {
+        use rpcs::Listener as Kind;
+        let admins = Acceptor::new(identity.clone(), &ADMIN_ROLES)?;
+        let processes = Acceptor::new(identity.clone(), &PROCESS_ROLES)?;
+        let newcomers = EnrollmentAcceptor::new(identity.clone())?;
+        let visitors = TokenAcceptor::new(identity.clone())?;
         Ok(Self {
-            admin: Listener::bind("admin", admin, Acceptor::new(identity.clone(), &ADMIN_ROLES)?).await?,
-            workers: Listener::bind("workers", workers, Acceptor::new(identity.clone(), &PROCESS_ROLES)?)
-                .await?,
-            enrollment: Listener::bind("enrollment", enrollment, EnrollmentAcceptor::new(identity.clone())?)
-                .await?,
+            admin: Listener::bind(Kind::Admin, "admin", admin, admins).await?,
+            workers: Listener::bind(Kind::Workers, "workers", workers, processes).await?,
+            enrollment: Listener::bind(Kind::Enrollment, "enrollment", enrollment, newcomers).await?,
+            tokens: match tokens {
+                Some(address) => Some(Listener::bind(Kind::Tokens, "tokens", address, visitors).await?),
+                None => None,
+            },
         })
     }
 }
 
 impl<H: Handshake<Info: Unpin>> Listener<H> {
-    async fn bind(section: &str, address: SocketAddr, acceptor: H) -> anyhow::Result<Self> {
+    async fn bind(
+        kind: rpcs::Listener,
+        section: &str,
+        address: SocketAddr,
+        acceptor: H,
+    ) -> anyhow::Result<Self> {
         let socket = TcpListener::bind(address).await;
         let socket = socket.with_context(|| format!("{section}.listen: {address} cannot be opened"))?;
-        Ok(Self { socket, acceptor })
+        Ok(Self { kind, socket, acceptor })
     }
 
     pub(crate) fn address(&self) -> std::io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// Serves until `drain`; then takes no new connections and finishes what is under way. `held` is dropped at the end.
+    /// Serves until `drain`, every method behind this listener's guard; then takes no new connections and finishes what is under way. `held` is
+    /// dropped at the end.
     pub(crate) async fn serve<T>(
         self,
+        control_plane: Arc<ControlPlane>,
         routes: Routes,
         drain: CancellationToken,
         held: T,
@@ -148,6 +173,7 @@ impl<H: Handshake<Info: Unpin>> Listener<H> {
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .layer(Guard::new(self.kind, control_plane))
             .add_routes(routes)
             .serve_with_incoming_shutdown(incoming(self.socket, &self.acceptor), drain.cancelled_owned())
             .await;

@@ -1,16 +1,18 @@
 //! `bailiwick-control-plane`: accounts and key material of one region.
 //!
 //! Start reading at [`app`], which wires what `serve` runs; [`commands`] are what an operator runs beside it. [`worker`] is the API for workers
-//! and routers, [`configuration`] the log that they follow, [`admin`] the API for people and services.
+//! and routers, [`configuration`] the log that they follow, [`admin`] the API for people and services. Who may call which method stands in [`rpcs`].
 
 mod admin;
 mod app;
 mod commands;
 mod configuration;
+mod guard;
 mod listeners;
 mod metrics;
 mod own_identity;
 mod region;
+mod rpcs;
 mod settings;
 mod status;
 mod tasks;

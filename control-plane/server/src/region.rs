@@ -19,6 +19,7 @@ use bailiwick_core::{
         store::Store,
         vault::{CertificateAuthority, Vault, VaultError},
     },
+    token_key::TokenKeys,
 };
 use bailiwick_domain::{
     spiffe::{ProcessRole, SpiffeId},
@@ -26,7 +27,7 @@ use bailiwick_domain::{
 };
 use bailiwick_runtime::backoff::Backoff;
 use bailiwick_store::{ExpectedIdentity, SqlStore};
-use bailiwick_vault::{KeyHierarchy, RegionAuthority};
+use bailiwick_vault::{EdDsa, KeyHierarchy, RegionAuthority};
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
@@ -71,7 +72,21 @@ impl Ground {
         let pepper = Zeroizing::new(rand::random());
         let actor = actor(settings)?.to_string();
         let (store, vault) = (self.store.as_ref(), self.vault.as_ref());
-        Ok(bootstrap::establish(store, vault, now, &actor, make_authority, pepper).await?)
+        let established = bootstrap::establish(store, vault, now, &actor, make_authority, pepper).await?;
+        self.token_keys(settings)?.tend().await?;
+        Ok(established)
+    }
+
+    /// What makes and destroys the keys that sign the region's bearer tokens.
+    pub(crate) fn token_keys(&self, settings: &Settings) -> anyhow::Result<TokenKeys> {
+        Ok(TokenKeys {
+            store: Arc::clone(&self.store),
+            vault: Arc::clone(&self.vault),
+            signer: Arc::new(EdDsa),
+            clock: Arc::clone(&self.clock),
+            jurisdiction: settings.region.jurisdiction.clone(),
+            actor: actor(settings)?.to_string(),
+        })
     }
 }
 
@@ -101,6 +116,7 @@ impl Region {
             vault: Arc::clone(&self.ground.vault),
             coordination,
             authority: Arc::clone(&self.authority),
+            tokens: Arc::new(EdDsa),
             clock: Arc::clone(&self.ground.clock),
             fleet,
             trust: Arc::default(),

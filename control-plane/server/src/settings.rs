@@ -44,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) workers: SocketAddr,
     /// TLS; whoever has a join token.
     pub(crate) enrollment: SocketAddr,
+    /// TLS; whoever has a service account's secret, or a bearer token. `None`: nobody is served so.
+    pub(crate) tokens: Option<SocketAddr>,
     pub(crate) identity: IdentitySection,
     pub(crate) configuration: ConfigurationSection,
     pub(crate) egress: EgressPolicy,
@@ -108,6 +110,7 @@ pub(crate) struct RawSettings {
     admin: Option<RawListen>,
     workers: Option<RawListen>,
     enrollment: Option<RawListen>,
+    tokens: Option<RawListen>,
     identity: Option<RawIdentity>,
     configuration: Option<RawConfiguration>,
     egress: Option<EgressPolicy>,
@@ -203,6 +206,10 @@ impl Checked for Settings {
         let admin = listen("admin", raw.admin, problems);
         let workers = listen("workers", raw.workers, problems);
         let enrollment = listen("enrollment", raw.enrollment, problems);
+        let tokens = match raw.tokens {
+            None => Some(None),
+            given => listen("tokens", given, problems).map(Some),
+        };
         let identity = problems.section("identity", raw.identity);
         let configuration = problems.section_or_default("configuration", raw.configuration);
         let signup = problems.section_or_default("signup", raw.signup);
@@ -218,6 +225,7 @@ impl Checked for Settings {
             admin: admin?,
             workers: workers?,
             enrollment: enrollment?,
+            tokens: tokens?,
             identity: identity?,
             configuration: configuration?,
             egress: raw.egress.unwrap_or_default(),

@@ -21,6 +21,8 @@ pub(crate) fn refusal(error: UseCaseError, regions: &Regions) -> Refusal {
         ),
         UseCaseError::Foreign(foreign) => Refusal::wrong_region(&foreign, regions),
         UseCaseError::Denied { .. } => Refusal::new(Code::PermissionDenied, "permission_denied", message),
+        UseCaseError::Forbidden { reason, .. } => Refusal::new(Code::PermissionDenied, reason, message),
+        UseCaseError::Unauthenticated { reason, .. } => Refusal::new(Code::Unauthenticated, reason, message),
         UseCaseError::Refused { reason, message, exists } => {
             let code = if exists { Code::AlreadyExists } else { Code::FailedPrecondition };
             Refusal::new(code, reason, message)

@@ -9,6 +9,7 @@ pub(crate) mod destruction;
 pub(crate) mod key_expiry;
 pub(crate) mod rotation;
 pub(crate) mod store_watch;
+pub(crate) mod token_keys;
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -35,6 +35,8 @@ mod join_token;
 mod key;
 mod model;
 mod organization;
+mod service_account;
+mod token_key;
 mod usage;
 mod worker;
 

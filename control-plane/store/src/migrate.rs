@@ -51,6 +51,12 @@ const STEPS: &[Step] = &[
         only: None,
         sql: include_str!("../migrations/0008_authority.sql"),
     },
+    Step {
+        version: 11,
+        description: "service accounts",
+        only: None,
+        sql: include_str!("../migrations/0011_service_accounts.sql"),
+    },
 ];
 
 /// Runs the steps that this store has not had. Replicas that start together take turns.

@@ -19,8 +19,9 @@ use crate::{
 };
 
 /// What is over in the present store, noted in tables of this connection alone before its rows go.
-const NOTES: [(&str, &str); 3] = [
+const NOTES: [(&str, &str); 4] = [
     ("over_keys", "SELECT id, revoked_at AS at FROM api_keys WHERE revoked_at IS NOT NULL"),
+    ("over_accounts", "SELECT id, revoked_at AS at, digest, version, rotated_at FROM service_accounts"),
     ("over_workers", "SELECT id, removed_at AS at FROM workers WHERE removed_at IS NOT NULL"),
     ("over_organizations", "SELECT id, created_at AS at FROM organizations WHERE status = 'deleted'"),
 ];
@@ -65,6 +66,25 @@ async fn forget_notes(db: &mut Db<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Service accounts that were revoked stay so, and a secret that was replaced does not come back.
+async fn accounts(db: &mut Db<'_>) -> Result<(), StoreError> {
+    let replaced = query(
+        "UPDATE service_accounts SET \
+         digest = (SELECT digest FROM over_accounts WHERE over_accounts.id = service_accounts.id), \
+         rotated_at = (SELECT rotated_at FROM over_accounts WHERE over_accounts.id = service_accounts.id), \
+         version = (SELECT version FROM over_accounts WHERE over_accounts.id = service_accounts.id) \
+         WHERE EXISTS (SELECT 1 FROM over_accounts WHERE over_accounts.id = service_accounts.id \
+         AND over_accounts.version > service_accounts.version)",
+    );
+    db.execute(replaced).await?;
+    let revoked = query(
+        "UPDATE service_accounts SET \
+         revoked_at = (SELECT at FROM over_accounts WHERE over_accounts.id = service_accounts.id) \
+         WHERE revoked_at IS NULL AND id IN (SELECT id FROM over_accounts)",
+    );
+    db.execute(revoked).await.map(|_| ())
+}
+
 #[async_trait]
 impl Replacement for SqlReplacement {
     fn rows(&mut self) -> &mut dyn RowReader {
@@ -86,6 +106,7 @@ impl Replacement for SqlReplacement {
              WHERE revoked_at IS NULL AND id IN (SELECT id FROM over_keys)",
         );
         let keys_revoked = db.execute(keys).await?;
+        self::accounts(&mut db).await?;
         let workers = query(
             "UPDATE workers SET removed_at = (SELECT at FROM over_workers WHERE over_workers.id = workers.id) \
              WHERE removed_at IS NULL AND id IN (SELECT id FROM over_workers)",

@@ -13,14 +13,15 @@ use bailiwick_core::{
         ApiKeyRecord, AuditRecord, BackupRecord, Chain, ClusterIdentity, ConfigurationDelta,
         ConfigurationRows, CredentialRecord, DeploymentRecord, DestructionRecord, HeldCertificate,
         JoinTokenRecord, ModelRecord, OrganizationRecord, Page, PageOf, Revision, RevokedCertificate,
-        RotationRecord, TrustRecord, TrustVersion, UsageInserted, UsageQuery, UsageRow, WorkerRecord,
+        RotationRecord, ServiceAccountRecord, TokenKeyRecord, TrustRecord, TrustVersion, UsageInserted,
+        UsageQuery, UsageRow, WorkerRecord,
     },
     sealed_columns::SealedColumn,
 };
 use bailiwick_domain::{
-    id::{CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, WorkerId},
+    id::{CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, TokenKeyId, WorkerId},
     jurisdiction::{Jurisdiction, Local},
-    key::{JoinTokenId, KeyId},
+    key::{JoinTokenId, KeyId, ServiceAccountId},
     names::ModelName,
     spiffe::ProcessRole,
     time::Timestamp,
@@ -37,7 +38,9 @@ use crate::{
     replacement::SqlReplacement,
     rotation, rows,
     rows::SqlRows,
+    service_account,
     session::{Db, Session},
+    token_key,
     transaction::SqlTransaction,
     trust, usage, worker,
 };
@@ -225,6 +228,29 @@ impl Store for SqlStore {
 
     async fn key_expired_list(&self, now: Timestamp, limit: u32) -> Result<Vec<ApiKeyRecord>, StoreError> {
         key::list_expired(&mut self.read().await?.db(), now, limit).await
+    }
+
+    async fn service_account_fetch(
+        &self,
+        id: Local<ServiceAccountId>,
+    ) -> Result<Option<ServiceAccountRecord>, StoreError> {
+        service_account::fetch(&mut self.read().await?.db(), id).await
+    }
+
+    async fn service_account_list(
+        &self,
+        organization: Local<OrganizationId>,
+        page: &Page,
+    ) -> Result<PageOf<ServiceAccountRecord>, StoreError> {
+        service_account::list(&mut self.read().await?.db(), organization, page).await
+    }
+
+    async fn token_key_fetch(&self, id: Local<TokenKeyId>) -> Result<Option<TokenKeyRecord>, StoreError> {
+        token_key::fetch(&mut self.read().await?.db(), id).await
+    }
+
+    async fn token_key_list(&self) -> Result<Vec<TokenKeyRecord>, StoreError> {
+        token_key::list(&mut self.read().await?.db()).await
     }
 
     async fn credential_fetch(

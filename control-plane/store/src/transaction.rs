@@ -9,14 +9,14 @@ use bailiwick_core::{
     records::{
         ApiKeyRecord, AuditDraft, AuthorityStage, BackupRecord, Chain, ChangedResource, CredentialRecord,
         DeploymentRecord, HeldCertificate, JoinTokenRecord, ModelRecord, OrganizationRecord, Revision,
-        RevokedCertificate, RootSlot, RotationRecord, TrustVersion, WorkerRecord,
+        RevokedCertificate, RootSlot, RotationRecord, ServiceAccountRecord, TokenKeyRecord, TrustVersion, WorkerRecord,
     },
     sealed_columns::SealedColumn,
 };
 use bailiwick_domain::{
-    id::{CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, WorkerId},
+    id::{CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, TokenKeyId, WorkerId},
     jurisdiction::Local,
-    key::{JoinTokenId, KeyDigest, KeyId},
+    key::{JoinTokenId, KeyDigest, KeyId, ServiceAccountId},
     organization::OrganizationStatus,
     time::Timestamp,
 };
@@ -24,7 +24,7 @@ use sqlx::Any;
 
 use crate::{
     audit, backup, configuration, credential, data_key, deployment, destruction, error, idempotency,
-    join_token, key, model, organization, rotation, session::Session, trust, worker,
+    join_token, key, model, organization, rotation, service_account, session::Session, token_key, trust, worker,
 };
 
 /// An open transaction. sqlx rolls it back when it is dropped.
@@ -123,6 +123,35 @@ impl Transaction for SqlTransaction {
 
     async fn key_set_expiry(&mut self, id: Local<KeyId>, at: Timestamp) -> Result<(), StoreError> {
         key::set_expiry(&mut self.0.db(), id, at).await
+    }
+
+    async fn service_account_insert(&mut self, row: &ServiceAccountRecord) -> Result<(), StoreError> {
+        service_account::insert(&mut self.0.db(), row).await
+    }
+
+    async fn service_account_set_secret(
+        &mut self,
+        id: Local<ServiceAccountId>,
+        digest: &KeyDigest,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        service_account::set_secret(&mut self.0.db(), id, digest, at).await
+    }
+
+    async fn service_account_revoke(
+        &mut self,
+        id: Local<ServiceAccountId>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        service_account::revoke(&mut self.0.db(), id, at).await
+    }
+
+    async fn token_key_insert(&mut self, row: &TokenKeyRecord) -> Result<(), StoreError> {
+        token_key::insert(&mut self.0.db(), row).await
+    }
+
+    async fn token_key_delete(&mut self, id: Local<TokenKeyId>) -> Result<(), StoreError> {
+        token_key::delete(&mut self.0.db(), id).await
     }
 
     async fn credential_insert(&mut self, row: &CredentialRecord) -> Result<(), StoreError> {

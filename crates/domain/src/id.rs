@@ -63,6 +63,8 @@ kinds! {
     Rotation, RotationId, "rot", "rotation";
     /// A backup of the region.
     Backup, BackupId, "bkp", "backup";
+    /// A key that signs the region's bearer tokens.
+    TokenKey, TokenKeyId, "tkey", "token key";
 }
 
 /// An identifier of one kind.

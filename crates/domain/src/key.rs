@@ -24,6 +24,7 @@ mod fingerprint;
 
 const API_KEY: &str = "bw";
 const JOIN_TOKEN: &str = "bwjoin";
+const SERVICE_SECRET: &str = "bwsvc";
 const ID_LEN: usize = 16;
 const SECRET_LEN: usize = 32;
 const FINGERPRINT_LEN: usize = 43;
@@ -41,6 +42,13 @@ pub struct KeyId {
 /// Identifies a join token; text form `join_euc1_<16 base62>`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct JoinTokenId {
+    region: RegionCode,
+    id: [u8; ID_LEN],
+}
+
+/// Identifies a service account; part of its secret and of the text form `svc_euc1_<16 base62>`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServiceAccountId {
     region: RegionCode,
     id: [u8; ID_LEN],
 }
@@ -101,6 +109,7 @@ macro_rules! token_id {
 
 token_id!(KeyId, "key", "an API key's id");
 token_id!(JoinTokenId, "join", "a join token's id");
+token_id!(ServiceAccountId, "svc", "a service account's id");
 
 /// A whole API key, just made. It zeroes itself on drop and never prints.
 pub struct ApiKey {
@@ -254,6 +263,64 @@ impl fmt::Debug for JoinToken {
     }
 }
 
+/// What a service account exchanges for a bearer token: `bwsvc_euc1_<account's id>_<secret><CRC-32>`. It zeroes itself on drop and never prints.
+pub struct ServiceSecret {
+    account: ServiceAccountId,
+    text: SecretString,
+}
+
+impl ServiceSecret {
+    /// The first secret of a new account, from the operating system's generator.
+    pub fn generate(region: RegionCode) -> Self {
+        Self::another(ServiceAccountId { region, id: base62::random::<ID_LEN>() })
+    }
+
+    /// A new secret of an account.
+    pub fn another(account: ServiceAccountId) -> Self {
+        let text = assemble(SERVICE_SECRET, account.region, account.id, None);
+        Self { account, text }
+    }
+
+    /// Checks shape and checksum. Errors never repeat the secret.
+    pub fn parse(text: &str) -> Result<Self, KeyFormatError> {
+        let parts = split(SERVICE_SECRET, SECRET_LEN, text)?;
+        let account = ServiceAccountId { region: parts.region, id: parts.id };
+        Ok(Self { account, text: SecretString::from(text) })
+    }
+
+    /// Whose it is, or says that it is.
+    pub fn account(&self) -> ServiceAccountId {
+        self.account
+    }
+
+    /// The secret itself: shown once, to the one who made it.
+    pub fn expose(&self) -> &str {
+        self.text.expose_secret()
+    }
+
+    /// What is stored of it.
+    pub fn digest(&self, pepper: &Pepper) -> KeyDigest {
+        pepper.digest_bytes(self.expose().as_bytes())
+    }
+
+    /// Whether it is the one that was stored. Constant time.
+    pub fn is(&self, digest: &KeyDigest, pepper: &Pepper) -> bool {
+        pepper.verify_bytes(self.expose().as_bytes(), digest)
+    }
+}
+
+impl Regional for ServiceSecret {
+    fn region_code(&self) -> RegionCode {
+        self.account.region
+    }
+}
+
+impl fmt::Debug for ServiceSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServiceSecret({}, [redacted])", self.account)
+    }
+}
+
 /// A region's pepper: the HMAC-SHA256 key under which keys are stored. A row copied to another region never validates there.
 #[derive(Clone)]
 pub struct Pepper(hmac::Key);
@@ -273,7 +340,12 @@ impl Pepper {
 
     /// Whether the presented key is the one that was stored. Constant time.
     pub fn verify(&self, key: &PresentedKey<'_>, digest: &KeyDigest) -> bool {
-        hmac::verify(&self.0, key.bytes(), &digest.0).is_ok()
+        self.verify_bytes(key.bytes(), digest)
+    }
+
+    /// Whether these bytes are those that were stored. Constant time.
+    fn verify_bytes(&self, bytes: &[u8], digest: &KeyDigest) -> bool {
+        hmac::verify(&self.0, bytes, &digest.0).is_ok()
     }
 
     /// A keyed hash of what is no key. What is hashed for one purpose is never equal to what is hashed for another, nor to a key's digest:

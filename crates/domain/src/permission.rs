@@ -1,6 +1,6 @@
 //! Who may do what: one table, deny by default.
 
-use crate::spiffe::ProcessRole;
+use crate::{organization::OrganizationRole, spiffe::ProcessRole};
 
 /// Something that a caller may or may not do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -8,6 +8,7 @@ use crate::spiffe::ProcessRole;
 pub enum Permission {
     OrganizationRead,
     OrganizationWrite,
+    OrganizationList,
     KeyRead,
     KeyWrite,
     CredentialRead,
@@ -16,6 +17,8 @@ pub enum Permission {
     ModelWrite,
     UsageRead,
     AuditRead,
+    ServiceAccountRead,
+    ServiceAccountWrite,
     RegionRead,
     RegionWrite,
     ConfigurationSubscribe,
@@ -28,9 +31,10 @@ pub enum Permission {
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::OrganizationRead,
         Self::OrganizationWrite,
+        Self::OrganizationList,
         Self::KeyRead,
         Self::KeyWrite,
         Self::CredentialRead,
@@ -39,6 +43,8 @@ impl Permission {
         Self::ModelWrite,
         Self::UsageRead,
         Self::AuditRead,
+        Self::ServiceAccountRead,
+        Self::ServiceAccountWrite,
         Self::RegionRead,
         Self::RegionWrite,
         Self::ConfigurationSubscribe,
@@ -50,14 +56,48 @@ impl Permission {
     ];
 }
 
-/// Whether the holder of a certificate with this role may.
-pub fn allows(role: ProcessRole, permission: Permission) -> bool {
+/// What a caller is, as far as the table goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The holder of a certificate: it acts in the whole region.
+    Process(ProcessRole),
+    /// Somebody of one organization: it acts there, and nowhere else.
+    Organization(OrganizationRole),
+}
+
+impl Role {
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let processes = ProcessRole::ALL.into_iter().map(Self::Process);
+        processes.chain(OrganizationRole::ALL.into_iter().map(Self::Organization))
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Process(role) => role.fmt(f),
+            Self::Organization(role) => role.fmt(f),
+        }
+    }
+}
+
+/// Whether a caller in this role may.
+pub fn allows(role: Role, permission: Permission) -> bool {
+    match role {
+        Role::Process(role) => allows_process(role, permission),
+        Role::Organization(role) => allows_principal(role, permission),
+    }
+}
+
+fn allows_process(role: ProcessRole, permission: Permission) -> bool {
     use Permission as P;
     match role {
         ProcessRole::Operator => matches!(
             permission,
             P::OrganizationRead
                 | P::OrganizationWrite
+                | P::OrganizationList
                 | P::KeyRead
                 | P::KeyWrite
                 | P::CredentialRead
@@ -66,6 +106,8 @@ pub fn allows(role: ProcessRole, permission: Permission) -> bool {
                 | P::ModelWrite
                 | P::UsageRead
                 | P::AuditRead
+                | P::ServiceAccountRead
+                | P::ServiceAccountWrite
                 | P::RegionRead
                 | P::RegionWrite
         ),
@@ -73,6 +115,7 @@ pub fn allows(role: ProcessRole, permission: Permission) -> bool {
             permission,
             P::OrganizationRead
                 | P::OrganizationWrite
+                | P::OrganizationList
                 | P::KeyRead
                 | P::KeyWrite
                 | P::CredentialRead
@@ -81,6 +124,8 @@ pub fn allows(role: ProcessRole, permission: Permission) -> bool {
                 | P::ModelWrite
                 | P::UsageRead
                 | P::AuditRead
+                | P::ServiceAccountRead
+                | P::ServiceAccountWrite
         ),
         ProcessRole::Worker => {
             matches!(
@@ -95,56 +140,38 @@ pub fn allows(role: ProcessRole, permission: Permission) -> bool {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_holds_prompts_may_touch_no_account() {
-        for role in [ProcessRole::Worker, ProcessRole::Router, ProcessRole::ControlPlane] {
-            let allowed: Vec<_> = Permission::ALL.into_iter().filter(|p| allows(role, *p)).collect();
-            let expected: &[Permission] = match role {
-                ProcessRole::Worker => &[
-                    Permission::ConfigurationSubscribe,
-                    Permission::UsageReport,
-                    Permission::CertificateRenew,
-                    Permission::TrustFollow,
-                ],
-                ProcessRole::Router => &[
-                    Permission::DiscoveryWatch,
-                    Permission::SignUp,
-                    Permission::CertificateRenew,
-                    Permission::TrustFollow,
-                ],
-                _ => &[],
-            };
-            assert_eq!(allowed, expected, "{role}");
-        }
-    }
-
-    #[test]
-    fn the_control_planes_own_clients_are_the_only_ones_to_touch_accounts() {
-        let of_processes = [
-            Permission::ConfigurationSubscribe,
-            Permission::UsageReport,
-            Permission::DiscoveryWatch,
-            Permission::SignUp,
-            Permission::CertificateRenew,
-            Permission::TrustFollow,
-        ];
-        let of_the_region = [Permission::RegionRead, Permission::RegionWrite];
-        for permission in Permission::ALL {
-            let process = of_processes.contains(&permission);
-            let region = of_the_region.contains(&permission);
-            assert_eq!(allows(ProcessRole::Operator, permission), !process, "{permission:?}");
-            assert_eq!(allows(ProcessRole::Service, permission), !process && !region, "{permission:?}");
-        }
-    }
-
-    #[test]
-    fn only_operators_change_the_region() {
-        for role in ProcessRole::ALL {
-            assert_eq!(allows(role, Permission::RegionWrite), role == ProcessRole::Operator, "{role}");
-        }
+/// Within the caller's own organization; there is nothing that it may do outside of that. What an organization is suspended by, or deleted, is the
+/// operator's affair: nobody lifts their own suspension.
+fn allows_principal(role: OrganizationRole, permission: Permission) -> bool {
+    use Permission as P;
+    match role {
+        OrganizationRole::Owner | OrganizationRole::Admin => matches!(
+            permission,
+            P::OrganizationRead
+                | P::KeyRead
+                | P::KeyWrite
+                | P::CredentialRead
+                | P::CredentialWrite
+                | P::ModelRead
+                | P::ModelWrite
+                | P::UsageRead
+                | P::AuditRead
+                | P::ServiceAccountRead
+                | P::ServiceAccountWrite
+        ),
+        OrganizationRole::Viewer => matches!(
+            permission,
+            P::OrganizationRead
+                | P::KeyRead
+                | P::CredentialRead
+                | P::ModelRead
+                | P::UsageRead
+                | P::AuditRead
+                | P::ServiceAccountRead
+        ),
+        OrganizationRole::Member => matches!(permission, P::OrganizationRead | P::ModelRead),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! gRPC between processes of one region: tonic over our own mutual TLS.
 //!
-//! Clients take a [`channel`], servers serve the stream of [`incoming()`] connections and guard their services with [`authorize`].
-//! A handler finds the verified [`Peer`] in `request.extensions()`.
+//! Clients take a [`channel`], servers serve the stream of [`incoming()`] connections. A handler finds who is at the other end in
+//! `request.extensions()`: on listeners for certificates a verified [`Peer`](crate::identity::Peer).
 
 mod incoming;
 
@@ -11,12 +11,11 @@ mod tests;
 use std::io;
 use std::time::Duration;
 
-use bailiwick_domain::permission::{Permission, allows};
 use hyper_util::rt::TokioIo;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
-use crate::identity::{ClientStream, Dial, Peer};
+use crate::identity::{ClientStream, Dial};
 
 pub use incoming::{GrpcConnection, Handshake, incoming};
 
@@ -81,23 +80,4 @@ async fn dial(dialer: &impl Dial, address: &str) -> io::Result<ClientStream> {
 #[error("{address:?} is not an address to dial, expected host:port")]
 pub struct AddressError {
     address: String,
-}
-
-/// An interceptor that admits only peers whose role has `permission`; put it before each service. Refuses with `PERMISSION_DENIED`, and with
-/// `UNAUTHENTICATED` where no peer was verified (which means that the service stands on a listener of the wrong kind).
-pub fn authorize(
-    permission: Permission,
-) -> impl FnMut(tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> + Clone + Send + Sync + 'static
-{
-    move |request| {
-        let role = match request.extensions().get::<Peer>() {
-            Some(peer) => peer.spiffe.role,
-            None => return Err(tonic::Status::unauthenticated("a client certificate is needed here")),
-        };
-        if allows(role, permission) {
-            Ok(request)
-        } else {
-            Err(tonic::Status::permission_denied(format!("the role {role} may not do this")))
-        }
-    }
 }

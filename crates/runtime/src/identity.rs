@@ -41,7 +41,7 @@ use bailiwick_domain::time::Timestamp;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
 
-pub use acceptor::{Acceptor, EnrollmentAcceptor, Newcomer, Returning};
+pub use acceptor::{Acceptor, EnrollmentAcceptor, Newcomer, Returning, TokenAcceptor, Visitor};
 pub use client_stream::ClientStream;
 pub use connector::{Connector, Dial, PinnedConnector};
 pub use csr::{CsrError, CsrPem, PrivateKeyPem, new_key_and_csr};

@@ -259,7 +259,7 @@ impl ControlPlane {
         caller: &Caller,
         keys_lifetime: Duration,
     ) -> Result<BackupWriter, UseCaseError> {
-        let permit = caller.permit(Permission::RegionWrite)?;
+        let permit = caller.permit_region(Permission::RegionWrite)?;
         if keys_lifetime.is_zero() || keys_lifetime > MAX_KEYS_LIFETIME {
             let rule = "is 1 to 7776000 (90 days)";
             return Err(UseCaseError::invalid("keys_lifetime_seconds", rule));
@@ -289,7 +289,7 @@ impl ControlPlane {
         caller: &Caller,
         page: &Page,
     ) -> Result<PageOf<BackupRecord>, UseCaseError> {
-        caller.permit(Permission::RegionRead)?;
+        caller.permit_region(Permission::RegionRead)?;
         Ok(self.store().backup_list(page).await?)
     }
 }

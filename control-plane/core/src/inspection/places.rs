@@ -26,6 +26,7 @@ const NOT_SEALED: &[(&str, &str)] = &[
     ("organizations", "contact_email_hash"),
     ("api_keys", "digest"),
     ("join_tokens", "digest"),
+    ("service_accounts", "digest"),
     ("audit_chains", "hash"),
     ("audit_records", "hash"),
     ("data_keys", "wrapped"),

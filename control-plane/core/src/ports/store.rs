@@ -6,9 +6,9 @@
 
 use async_trait::async_trait;
 use bailiwick_domain::{
-    id::{CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, WorkerId},
+    id::{CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, TokenKeyId, WorkerId},
     jurisdiction::Local,
-    key::{JoinTokenId, KeyDigest, KeyId},
+    key::{JoinTokenId, KeyDigest, KeyId, ServiceAccountId},
     names::ModelName,
     organization::OrganizationStatus,
     time::Timestamp,
@@ -23,7 +23,7 @@ use crate::records::{
     ApiKeyRecord, AuditDraft, AuditRecord, AuthorityStage, BackupRecord, Chain, ChangedResource,
     ClusterIdentity, ConfigurationDelta, ConfigurationRows, CredentialRecord, DeploymentRecord,
     DestructionRecord, HeldCertificate, JoinTokenRecord, ModelRecord, OrganizationRecord, Page, PageOf,
-    Revision, RevokedCertificate, RootSlot, RotationRecord, TrustRecord, TrustVersion, UsageInserted,
+    Revision, RevokedCertificate, RootSlot, RotationRecord, ServiceAccountRecord, TokenKeyRecord, TrustRecord, TrustVersion, UsageInserted,
     UsageQuery, UsageRow, WorkerRecord,
 };
 use crate::sealed_columns::SealedColumn;
@@ -92,6 +92,22 @@ pub trait Store: Send + Sync {
     ) -> Result<PageOf<ApiKeyRecord>, StoreError>;
     /// Keys whose expiry has passed by `now` and that are not revoked yet: at most `limit`.
     async fn key_expired_list(&self, now: Timestamp, limit: u32) -> Result<Vec<ApiKeyRecord>, StoreError>;
+
+    /// One service account, revoked ones too.
+    async fn service_account_fetch(
+        &self,
+        id: Local<ServiceAccountId>,
+    ) -> Result<Option<ServiceAccountRecord>, StoreError>;
+    /// Service accounts of an organization, by id.
+    async fn service_account_list(
+        &self,
+        organization: Local<OrganizationId>,
+        page: &Page,
+    ) -> Result<PageOf<ServiceAccountRecord>, StoreError>;
+    /// One token key.
+    async fn token_key_fetch(&self, id: Local<TokenKeyId>) -> Result<Option<TokenKeyRecord>, StoreError>;
+    /// The region's token keys, oldest first: the newest 100.
+    async fn token_key_list(&self) -> Result<Vec<TokenKeyRecord>, StoreError>;
 
     /// One credential.
     async fn credential_fetch(&self, id: Local<CredentialId>)
@@ -289,6 +305,26 @@ pub trait Transaction: Send {
     async fn key_revoke(&mut self, id: Local<KeyId>, at: Timestamp) -> Result<(), StoreError>;
     /// Sets the expiry, e.g. the end of a rotation's overlap.
     async fn key_set_expiry(&mut self, id: Local<KeyId>, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Stores a new service account.
+    async fn service_account_insert(&mut self, row: &ServiceAccountRecord) -> Result<(), StoreError>;
+    /// Replaces the secret and counts the version up. NotFound when it does not exist or is revoked.
+    async fn service_account_set_secret(
+        &mut self,
+        id: Local<ServiceAccountId>,
+        digest: &KeyDigest,
+        at: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// Revokes. NotFound when it does not exist; one that is revoked keeps its first time.
+    async fn service_account_revoke(
+        &mut self,
+        id: Local<ServiceAccountId>,
+        at: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// Stores a new token key.
+    async fn token_key_insert(&mut self, row: &TokenKeyRecord) -> Result<(), StoreError>;
+    /// Destroys a token key. NotFound when it is not there.
+    async fn token_key_delete(&mut self, id: Local<TokenKeyId>) -> Result<(), StoreError>;
 
     /// Stores a new credential.
     async fn credential_insert(&mut self, row: &CredentialRecord) -> Result<(), StoreError>;

@@ -38,7 +38,7 @@ impl BackupService for Admin {
         let (edge, request) = self.edge(request)?;
         let seconds = Some(request.keys_lifetime_seconds).filter(|seconds| *seconds > 0);
         let lifetime = Duration::from_secs(seconds.unwrap_or(DEFAULT_KEYS_LIFETIME_SECONDS).into());
-        self.answer(edge.caller.permit(Permission::RegionWrite))?;
+        self.answer(edge.caller.permit_region(Permission::RegionWrite))?;
         // A backup holds a state of the store for as long as it is read; one at a time holds one.
         let turn = self.backups.clone().try_acquire_owned();
         let turn = turn.map_err(|_| UseCaseError::Exhausted { reason: "backup_running", retry_after: BUSY });

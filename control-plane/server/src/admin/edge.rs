@@ -14,11 +14,10 @@ use bailiwick_domain::{
     time::Timestamp,
 };
 use bailiwick_proto::{admin::v1 as wire, status::Refusal};
-use bailiwick_runtime::identity::Peer;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
 use super::Admin;
-use crate::status;
+use crate::{guard, status};
 
 const DEFAULT_PAGE: u32 = 100;
 const LARGEST_PAGE: i32 = 1000;
@@ -32,17 +31,9 @@ pub(super) struct Edge<'a> {
 }
 
 impl Admin {
-    /// Takes the caller from the verified connection. Without one there is no way on.
+    /// Takes the caller whom the guard has verified. Without one there is no way on.
     pub(super) fn edge<T>(&self, request: Request<T>) -> Result<(Edge<'_>, T), Status> {
-        let Some(peer) = request.extensions().get::<Peer>() else {
-            return Err(Refusal::new(
-                Code::Unauthenticated,
-                "no_certificate",
-                "a client certificate is needed here",
-            )
-            .into());
-        };
-        let caller = Caller::new(peer.spiffe.clone());
+        let caller = request.extensions().get::<Caller>().cloned().ok_or_else(guard::no_certificate)?;
         Ok((Edge { admin: self, caller, violations: Vec::new(), foreign: None }, request.into_inner()))
     }
 
@@ -139,7 +130,7 @@ impl Edge<'_> {
     pub(super) async fn checked<T>(&mut self, values: Option<T>) -> Result<T, Status> {
         let control_plane = &self.admin.control_plane;
         if let Some((foreign, text)) = self.foreign.take() {
-            control_plane.note_foreign(&self.caller.spiffe().to_string(), &text).await;
+            control_plane.note_foreign(&self.caller.actor().to_string(), &text).await;
             return Err(Refusal::wrong_region(&foreign, &control_plane.parts.regions).into());
         }
         let violations = std::mem::take(&mut self.violations);

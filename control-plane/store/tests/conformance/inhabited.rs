@@ -25,7 +25,7 @@ use bailiwick_domain::{
     usage::RequestId,
 };
 use bailiwick_store::SqlStore;
-use bailiwick_vault::{KeyHierarchy, MasterKey, MasterKeySource, RegionAuthority};
+use bailiwick_vault::{EdDsa, KeyHierarchy, MasterKey, MasterKeySource, RegionAuthority};
 use secrecy::SecretString;
 
 use crate::fixture::{Fixture, NOW};
@@ -90,6 +90,7 @@ impl Inhabited {
             vault: Arc::clone(&vault),
             coordination: Arc::new(InProcess::new(revision)),
             authority: Arc::new(authority.expect("opened")),
+            tokens: Arc::new(EdDsa),
             clock: Arc::<ManualClock>::clone(&clock),
             fleet: Arc::new(Fleet::default()),
             trust: Arc::default(),

@@ -180,3 +180,27 @@ fn fingerprints_in_any_other_form_are_refused() {
         assert_eq!(text.parse::<CaFingerprint>(), Err(CaFingerprintError), "{text:?}");
     }
 }
+
+#[test]
+fn r1_a_service_secret_names_its_region_and_its_account_and_another_one_the_same() {
+    let first = ServiceSecret::generate(euc1());
+    let second = ServiceSecret::another(first.account());
+    assert_ne!(first.expose(), second.expose());
+    let pepper = Pepper::from_bytes([7; 32]);
+    for secret in [&first, &second] {
+        let parsed = ServiceSecret::parse(secret.expose()).expect("what was made parses");
+        assert_eq!((parsed.account(), parsed.region_code()), (first.account(), euc1()));
+        assert!(parsed.is(&secret.digest(&pepper), &pepper));
+    }
+    assert!(!first.is(&second.digest(&pepper), &pepper));
+    assert!(!format!("{first:?}").contains(first.expose().rsplit('_').next().expect("a secret")));
+    assert_eq!(first.account().to_string().parse::<ServiceAccountId>(), Ok(first.account()));
+}
+
+#[test]
+fn one_kind_of_secret_is_not_taken_for_another() {
+    let (key, secret) = (ApiKey::generate(euc1()), ServiceSecret::generate(euc1()));
+    assert!(ServiceSecret::parse(key.expose()).is_err());
+    assert!(PresentedKey::parse(secret.expose()).is_err());
+    assert_eq!(region_of_prefix(secret.expose()), None);
+}

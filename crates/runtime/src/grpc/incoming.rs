@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
 use super::HTTP2;
-use crate::identity::{Acceptor, EnrollmentAcceptor, Newcomer, Peer};
+use crate::identity::{Acceptor, EnrollmentAcceptor, Newcomer, Peer, TokenAcceptor, Visitor};
 
 /// Handshakes that may be under way at once on a listener; further callers wait in the kernel's queue. Each takes 10 s at most.
 const HANDSHAKES: usize = 1024;
@@ -25,7 +25,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a listener does with a connection before requests are read from it. `Info` is what handlers find in their request's extensions.
 pub trait Handshake: Clone + Send + Sync + 'static {
-    /// What is known of the caller: a [`Peer`], or a [`Newcomer`].
+    /// What is known of the caller: a [`Peer`], a [`Newcomer`], or a [`Visitor`].
     type Info: Clone + Send + Sync + 'static;
 
     /// Resolves when the caller's right to its connection ends.
@@ -70,6 +70,22 @@ impl Handshake for EnrollmentAcceptor {
     }
 
     async fn shake(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Newcomer)> {
+        self.accept(stream).await
+    }
+}
+
+impl Handshake for TokenAcceptor {
+    type Info = Visitor;
+
+    async fn ends(_visitor: Visitor) {
+        std::future::pending().await
+    }
+
+    fn for_grpc(&self) -> Self {
+        self.speaking(HTTP2)
+    }
+
+    async fn shake(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Visitor)> {
         self.accept(stream).await
     }
 }

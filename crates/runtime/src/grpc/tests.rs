@@ -9,12 +9,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tonic::body::Body;
 use tonic::server::NamedService;
-use tonic::service::Interceptor;
 use tonic::{Code, Status};
 
 use super::*;
 use crate::identity::tests::authority::{Authority, PATIENCE};
-use crate::identity::{Acceptor, Connector, Revocation};
+use crate::identity::{Acceptor, Connector, Peer, Revocation};
 
 /// Answers every call with the caller's name as an error's message: enough to see who arrived, without a contract.
 #[derive(Clone)]
@@ -148,10 +147,4 @@ fn what_is_no_address_is_refused() {
     for wrong in ["", "host", "host:", ":1", "host:99999", "http://host:1", "ho st:1"] {
         assert!(channel(wrong, &connector).is_err(), "{wrong}");
     }
-}
-
-#[test]
-fn an_interceptor_asks_who_calls() {
-    let stranger = authorize(Permission::KeyWrite).call(tonic::Request::new(()));
-    assert_eq!(stranger.expect_err("refused").code(), Code::Unauthenticated);
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bailiwick_domain::spiffe::{ProcessRole, SpiffeId};
 use bailiwick_domain::time::Timestamp;
 use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -112,6 +113,46 @@ impl EnrollmentAcceptor {
         let returning = presented.map(Leaf::read).transpose().map_err(io::Error::other)?;
         let returning = returning.map(|leaf| Returning { spiffe: leaf.spiffe_id, expires: leaf.expires });
         Ok((stream, Newcomer { remote, returning }))
+    }
+}
+
+/// Accepts TLS from callers who have no certificate and need none: they prove who they are by what each request carries. A certificate is not even asked
+/// for, so none can count. It sends its root along, as the enrollment listener does. Cheap to clone.
+#[derive(Clone)]
+pub struct TokenAcceptor {
+    config: Arc<ServerConfig>,
+}
+
+/// Who comes to the listener for tokens. No [`Peer`]: the connection says nothing of its caller.
+#[derive(Debug, Clone, Copy)]
+pub struct Visitor {
+    /// The address at the other end.
+    pub remote: SocketAddr,
+}
+
+impl TokenAcceptor {
+    /// An acceptor that presents `identity`.
+    ///
+    /// # Errors
+    /// As [`Acceptor::new`].
+    pub fn new(identity: Identity) -> Result<Self, rustls::Error> {
+        let presented = Arc::new(Presented { identity, with_root: true });
+        let nobody = WebPkiClientVerifier::no_client_auth();
+        Ok(Self { config: Arc::new(tls::server_config(nobody, presented)?) })
+    }
+
+    /// As [`Acceptor::speaking`].
+    pub(crate) fn speaking(&self, protocol: &[u8]) -> Self {
+        Self { config: speaking(&self.config, protocol) }
+    }
+
+    /// Shakes hands, within 10 seconds.
+    ///
+    /// # Errors
+    /// The handshake fails or takes too long.
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Visitor)> {
+        let (stream, remote) = accept(&self.config, stream).await?;
+        Ok((stream, Visitor { remote }))
     }
 }
 

@@ -99,6 +99,7 @@ impl World {
             vault: Arc::clone(&parts.vault),
             coordination: Arc::clone(&parts.coordination),
             authority: Arc::clone(&parts.authority),
+            tokens: Arc::clone(&parts.tokens),
             clock: Arc::clone(&parts.clock),
             fleet: Arc::clone(&parts.fleet),
             trust: Arc::clone(&parts.trust),
