@@ -51,7 +51,18 @@ impl TextField {
 /// # Errors
 /// This program was built with descriptors that cannot be read.
 pub fn methods(wanted: impl Fn(&str) -> bool) -> Result<Vec<Method>, prost::DecodeError> {
-    let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET)?;
+    methods_of(FILE_DESCRIPTOR_SET, wanted)
+}
+
+/// The same of other descriptors than ours: health's, reflection's.
+///
+/// # Errors
+/// They cannot be read.
+pub fn methods_of(
+    descriptors: &[u8],
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<Method>, prost::DecodeError> {
+    let set = FileDescriptorSet::decode(descriptors)?;
     let mut found = Vec::new();
     for file in &set.file {
         for service in &file.service {

@@ -16,7 +16,7 @@ use bailiwick_runtime::identity::Peer;
 use tonic::{
     Code, Status,
     body::Body,
-    codegen::http::{HeaderMap, Request, Response, header::AUTHORIZATION},
+    codegen::http::{HeaderMap, Request, Response, header::AUTHORIZATION, request::Parts},
 };
 use tower::{Layer, Service};
 
@@ -38,8 +38,8 @@ impl Guard {
     }
 
     /// Who calls is noted with the request; what the row does not allow is refused.
-    async fn admit(&self, request: &mut Request<Body>) -> Result<(), Status> {
-        let Some(rpc) = rpcs::find(request.uri().path(), self.listener) else {
+    async fn admit(&self, request: &mut Parts) -> Result<(), Status> {
+        let Some(rpc) = rpcs::find(request.uri.path(), self.listener) else {
             let message = "there is no such method on this listener";
             return Err(Refusal::new(Code::Unimplemented, "unknown_method", message).into());
         };
@@ -50,19 +50,19 @@ impl Guard {
         if let Needs::To(permission) = rpc.needs {
             caller.asks(permission).map_err(|error| self.refuse(error))?;
         }
-        request.extensions_mut().insert(caller);
+        request.extensions.insert(caller);
         Ok(())
     }
 
     /// On each listener by one proof alone: a token does nothing where certificates are asked for, and the other way round.
-    async fn caller(&self, request: &Request<Body>) -> Result<Caller, Status> {
+    async fn caller(&self, request: &Parts) -> Result<Caller, Status> {
         match self.listener {
             Listener::Admin | Listener::Workers => {
-                let peer = request.extensions().get::<Peer>().ok_or_else(no_certificate)?;
+                let peer = request.extensions.get::<Peer>().ok_or_else(no_certificate)?;
                 Ok(Caller::new(peer.spiffe.clone()))
             }
             Listener::Tokens => {
-                let token = bearer(request.headers()).ok_or_else(no_token)?;
+                let token = bearer(&request.headers).ok_or_else(no_token)?;
                 self.control_plane.token_verify(token).await.map_err(|error| self.refuse(error))
             }
             Listener::Enrollment => Err(no_certificate()),
@@ -119,14 +119,15 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         let guard = self.guard.clone();
         // The one that is ready goes with the call; its copy has yet to become so.
         let copy = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, copy);
         Box::pin(async move {
-            match guard.admit(&mut request).await {
-                Ok(()) => inner.call(request).await,
+            let (mut head, body) = request.into_parts();
+            match guard.admit(&mut head).await {
+                Ok(()) => inner.call(Request::from_parts(head, body)).await,
                 Err(refused) => Ok(refused.into_http()),
             }
         })

@@ -7,6 +7,8 @@ mod idempotency;
 mod input;
 mod raw;
 mod sealing;
+mod service_accounts;
 mod signup;
+mod tokens;
 mod usage;
 mod world;

@@ -144,6 +144,7 @@ async fn r11_what_cannot_be_recorded_does_not_happen() {
         vault: Arc::new(Unrecordable(Arc::clone(&parts.vault))),
         coordination: Arc::clone(&parts.coordination),
         authority: Arc::clone(&parts.authority),
+        tokens: Arc::clone(&parts.tokens),
         clock: Arc::clone(&parts.clock),
         fleet: Arc::clone(&parts.fleet),
         trust: Arc::clone(&parts.trust),

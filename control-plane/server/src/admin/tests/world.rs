@@ -1,4 +1,4 @@
-//! A region, its admin API with every role let through the handshake, and typed callers.
+//! A region, its listeners with every role let through the handshake, so that what stands behind is asked, and typed callers.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,25 +15,32 @@ use bailiwick_proto::{
         credential_service_client::CredentialServiceClient, key_service_client::KeyServiceClient,
         model_service_client::ModelServiceClient, organization_service_client::OrganizationServiceClient,
         region_service_client::RegionServiceClient,
+        service_account_service_client::ServiceAccountServiceClient, token_service_client::TokenServiceClient,
     },
     worker::v1::{signup_service_client::SignupServiceClient, signup_service_server::SignupServiceServer},
 };
 use bailiwick_runtime::{
     configuration::load,
-    grpc,
-    identity::{Acceptor, Connector, Identity},
+    grpc::{self, Handshake},
+    identity::{Acceptor, Connector, Identity, PinnedConnector, TokenAcceptor},
 };
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
+    Status,
     service::Routes,
     transport::{Channel, Endpoint, Server},
 };
 
 use crate::{
-    admin::Admin,
-    commands, listeners, own_identity,
+    admin, commands,
+    guard::Guard,
+    listeners, own_identity,
     region::Region,
+    rpcs::{
+        self,
+        Listener::{Admin, Enrollment, Tokens, Workers},
+    },
     settings::{ENVIRONMENT, Settings},
 };
 
@@ -42,8 +49,10 @@ pub(super) struct World {
     pub(super) control_plane: Arc<ControlPlane>,
     pub(super) clock: Arc<ManualClock>,
     pub(super) folder: tempfile::TempDir,
-    verified: SocketAddr,
-    unverified: SocketAddr,
+    admin: SocketAddr,
+    processes: SocketAddr,
+    tokens: SocketAddr,
+    unverified: [(rpcs::Listener, SocketAddr); 4],
     _servers: JoinSet<()>,
 }
 
@@ -54,8 +63,13 @@ impl World {
 
     /// With more lines of configuration.
     pub(super) async fn with(more: &str) -> Self {
+        Self::of("eu-central-1", more).await
+    }
+
+    /// Another region.
+    pub(super) async fn of(region: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let settings = settings(folder.path(), more);
+        let settings = settings(region, folder.path(), more);
         commands::init(&settings, true).await.expect("initialized");
         let mut region = Region::open(&settings).await.expect("opened");
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
@@ -66,36 +80,76 @@ impl World {
             Arc::new(region.control_plane(&settings, coordination, Arc::new(Fleet::default())));
 
         let own = identity(&control_plane, ProcessRole::ControlPlane, "control-plane");
-        let acceptor = Acceptor::new(own, &ProcessRole::ALL).expect("TLS 1.3");
+        let acceptor = Acceptor::new(own.clone(), &ProcessRole::ALL).expect("TLS 1.3");
+        let visitors = TokenAcceptor::new(own).expect("TLS 1.3");
         let mut servers = JoinSet::new();
-        let (socket, verified) = bind().await;
-        let routes = all_routes(&control_plane).await;
-        servers.spawn(async move {
-            let incoming = grpc::incoming(socket, &acceptor);
-            Server::builder().add_routes(routes).serve_with_incoming(incoming).await.expect("served");
-        });
-        let (socket, unverified) = bind().await;
-        let routes = all_routes(&control_plane).await;
-        servers.spawn(async move {
-            let incoming = TcpListenerStream::new(socket);
-            Server::builder().add_routes(routes).serve_with_incoming(incoming).await.expect("served");
-        });
-        Self { control_plane, clock, folder, verified, unverified, _servers: servers }
+        let admin = serve(&mut servers, &control_plane, Admin, &acceptor).await;
+        let processes = serve(&mut servers, &control_plane, Workers, &acceptor).await;
+        let tokens = serve(&mut servers, &control_plane, Tokens, &visitors).await;
+        let mut unverified = [(Admin, admin); 4];
+        for (place, listener) in unverified.iter_mut().zip(rpcs::Listener::ALL) {
+            *place = (listener, serve_in_the_clear(&mut servers, &control_plane, listener).await);
+        }
+        Self { control_plane, clock, folder, admin, processes, tokens, unverified, _servers: servers }
     }
 
-    /// A connection of a process of this role.
+    /// A connection of a process of this role to the admin API.
     pub(super) fn channel(&self, role: ProcessRole) -> Channel {
+        self.channel_to(self.admin, role)
+    }
+
+    /// The same to the API for processes.
+    pub(super) fn process_channel(&self, role: ProcessRole) -> Channel {
+        self.channel_to(self.processes, role)
+    }
+
+    fn channel_to(&self, address: SocketAddr, role: ProcessRole) -> Channel {
         let identity = identity(&self.control_plane, role, "alice");
         let connector = Connector::new(identity, ProcessRole::ControlPlane).expect("TLS 1.3");
-        grpc::channel(&self.verified.to_string(), &connector).expect("an address")
+        grpc::channel(&address.to_string(), &connector).expect("an address")
+    }
+
+    /// A connection without a certificate to the listener for tokens: it knows the region's root, and no more.
+    pub(super) fn visitor(&self) -> Channel {
+        let parts = &self.control_plane.parts;
+        let root = parts.authority.fingerprint();
+        let connector = PinnedConnector::new(root, parts.trust_domain.clone()).expect("TLS 1.3");
+        grpc::channel(&self.tokens.to_string(), &connector).expect("an address")
     }
 
     /// A connection that nobody verified.
-    pub(super) fn nobody(&self) -> Channel {
-        Endpoint::try_from(format!("http://{}", self.unverified)).expect("an address").connect_lazy()
+    pub(super) fn nobody(&self, listener: rpcs::Listener) -> Channel {
+        let (_, address) =
+            self.unverified.iter().find(|(known, _)| *known == listener).expect("every listener");
+        Endpoint::try_from(format!("http://{address}")).expect("an address").connect_lazy()
     }
 
-    fn operator(&self) -> Channel {
+    /// A new service account of an organization: its id and its secret.
+    pub(super) async fn account(&self, organization: &str, role: &str) -> (String, String) {
+        let mut accounts = ServiceAccountServiceClient::new(self.operator());
+        let made = accounts.create_service_account(service_account(organization, role)).await;
+        let made = made.expect("created").into_inner();
+        (made.service_account.expect("told").id, made.service_account_secret)
+    }
+
+    /// A secret's token.
+    pub(super) async fn token(&self, secret: &str) -> String {
+        self.try_token(secret).await.expect("issued").token
+    }
+
+    pub(super) async fn try_token(&self, secret: &str) -> Result<wire::IssueTokenResponse, Status> {
+        let request =
+            wire::IssueTokenRequest { service_account_secret: secret.to_owned(), lifetime_seconds: 0 };
+        Ok(TokenServiceClient::new(self.visitor()).issue_token(request).await?.into_inner())
+    }
+
+    /// A token of a new account in this role.
+    pub(super) async fn token_of(&self, organization: &str, role: &str) -> String {
+        let (_, secret) = self.account(organization, role).await;
+        self.token(&secret).await
+    }
+
+    pub(super) fn operator(&self) -> Channel {
         self.channel(ProcessRole::Operator)
     }
 
@@ -124,13 +178,35 @@ impl World {
     }
 
     pub(super) fn signup(&self) -> SignupServiceClient<Channel> {
-        SignupServiceClient::new(self.channel(ProcessRole::Router))
+        SignupServiceClient::new(self.process_channel(ProcessRole::Router))
     }
 
     /// A new organization's id.
     pub(super) async fn organization(&self) -> String {
         let made = self.organizations().create_organization(organization("Acme")).await.expect("created");
         made.into_inner().organization.expect("told").id
+    }
+
+    pub(super) async fn organization_in(&self, region: &str) -> String {
+        let new = wire::CreateOrganizationRequest { region: region.into(), ..organization("Acme") };
+        let made = self.organizations().create_organization(new).await.expect("created");
+        made.into_inner().organization.expect("told").id
+    }
+
+    /// One of everything in an organization.
+    pub(super) async fn inhabited(&self, organization: &str) -> Inhabited {
+        let credential = self.credential(organization).await;
+        let deployment = self.deployment(organization, &credential).await;
+        let made = self.models().create_model(model(organization, "gpt-4o", &deployment)).await;
+        let (service_account, _) = self.account(organization, "viewer").await;
+        Inhabited {
+            organization: organization.to_owned(),
+            key: self.key(organization).await.key.expect("told").id,
+            credential,
+            deployment,
+            model: made.expect("created").into_inner().model.expect("told").id,
+            service_account,
+        }
     }
 
     pub(super) async fn credential(&self, organization: &str) -> String {
@@ -174,6 +250,37 @@ impl World {
     }
 }
 
+/// What an organization has.
+pub(super) struct Inhabited {
+    organization: String,
+    key: String,
+    credential: String,
+    deployment: String,
+    model: String,
+    service_account: String,
+}
+
+impl Inhabited {
+    /// The identifier that a field of a method's request names.
+    pub(super) fn id(&self, method: &str, field: &str) -> Option<String> {
+        let known = match field {
+            "organization_id" => &self.organization,
+            "credential_id" => &self.credential,
+            "deployment_ids" => &self.deployment,
+            "id" if method.ends_with("ServiceAccount") || method.ends_with("ServiceAccountSecret") => {
+                &self.service_account
+            }
+            "id" if method.ends_with("Organization") => &self.organization,
+            "id" if method.ends_with("Key") => &self.key,
+            "id" if method.ends_with("Credential") => &self.credential,
+            "id" if method.ends_with("Deployment") => &self.deployment,
+            "id" if method.ends_with("Model") => &self.model,
+            _ => return None,
+        };
+        Some(known.clone())
+    }
+}
+
 pub(super) fn organization(name: &str) -> wire::CreateOrganizationRequest {
     wire::CreateOrganizationRequest {
         idempotency_key: fresh(),
@@ -200,6 +307,15 @@ pub(super) fn credential(organization: &str) -> wire::CreateCredentialRequest {
         organization_id: organization.into(),
         name: "provider".into(),
         secret: "sk-provider".into(),
+    }
+}
+
+pub(super) fn service_account(organization: &str, role: &str) -> wire::CreateServiceAccountRequest {
+    wire::CreateServiceAccountRequest {
+        idempotency_key: fresh(),
+        organization_id: organization.into(),
+        name: "program".into(),
+        role: role.into(),
     }
 }
 
@@ -244,16 +360,54 @@ async fn bind() -> (TcpListener, SocketAddr) {
     (socket, address)
 }
 
-async fn all_routes(control_plane: &Arc<ControlPlane>) -> Routes {
-    let signup = SignupServiceServer::new(Admin::new(Arc::clone(control_plane)));
-    listeners::admin_routes(control_plane).await.expect("wired").add_service(signup)
+async fn serve<H: Handshake<Info: Unpin>>(
+    servers: &mut JoinSet<()>,
+    control_plane: &Arc<ControlPlane>,
+    listener: rpcs::Listener,
+    acceptor: &H,
+) -> SocketAddr {
+    let (socket, address) = bind().await;
+    let (routes, incoming) = (routes(control_plane, listener).await, grpc::incoming(socket, acceptor));
+    let guard = Guard::new(listener, Arc::clone(control_plane));
+    servers.spawn(async move {
+        let server = Server::builder().layer(guard).add_routes(routes);
+        server.serve_with_incoming(incoming).await.expect("served");
+    });
+    address
 }
 
-fn settings(folder: &std::path::Path, more: &str) -> Settings {
+async fn serve_in_the_clear(
+    servers: &mut JoinSet<()>,
+    control_plane: &Arc<ControlPlane>,
+    listener: rpcs::Listener,
+) -> SocketAddr {
+    let (socket, address) = bind().await;
+    let routes = routes(control_plane, listener).await;
+    let guard = Guard::new(listener, Arc::clone(control_plane));
+    servers.spawn(async move {
+        let server = Server::builder().layer(guard).add_routes(routes);
+        server.serve_with_incoming(TcpListenerStream::new(socket)).await.expect("served");
+    });
+    address
+}
+
+/// Of the services for processes only the one that this module is about: the others have tests of their own.
+async fn routes(control_plane: &Arc<ControlPlane>, listener: rpcs::Listener) -> Routes {
+    match listener {
+        Admin => listeners::admin_routes(control_plane).await.expect("wired"),
+        Tokens => listeners::token_routes(control_plane).await.expect("wired"),
+        Workers | Enrollment => {
+            let signup = SignupServiceServer::new(admin::Admin::new(Arc::clone(control_plane)));
+            Routes::default().add_service(signup)
+        }
+    }
+}
+
+fn settings(region: &str, folder: &std::path::Path, more: &str) -> Settings {
     let path = folder.display();
     let text = format!(
         r#"
-        region = {{ name = "eu-central-1", installation = "test" }}
+        region = {{ name = "{region}", installation = "test" }}
         store = {{ url = "sqlite://{path}/region.db" }}
         master_key = {{ file = "{path}/master.key" }}
         admin = {{ listen = "127.0.0.1:0" }}
