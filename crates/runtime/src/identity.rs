@@ -45,7 +45,7 @@ pub use acceptor::{Acceptor, EnrollmentAcceptor, Newcomer, Returning, TokenAccep
 pub use client_stream::ClientStream;
 pub use connector::{Connector, Dial, PinnedConnector};
 pub use csr::{CsrError, CsrPem, PrivateKeyPem, new_key_and_csr};
-pub use material::{IdentityError, Material};
+pub use material::{IdentityError, Material, root_fingerprint};
 pub use peer::{Peer, VerifiedPeer};
 pub use public::{CertificateFiles, PublicAcceptor};
 pub use revocation::{MAX_REVOCATIONS, Revocation, Revocations};

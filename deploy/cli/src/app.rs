@@ -17,7 +17,7 @@ const EXIT_CODES: &str = "Exit codes:
   1  failed, or a check did not pass
   2  the arguments, or the configuration of contexts, are wrong
   3  the control plane cannot be reached
-  4  the control plane denies it to this certificate
+  4  the control plane denies it to this caller
   5  not found
 
 Environment:
@@ -27,7 +27,8 @@ Environment:
 
 /// Operates the regions of a Bailiwick installation.
 ///
-/// A context says where a region's control plane listens and which certificate to present. Without any context, the local installation
+/// A context says where a region's control plane listens and which certificate to present, or whose secret to
+/// exchange for a token. Without any context, the local installation
 /// described by ./.bailiwick/local.json is used.
 #[derive(Debug, Parser)]
 #[command(name = "bailiwick", version, after_help = EXIT_CODES, max_term_width = 110)]

@@ -14,6 +14,8 @@ mod model;
 mod organization;
 mod region;
 mod rotation;
+mod service_account;
+mod token;
 mod trust;
 mod usage;
 mod verify;
@@ -42,6 +44,11 @@ pub(crate) enum Command {
     /// API keys, which applications present
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Service accounts: programs of an organization that administer it
+    #[command(subcommand)]
+    ServiceAccount(service_account::ServiceAccountCommand),
+    /// Exchanges a service account's secret for a bearer token of the admin API, and prints it
+    Token(token::TokenArguments),
     /// Providers' secrets
     #[command(subcommand)]
     Credential(credential::CredentialCommand),
@@ -92,19 +99,21 @@ impl Command {
             _ => (),
         }
         let context = Context::resolve(selection, environment)?;
-        let open = || Connection::open(&context);
+        let open = async || Connection::open(&context).await;
         let done = match self {
             Self::Check => return Ok(check::run(&context, output).await),
             Self::Config(command) => return command.run(&context, output).await,
-            Self::Audit(command) => return command.run(&open()?, output).await,
-            Self::Key(command) => return command.run(&open()?, output).await,
-            Self::Org(command) => command.run(&open()?, &context, output).await,
-            Self::Credential(command) => command.run(&open()?, output).await,
-            Self::Model(command) => command.run(&open()?, output).await,
-            Self::Deployment(command) => command.run(&open()?, output).await,
-            Self::Worker(command) => return command.run(&open()?, output).await,
-            Self::Usage(arguments) => arguments.run(&open()?, output).await,
-            Self::Region(command) => return command.run(&open()?, output).await,
+            Self::Audit(command) => return command.run(&open().await?, output).await,
+            Self::Key(command) => return command.run(&open().await?, output).await,
+            Self::ServiceAccount(command) => command.run(&open().await?, output).await,
+            Self::Token(arguments) => arguments.run(&context, output).await,
+            Self::Org(command) => command.run(&open().await?, &context, output).await,
+            Self::Credential(command) => command.run(&open().await?, output).await,
+            Self::Model(command) => command.run(&open().await?, output).await,
+            Self::Deployment(command) => command.run(&open().await?, output).await,
+            Self::Worker(command) => return command.run(&open().await?, output).await,
+            Self::Usage(arguments) => arguments.run(&open().await?, output).await,
+            Self::Region(command) => return command.run(&open().await?, output).await,
             // They need no region, or all of them, and were answered before.
             Self::Context(_) | Self::Verify(_) | Self::Diagnose | Self::Completions { .. } => Ok(()),
         };

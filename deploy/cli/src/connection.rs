@@ -7,21 +7,32 @@ use bailiwick_domain::{
     usage::RequestId,
 };
 use bailiwick_proto::admin::v1::{
-    Change, PageRequest, PageResponse, audit_service_client::AuditServiceClient,
+    Change, IssueTokenRequest, IssueTokenResponse, PageRequest, PageResponse, audit_service_client::AuditServiceClient,
     backup_service_client::BackupServiceClient, credential_service_client::CredentialServiceClient,
     destruction_service_client::DestructionServiceClient,
     key_material_service_client::KeyMaterialServiceClient, key_service_client::KeyServiceClient,
     model_service_client::ModelServiceClient, organization_service_client::OrganizationServiceClient,
-    region_service_client::RegionServiceClient, trust_service_client::TrustServiceClient,
+    region_service_client::RegionServiceClient, service_account_service_client::ServiceAccountServiceClient,
+    token_service_client::TokenServiceClient, trust_service_client::TrustServiceClient,
     usage_service_client::UsageServiceClient,
 };
 use bailiwick_runtime::{
     grpc,
-    identity::{Connector, Identity},
+    identity::{Connector, Dial, Identity, PinnedConnector, root_fingerprint},
 };
-use tonic::{Request, Status, transport::Channel};
+use secrecy::{ExposeSecret as _, SecretString};
+use tonic::{
+    Request, Status,
+    metadata::AsciiMetadataValue,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::Channel,
+};
 
-use crate::{contexts::Context, failure::Failure};
+use crate::{
+    contexts::Context,
+    failure::Failure,
+    input::{secret_in, unreadable},
+};
 
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,71 +41,143 @@ const PAGE_SIZE: i32 = 1000;
 
 /// A region's control plane.
 pub(crate) struct Connection {
-    pub(crate) channel: Channel,
-    /// What is presented, and the roots by which the control plane is verified.
-    pub(crate) identity: Identity,
+    pub(crate) api: Api,
+    /// What is presented, and the roots by which the control plane is verified; `None`: a service account's token is presented.
+    pub(crate) identity: Option<Identity>,
+}
+
+/// A channel, and what each request over it carries.
+pub(crate) type Api = InterceptedService<Channel, Bearer>;
+
+/// A bearer token, where there is one.
+#[derive(Clone)]
+pub(crate) struct Bearer(Option<AsciiMetadataValue>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
 }
 
 impl Connection {
-    /// Reads the identity; dials at the first request.
-    pub(crate) fn open(context: &Context) -> Result<Self, Failure> {
+    /// Reads the identity, and dials at the first request; or exchanges a service account's secret for a token, where the context names one.
+    pub(crate) async fn open(context: &Context) -> Result<Self, Failure> {
+        match &context.service_account {
+            Some(file) => Self::open_as_account(context, &secret_in(file)?).await,
+            None => Self::open_as_operator(context),
+        }
+    }
+
+    fn open_as_operator(context: &Context) -> Result<Self, Failure> {
         let identity = identity(context)?;
         let connector = connector(&identity)?;
-        let channel = grpc::channel(&context.admin, &connector)
-            .map_err(|error| Failure::usage(format!("context {}: {error}", context.name)))?;
-        Ok(Self { channel, identity })
+        let channel = channel(context, &context.admin, &connector)?;
+        Ok(Self { api: InterceptedService::new(channel, Bearer(None)), identity: Some(identity) })
     }
 
-    pub(crate) fn organizations(&self) -> OrganizationServiceClient<Channel> {
-        OrganizationServiceClient::new(self.channel.clone())
+    async fn open_as_account(context: &Context, secret: &SecretString) -> Result<Self, Failure> {
+        let channel = visitor(context)?;
+        let issued = exchange(&channel, secret, 0).await?;
+        let mut token: AsciiMetadataValue = format!("Bearer {}", issued.token)
+            .parse()
+            .map_err(|_odd| Failure::failed("the control plane gave a token that fits no header"))?;
+        // Debug output, of whichever layer, shows nothing of it.
+        token.set_sensitive(true);
+        Ok(Self { api: InterceptedService::new(channel, Bearer(Some(token))), identity: None })
     }
 
-    pub(crate) fn keys(&self) -> KeyServiceClient<Channel> {
-        KeyServiceClient::new(self.channel.clone())
+    pub(crate) fn service_accounts(&self) -> ServiceAccountServiceClient<Api> {
+        ServiceAccountServiceClient::new(self.api.clone())
     }
 
-    pub(crate) fn credentials(&self) -> CredentialServiceClient<Channel> {
-        CredentialServiceClient::new(self.channel.clone())
+    pub(crate) fn organizations(&self) -> OrganizationServiceClient<Api> {
+        OrganizationServiceClient::new(self.api.clone())
     }
 
-    pub(crate) fn models(&self) -> ModelServiceClient<Channel> {
-        ModelServiceClient::new(self.channel.clone())
+    pub(crate) fn keys(&self) -> KeyServiceClient<Api> {
+        KeyServiceClient::new(self.api.clone())
     }
 
-    pub(crate) fn region(&self) -> RegionServiceClient<Channel> {
-        RegionServiceClient::new(self.channel.clone())
+    pub(crate) fn credentials(&self) -> CredentialServiceClient<Api> {
+        CredentialServiceClient::new(self.api.clone())
     }
 
-    pub(crate) fn trust(&self) -> TrustServiceClient<Channel> {
-        TrustServiceClient::new(self.channel.clone())
+    pub(crate) fn models(&self) -> ModelServiceClient<Api> {
+        ModelServiceClient::new(self.api.clone())
     }
 
-    pub(crate) fn usage(&self) -> UsageServiceClient<Channel> {
-        UsageServiceClient::new(self.channel.clone())
+    pub(crate) fn region(&self) -> RegionServiceClient<Api> {
+        RegionServiceClient::new(self.api.clone())
     }
 
-    pub(crate) fn key_material(&self) -> KeyMaterialServiceClient<Channel> {
-        KeyMaterialServiceClient::new(self.channel.clone())
+    pub(crate) fn trust(&self) -> TrustServiceClient<Api> {
+        TrustServiceClient::new(self.api.clone())
     }
 
-    pub(crate) fn backup(&self) -> BackupServiceClient<Channel> {
-        BackupServiceClient::new(self.channel.clone())
+    pub(crate) fn usage(&self) -> UsageServiceClient<Api> {
+        UsageServiceClient::new(self.api.clone())
     }
 
-    pub(crate) fn destruction(&self) -> DestructionServiceClient<Channel> {
-        DestructionServiceClient::new(self.channel.clone())
+    pub(crate) fn key_material(&self) -> KeyMaterialServiceClient<Api> {
+        KeyMaterialServiceClient::new(self.api.clone())
     }
 
-    pub(crate) fn audit(&self) -> AuditServiceClient<Channel> {
-        AuditServiceClient::new(self.channel.clone())
+    pub(crate) fn backup(&self) -> BackupServiceClient<Api> {
+        BackupServiceClient::new(self.api.clone())
     }
+
+    pub(crate) fn destruction(&self) -> DestructionServiceClient<Api> {
+        DestructionServiceClient::new(self.api.clone())
+    }
+
+    pub(crate) fn audit(&self) -> AuditServiceClient<Api> {
+        AuditServiceClient::new(self.api.clone())
+    }
+}
+
+/// A token for a service account's secret; `lifetime_seconds` 0: the longest.
+pub(crate) async fn exchange(
+    channel: &Channel,
+    secret: &SecretString,
+    lifetime_seconds: u32,
+) -> Result<IssueTokenResponse, Failure> {
+    let service_account_secret = secret.expose_secret().to_owned();
+    let message = IssueTokenRequest { service_account_secret, lifetime_seconds };
+    Ok(TokenServiceClient::new(channel.clone()).issue_token(request(message)).await?.into_inner())
+}
+
+/// To where callers with bearer tokens are served: without a certificate, trusting the region's root alone.
+pub(crate) fn visitor(context: &Context) -> Result<Channel, Failure> {
+    let address = context.tokens_addr.as_ref().ok_or_else(|| {
+        Failure::usage(format!("context {} names no address for tokens", context.name))
+            .hint("bailiwick context add … --tokens HOST:PORT; the control plane serves it where [tokens] is configured")
+    })?;
+    let file = context.identity.join("ca.pem");
+    let pem = std::fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
+    let domain = trust_domain(context)?;
+    let root = root_fingerprint(&pem, &domain)
+        .map_err(|error| Failure::usage(format!("context {}: {}", context.name, with_cause(&error))))?;
+    let connector = PinnedConnector::new(root, domain)
+        .map_err(|error| Failure::failed(format!("the TLS library refuses its settings: {error}")))?;
+    channel(context, address, &connector)
+}
+
+fn channel(context: &Context, address: &str, dialer: &impl Dial) -> Result<Channel, Failure> {
+    grpc::channel(address, dialer)
+        .map_err(|error| Failure::usage(format!("context {}: {error}", context.name)))
+}
+
+fn trust_domain(context: &Context) -> Result<TrustDomain, Failure> {
+    TrustDomain::new(context.region.clone(), &context.installation)
+        .map_err(|error| Failure::usage(format!("context {}: {error}", context.name)))
 }
 
 /// The identity of a context, checked.
 pub(crate) fn identity(context: &Context) -> Result<Identity, Failure> {
-    let trust_domain = TrustDomain::new(context.region.clone(), &context.installation)
-        .map_err(|error| Failure::usage(format!("context {}: {error}", context.name)))?;
-    Identity::load_dir(&context.identity, trust_domain).map_err(|error| {
+    Identity::load_dir(&context.identity, trust_domain(context)?).map_err(|error| {
         Failure::usage(format!("context {}: {}", context.name, with_cause(&error)))
             .hint("bailiwick diagnose looks at each file")
     })

@@ -1,4 +1,4 @@
-//! Contexts: where a region's control plane listens, and the certificate to present to it.
+//! Contexts: where a region's control plane listens, and the certificate, or the service account's secret, to present to it.
 //!
 //! They stand in a file (`contexts.toml`). Where there is none, each region of a local installation is a context.
 
@@ -43,6 +43,12 @@ pub(crate) struct Entry {
     /// `host:port` where newcomers enroll; `verify` attacks it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) enrollment: Option<String>,
+    /// `host:port` where callers with bearer tokens are served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tokens: Option<String>,
+    /// File of a service account's secret: the region is asked as that account, over `tokens`, rather than with a certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) service_account: Option<PathBuf>,
 }
 
 /// The file of contexts.
@@ -66,6 +72,8 @@ pub(crate) struct Context {
     pub(crate) router: Option<String>,
     pub(crate) processes_addr: Option<String>,
     pub(crate) enrollment_addr: Option<String>,
+    pub(crate) tokens_addr: Option<String>,
+    pub(crate) service_account: Option<PathBuf>,
     /// The file that it comes from.
     pub(crate) source: PathBuf,
     /// The region's processes, where they run here.
@@ -210,6 +218,8 @@ impl Context {
             router: entry.router.clone(),
             processes_addr: entry.processes.clone(),
             enrollment_addr: entry.enrollment.clone(),
+            tokens_addr: entry.tokens.clone(),
+            service_account: entry.service_account.clone(),
             source,
             processes,
         })

@@ -107,8 +107,11 @@ fn hint(status: &Status, reason: Option<&str>, exit: Exit) -> Option<String> {
         }
         (Some("model_name_taken"), _) => "choose another name, or change that model: bailiwick model update",
         (_, Exit::Unreachable) => "bailiwick diagnose says where the connection ends",
+        (Some("invalid_service_account"), _) => {
+            "bailiwick service-account list shows which there are; rotate gives one a new secret"
+        }
         (_, Exit::Denied) => {
-            "the context's certificate decides what it may do; an operator's may do everything"
+            "the context's certificate or service account decides what it may do; an operator's may do everything"
         }
         (_, Exit::NotFound) => "list what is there; an identifier belongs to one region",
         _ => return None,

@@ -24,10 +24,7 @@ pub(crate) struct SecretSource {
 impl SecretSource {
     pub(crate) fn read(&self) -> Result<SecretString, Failure> {
         let text = match &self.secret_file {
-            Some(file) => read_limited(
-                std::fs::File::open(file).map_err(|error| unreadable(file, &error))?,
-                &file.display().to_string(),
-            )?,
+            Some(file) => secret_in(file)?,
             None if std::io::stdin().is_terminal() => {
                 return Err(Failure::usage("no secret: a terminal would show it while it is typed")
                     .hint("give --secret-file FILE, or pipe it in: pass show openai | bailiwick credential create …"));
@@ -36,6 +33,12 @@ impl SecretSource {
         };
         Ok(text)
     }
+}
+
+/// A file's only line.
+pub(crate) fn secret_in(file: &Path) -> Result<SecretString, Failure> {
+    let opened = std::fs::File::open(file).map_err(|error| unreadable(file, &error))?;
+    read_limited(opened, &file.display().to_string())
 }
 
 /// Without the end of line that editors and `echo` add.

@@ -83,6 +83,7 @@ fn control_plane(layout: &Layout, region: &RegionLayout, upstream: &Upstream) ->
         "admin": {"listen": region.admin},
         "workers": {"listen": region.worker_api},
         "enrollment": {"listen": region.enrollment},
+        "tokens": {"listen": region.tokens},
         "identity": {"dir": path(&dir.join("identity"))},
         "egress": {"hosts": [upstream.host()], "private_ranges": upstream.private_ranges()},
         // Nobody from elsewhere reaches it: whoever can reach the router may sign up.

@@ -32,6 +32,9 @@ pub(crate) struct RegionDescription {
     pub(crate) processes_addr: String,
     /// Where newcomers enroll.
     pub(crate) enrollment_addr: String,
+    /// Where callers with bearer tokens are served.
+    #[serde(default)]
+    pub(crate) tokens_addr: String,
     pub(crate) api_key: String,
     pub(crate) organization: String,
     pub(crate) model: String,

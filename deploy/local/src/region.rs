@@ -190,6 +190,7 @@ fn describe(
         admin_addr: region.admin.to_string(),
         processes_addr: region.worker_api.to_string(),
         enrollment_addr: region.enrollment.to_string(),
+        tokens_addr: region.tokens.to_string(),
         api_key: account.api_key.clone(),
         organization: account.organization.clone(),
         model: account.model.clone(),

@@ -21,6 +21,8 @@ pub struct Access {
     pub processes: Option<String>,
     /// `host:port` of its enrollment listener.
     pub enrollment: Option<String>,
+    /// `host:port` of its listener for bearer tokens.
+    pub tokens: Option<String>,
     /// Its control plane's files, where they lie on this machine.
     pub state: Option<State>,
 }

@@ -5,6 +5,7 @@
 mod account;
 mod backup;
 mod process;
+pub(crate) mod program;
 mod remains;
 
 use bailiwick_domain::{
@@ -32,6 +33,7 @@ use crate::{
 pub(crate) use account::{Account, name as organization};
 pub(crate) use backup::Backup;
 pub(crate) use process::{Process, pinned};
+use program::Program;
 
 /// How long one request of the preparation may take.
 pub(crate) const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
@@ -70,6 +72,8 @@ pub(crate) struct Armed {
     pub(crate) router: Result<Process, String>,
     /// Made when it is wanted first, once for all targets.
     backup: tokio::sync::OnceCell<Result<Backup, String>>,
+    /// A service account of its organization, and its token; or why there is none.
+    pub(crate) program: Result<Program, String>,
 }
 
 impl Armed {
@@ -104,6 +108,7 @@ impl Armed {
         let mut armed = Self {
             worker: Err("it has not joined".to_owned()),
             router: Err("it has not joined".to_owned()),
+            program: Err("there is none".to_owned()),
             join_token: SecretString::default(),
             run: run.to_owned(),
             backup: tokio::sync::OnceCell::new(),
@@ -135,6 +140,7 @@ impl Armed {
             process::join_token(&self.admin, ProcessRole::Worker, &format!("{run}-unused")).await?;
         self.worker = Process::join(self, ProcessRole::Worker, run).await?;
         self.router = Process::join(self, ProcessRole::Router, run).await?;
+        self.program = Program::create(self).await?;
         self.key_is_known().await
     }
 

@@ -12,6 +12,7 @@ mod sealed_values;
 mod signup;
 mod spoofing;
 mod stores;
+mod tokens;
 mod usage;
 mod worker_callers;
 
@@ -34,6 +35,7 @@ pub(crate) fn all() -> Vec<Box<dyn Attack>> {
         Box::new(sealed_values::SealedValues),
         Box::new(backups::Backups),
         Box::new(egress::Egress),
+        Box::new(tokens::Tokens),
     ]
 }
 
@@ -58,6 +60,11 @@ mod layer {
     pub(super) const STORE_IDENTITY: &str = "store: whose it says it is";
     pub(super) const VAULT: &str = "vault: master key, place of every value";
     pub(super) const ENROLLMENT_TOKEN: &str = "enrollment: the token itself";
+    pub(super) const TOKENS: &str = "token API: the token's signature, claims and account";
+    pub(super) const TOKEN_EDGE: &str = "token API: jurisdiction";
+    pub(super) const TOKEN_SECRET: &str = "token API: the secret's digest";
+    pub(super) const TOKEN_ORGANIZATION: &str = "admin API: organization of the caller";
+    pub(super) const ENROLLMENT_TOKEN: &str = "enrollment: the token's digest";
 }
 
 #[cfg(test)]

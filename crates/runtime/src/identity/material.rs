@@ -228,3 +228,13 @@ pub(super) fn certificates(
 pub(super) fn malformed(what: &'static str, problem: &dyn std::fmt::Display) -> IdentityError {
     IdentityError::Malformed { what, problem: problem.to_string() }
 }
+
+/// The fingerprint of the first root in a `ca.pem`, for whoever holds no certificate and still has to know a region's control plane.
+///
+/// # Errors
+/// There is no certificate in it, or it is the root of another trust domain.
+pub fn root_fingerprint(pem: &str, trust_domain: &TrustDomain) -> Result<CaFingerprint, IdentityError> {
+    let roots = trusted_roots(pem, trust_domain)?;
+    let first = roots.first().ok_or_else(|| malformed("the root certificate", &"it is missing"))?;
+    Ok(CaFingerprint(sha256(first)))
+}

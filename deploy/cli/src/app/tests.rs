@@ -16,22 +16,24 @@ fn help_says_what_can_be_asked_and_how_it_ends() {
     Usage: bailiwick [OPTIONS] <COMMAND>
 
     Commands:
-      context      The contexts: which regions there are, and how to reach them
-      org          Organizations
-      key          API keys, which applications present
-      credential   Providers' secrets
-      model        Models: public names, and the deployments behind them
-      deployment   Deployments: where a provider serves a model
-      worker       Workers and routers
-      usage        What calls have used and cost
-      audit        Who changed what
-      region       The region itself
-      config       What workers act on
-      check        Checks a region from certificate to router; exit code 1 when anything is wrong
-      diagnose     Looks at everything that can be seen from here, also while the control plane is down
-      verify       Proves that regions are apart, by attacking them
-      completions  Prints a script that completes commands
-      help         Print this message or the help of the given subcommand(s)
+      context          The contexts: which regions there are, and how to reach them
+      org              Organizations
+      key              API keys, which applications present
+      service-account  Service accounts: programs of an organization that administer it
+      token            Exchanges a service account's secret for a bearer token of the admin API, and prints it
+      credential       Providers' secrets
+      model            Models: public names, and the deployments behind them
+      deployment       Deployments: where a provider serves a model
+      worker           Workers and routers
+      usage            What calls have used and cost
+      audit            Who changed what
+      region           The region itself
+      config           What workers act on
+      check            Checks a region from certificate to router; exit code 1 when anything is wrong
+      diagnose         Looks at everything that can be seen from here, also while the control plane is down
+      verify           Proves that regions are apart, by attacking them
+      completions      Prints a script that completes commands
+      help             Print this message or the help of the given subcommand(s)
 
     Options:
           --context <NAME>   Which context to use
@@ -45,7 +47,7 @@ fn help_says_what_can_be_asked_and_how_it_ends() {
       1  failed, or a check did not pass
       2  the arguments, or the configuration of contexts, are wrong
       3  the control plane cannot be reached
-      4  the control plane denies it to this certificate
+      4  the control plane denies it to this caller
       5  not found
 
     Environment:

@@ -61,10 +61,11 @@ fn is_over(authority: &Authority) -> bool {
 /// What the control plane trusts, this context trusts too from then on: its answer came over a connection that a present root authenticates.
 async fn fetch(connection: &Connection, output: &Output) -> Result<Authority, Failure> {
     let trust = connection.trust().get_trust(request(GetTrustRequest {})).await?.into_inner();
-    match connection.identity.trust(&trust.roots_pem) {
-        Ok(true) => output.note("ca.pem of this context holds the region's present roots now"),
-        Ok(false) => {}
-        Err(error) => output.note(&format!("ca.pem of this context stays as it is: {error}")),
+    let identity = connection.identity.as_ref();
+    match identity.map(|identity| identity.trust(&trust.roots_pem)) {
+        Some(Ok(true)) => output.note("ca.pem of this context holds the region's present roots now"),
+        Some(Ok(false)) | None => {}
+        Some(Err(error)) => output.note(&format!("ca.pem of this context stays as it is: {error}")),
     }
     Ok(trust.authority.unwrap_or_default())
 }

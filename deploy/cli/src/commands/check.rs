@@ -51,7 +51,7 @@ async fn checks(context: &Context, list: &mut Checklist<'_>) {
     {
         return;
     }
-    let Ok(connection) = Connection::open(context) else { return };
+    let Ok(connection) = Connection::open(context).await else { return };
     list.check("gRPC health", health(&connection).await);
     let asked = SystemClock.now();
     let answer = connection.region().get_region(request(GetRegionRequest {})).await;
@@ -148,7 +148,7 @@ pub(super) async fn tls(identity: &Identity, address: &str) -> Finding {
 
 async fn health(connection: &Connection) -> Finding {
     let message = HealthCheckRequest { service: String::new() };
-    let answer = HealthClient::new(connection.channel.clone()).check(request(message)).await;
+    let answer = HealthClient::new(connection.api.clone()).check(request(message)).await;
     match answer.map(|answer| answer.into_inner().status()) {
         Ok(ServingStatus::Serving) => Ok("serving".to_owned()),
         Ok(other) => Err((other.as_str_name().to_lowercase(), "see the control plane's log".to_owned())),

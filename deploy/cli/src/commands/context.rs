@@ -47,6 +47,12 @@ pub(crate) struct AddArguments {
     /// host:port where newcomers enroll; needed by `verify isolation` alone
     #[arg(long)]
     enrollment: Option<String>,
+    /// host:port where callers with bearer tokens are served
+    #[arg(long, value_name = "HOST:PORT")]
+    tokens: Option<String>,
+    /// File of a service account's secret: ask as that account, over --tokens. Of the identity's files, only ca.pem is read then
+    #[arg(long, value_name = "FILE", requires = "tokens")]
+    service_account: Option<PathBuf>,
 }
 
 impl ContextCommand {
@@ -108,6 +114,8 @@ impl AddArguments {
             router: self.router,
             processes: self.processes,
             enrollment: self.enrollment,
+            tokens: self.tokens,
+            service_account: self.service_account.as_deref().map(absolute).transpose()?,
         };
         Ok((self.name, entry))
     }

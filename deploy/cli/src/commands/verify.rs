@@ -22,7 +22,7 @@ pub(crate) enum VerifyCommand {
     /// ? nobody answered, - could not be tried from here.
     ///
     /// Needs a context, with an operator's certificate, for each region (`bailiwick context add`); beside a local installation it finds all of them. In
-    /// each region it makes an organization with two keys, a worker's and a router's certificate, and removes them again. Where the regions' programs and
+    /// each region it makes an organization with two keys and service accounts, a worker's and a router's certificate, and removes them again. Where the regions' programs and
     /// files are on this machine, their databases, backups, workers and control planes are attacked too: in copies, and with processes of its own that end
     /// with it. A control plane's certificate that it has issued for that ends within ten minutes; the audit trail tells of all of it.
     ///
@@ -84,6 +84,7 @@ fn access(context: Context) -> Access {
         router: context.router,
         processes: context.processes_addr,
         enrollment: context.enrollment_addr,
+        tokens: context.tokens_addr,
     }
 }
 

@@ -23,6 +23,7 @@ struct LocalRegion {
     admin_addr: String,
     processes_addr: Option<String>,
     enrollment_addr: Option<String>,
+    tokens_addr: Option<String>,
     installation: String,
     operator_cert: PathBuf,
     processes: Processes,
@@ -79,6 +80,8 @@ impl LocalInstallation {
                 router: Some(region.base_url.clone()),
                 processes: region.processes_addr.clone(),
                 enrollment: region.enrollment_addr.clone(),
+                tokens: region.tokens_addr.clone(),
+                service_account: None,
             };
             (name.clone(), entry)
         };

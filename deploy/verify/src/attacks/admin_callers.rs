@@ -1,16 +1,26 @@
 //! 3: another region's credentials at the admin API.
 
 use async_trait::async_trait;
-use bailiwick_domain::spiffe::{ProcessRole, SpiffeId};
+use bailiwick_domain::{
+    key::ServiceSecret,
+    spiffe::{ProcessRole, SpiffeId},
+};
+use bailiwick_proto::status::{metadata_of, reason_of};
 use rustls::AlertDescription;
+use secrecy::{ExposeSecret as _, SecretString};
+use tonic::{Code, Status};
 
-use super::layer;
+use super::{identifiers::nobody, layer};
 use crate::{
+    armed::{program, say},
     attack::{Attack, Pair},
     attempt::{Attempt, Probe},
     badge::Badge,
     knock::{Knock, Speaks, knock},
 };
+
+const WRONG_REGION: &str = "FailedPrecondition wrong_region";
+const NO_ADDRESS: &str = "the context names no address for tokens";
 
 pub(super) struct AdminCallers;
 
@@ -34,7 +44,73 @@ impl Attack for AdminCallers {
             admin.foreign("the other region's operator", Some(&pair.attacker.operator_badge)).await,
             admin.made_up(pair, ProcessRole::Operator).await,
             admin.without().await,
+            foreign_token(pair).await,
+            foreign_secret(pair).await,
+            made_up_secret(pair).await,
         ]
+    }
+}
+
+/// The other region's bearer token, good there at this very moment.
+async fn foreign_token(pair: Pair<'_>) -> Attempt {
+    let probe = Probe::new("the other region's bearer token", layer::TOKEN_EDGE, WRONG_REGION);
+    if pair.target.access.tokens.is_none() {
+        return probe.not_attempted(NO_ADDRESS);
+    }
+    match &pair.attacker.program {
+        Ok(foreign) => {
+            let organization = &pair.target.account.organization;
+            let answer = program::present(pair.target, foreign.token.expose_secret(), organization).await;
+            judge(probe, answer, |status| is_sent_home(pair, status))
+        }
+        Err(why) => probe.not_attempted(why.as_str()),
+    }
+}
+
+/// The secret of one of the other region's service accounts.
+async fn foreign_secret(pair: Pair<'_>) -> Attempt {
+    let probe = Probe::new("the other region's service-account secret", layer::TOKEN_EDGE, WRONG_REGION);
+    if pair.target.access.tokens.is_none() {
+        return probe.not_attempted(NO_ADDRESS);
+    }
+    match &pair.attacker.program {
+        Ok(foreign) => {
+            let answer = program::token(pair.target, &foreign.secret, 60).await.map(drop);
+            judge(probe, answer, |status| is_sent_home(pair, status))
+        }
+        Err(why) => probe.not_attempted(why.as_str()),
+    }
+}
+
+async fn made_up_secret(pair: Pair<'_>) -> Attempt {
+    let what = "a made-up service-account secret that claims to be of this region";
+    let probe = Probe::new(what, layer::TOKEN_SECRET, "Unauthenticated invalid_service_account");
+    if pair.target.access.tokens.is_none() {
+        return probe.not_attempted(NO_ADDRESS);
+    }
+    let secret = SecretString::from(ServiceSecret::generate(pair.target.code).expose());
+    let answer = program::token(pair.target, &secret, 60).await.map(drop);
+    judge(probe, answer, |status| {
+        status.code() == Code::Unauthenticated
+            && reason_of(status).as_deref() == Some("invalid_service_account")
+    })
+}
+
+fn is_sent_home(pair: Pair<'_>, status: &Status) -> bool {
+    status.code() == Code::FailedPrecondition
+        && reason_of(status).as_deref() == Some("wrong_region")
+        && metadata_of(status, "region").as_deref() == Some(pair.attacker.name())
+}
+
+fn judge(
+    probe: Probe,
+    answer: Result<(), Status>,
+    as_documented: impl FnOnce(&Status) -> bool,
+) -> Attempt {
+    match answer {
+        Ok(()) => probe.expect(false, "it was served"),
+        Err(status) if nobody(&status) => probe.unanswered(say(&status)),
+        Err(status) => probe.expect(as_documented(&status), say(&status)),
     }
 }
 

@@ -1,0 +1,79 @@
+//! A program of this run's organization: a service account, and a token that is good at home. It ends with the organization.
+
+use bailiwick_proto::admin::v1::{
+    CreateServiceAccountRequest, GetOrganizationRequest, IssueTokenRequest, RevokeServiceAccountRequest,
+    organization_service_client::OrganizationServiceClient,
+    service_account_service_client::ServiceAccountServiceClient, token_service_client::TokenServiceClient,
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use tonic::{Status, transport::Channel};
+
+use super::{Armed, account::NAME, once, pinned, request, say};
+
+/// The longest that there is.
+const LIFETIME_SECONDS: u32 = 900;
+
+/// The account.
+pub(crate) struct Program {
+    pub(crate) secret: SecretString,
+    pub(crate) token: SecretString,
+}
+
+impl Program {
+    /// Creates the account as the region's operator, and exchanges its secret. The inner error says why that cannot be tried.
+    pub(crate) async fn create(armed: &Armed) -> Result<Result<Self, String>, String> {
+        if armed.access.tokens.is_none() {
+            return Ok(Err("the context names no address for tokens".to_owned()));
+        }
+        let (_, secret) = account(armed).await?;
+        let token = token(armed, &secret, LIFETIME_SECONDS).await.map_err(|status| say(&status))?;
+        Ok(Ok(Self { secret, token: token.0 }))
+    }
+}
+
+/// A new account of the run's organization, its owner: its identifier and its secret.
+pub(crate) async fn account(armed: &Armed) -> Result<(String, SecretString), String> {
+    let message = CreateServiceAccountRequest {
+        idempotency_key: once(),
+        organization_id: armed.account.organization.clone(),
+        name: NAME.to_owned(),
+        role: "owner".to_owned(),
+    };
+    let mut accounts = ServiceAccountServiceClient::new(armed.admin.clone());
+    let made = accounts.create_service_account(request(message)).await;
+    let made = made.map_err(|status| say(&status))?.into_inner();
+    Ok((made.service_account.unwrap_or_default().id, SecretString::from(made.service_account_secret)))
+}
+
+/// Revokes an account, as the region's operator.
+pub(crate) async fn revoke(armed: &Armed, id: &str) -> Result<(), String> {
+    let message = RevokeServiceAccountRequest { id: id.to_owned() };
+    let mut accounts = ServiceAccountServiceClient::new(armed.admin.clone());
+    accounts.revoke_service_account(request(message)).await.map(drop).map_err(|status| say(&status))
+}
+
+/// A token for a secret, at the region's own listener, and when it ends.
+pub(crate) async fn token(
+    at: &Armed,
+    secret: &SecretString,
+    lifetime_seconds: u32,
+) -> Result<(SecretString, i64), Status> {
+    let secret = secret.expose_secret().to_owned();
+    let message = IssueTokenRequest { service_account_secret: secret, lifetime_seconds };
+    let issued = TokenServiceClient::new(visitor(at)?).issue_token(request(message)).await?.into_inner();
+    Ok((SecretString::from(issued.token), issued.expires_at_micros))
+}
+
+/// Presents a token: asks for an organization of the region with it.
+pub(crate) async fn present(at: &Armed, token: &str, organization: &str) -> Result<(), Status> {
+    let mut asking = request(GetOrganizationRequest { id: organization.to_owned() });
+    let value = format!("Bearer {token}").parse();
+    let value = value.map_err(|_| Status::invalid_argument("a token that fits no header"))?;
+    asking.metadata_mut().insert("authorization", value);
+    OrganizationServiceClient::new(visitor(at)?).get_organization(asking).await.map(drop)
+}
+
+fn visitor(at: &Armed) -> Result<Channel, Status> {
+    let address = at.access.tokens.as_deref().unwrap_or_default();
+    pinned(at, address).map_err(Status::failed_precondition)
+}

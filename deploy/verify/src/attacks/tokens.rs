@@ -1,0 +1,222 @@
+//! 16: tokens that are expired, forged or not good here; and certificates of the wrong role.
+//!
+//! What can be forged from outside is forged: other signatures, other algorithms, other claims. Claims that the region's own key signed, but that are not so, only
+//! that key could make: the control plane's own tests do that.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_lc_rs::{
+    hmac,
+    signature::{Ed25519KeyPair, KeyPair as _},
+};
+use bailiwick_domain::{
+    spiffe::ProcessRole,
+    time::{Clock as _, SystemClock, Timestamp},
+};
+use bailiwick_proto::status::reason_of;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+
+use super::{admin_callers::Listener, identifiers::nobody, layer};
+use crate::{
+    armed::{
+        program::{self, Program},
+        say,
+    },
+    attack::{Attack, Pair},
+    attempt::{Attempt, Probe},
+    knock::Speaks,
+};
+
+const EXPECTED: &str = "Unauthenticated invalid_token";
+/// How much the clock here may be ahead of the control plane's.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
+const NO_KEY: &str = "only the region's own key could sign it; the control plane's tests do";
+
+pub(super) struct Tokens;
+
+#[async_trait]
+impl Attack for Tokens {
+    fn number(&self) -> u8 {
+        16
+    }
+
+    fn name(&self) -> &'static str {
+        "tokens and certificates that are not good here"
+    }
+
+    async fn run(&self, pair: Pair<'_>) -> Vec<Attempt> {
+        let mut attempts = match &pair.target.program {
+            Ok(program) => self::tokens(pair, program).await,
+            Err(why) => vec![probe("tokens of any kind").not_attempted(why.as_str())],
+        };
+        for what in ["a token that is not valid yet", "a token for another audience, well signed"] {
+            attempts.push(probe(what).not_attempted(NO_KEY));
+        }
+        let admin = Listener {
+            address: Some(&pair.target.access.admin),
+            layer: layer::ADMIN_TLS,
+            speaks: Speaks::Grpc,
+        };
+        let worker = pair.target.worker.as_ref().map(|process| &process.badge);
+        attempts.push(admin.wrong_role("worker", worker.map_err(String::as_str)).await);
+        attempts.push(admin.made_up(pair, ProcessRole::Operator).await);
+        let why = "a certificate of the region's own root lives for a minute at least: longer than this run";
+        let of_time = Probe::new("certificates that are expired or not valid yet", layer::ADMIN_TLS, "a TLS alert");
+        attempts.push(of_time.not_attempted(why));
+        attempts
+    }
+}
+
+async fn tokens(pair: Pair<'_>, program: &Program) -> Vec<Attempt> {
+    let mut attempts = Vec::new();
+    match Parts::of(program.token.expose_secret()) {
+        Some(parts) => {
+            for (what, token) in forgeries(pair, &parts) {
+                attempts.push(present(probe(what), pair, &token).await);
+            }
+        }
+        None => attempts.push(probe("forged tokens").not_attempted("the region's own token has not three parts")),
+    }
+    attempts.push(expired(pair, program).await);
+    attempts.push(revoked(pair).await);
+    attempts.push(elsewhere(pair, program).await);
+    attempts
+}
+
+/// A token, taken apart.
+struct Parts {
+    header: Value,
+    claims: Value,
+    signature: String,
+}
+
+impl Parts {
+    fn of(token: &str) -> Option<Self> {
+        let (message, signature) = token.rsplit_once('.')?;
+        let (header, claims) = message.split_once('.')?;
+        let read = |part: &str| serde_json::from_slice(&BASE64.decode(part).ok()?).ok();
+        Some(Self { header: read(header)?, claims: read(claims)?, signature: signature.to_owned() })
+    }
+
+    /// The same with one header field changed.
+    fn message(&self, header: Option<(&str, Value)>, claim: Option<(&str, Value)>) -> String {
+        let with = |value: &Value, change: Option<(&str, Value)>| {
+            let mut value = value.clone();
+            if let (Some((name, to)), Value::Object(fields)) = (change, &mut value) {
+                fields.insert(name.to_owned(), to);
+            }
+            BASE64.encode(value.to_string())
+        };
+        format!("{}.{}", with(&self.header, header), with(&self.claims, claim))
+    }
+}
+
+/// Tokens that the region's own key did not sign.
+fn forgeries(pair: Pair<'_>, parts: &Parts) -> Vec<(&'static str, String)> {
+    let mut forged = Vec::new();
+    let none = parts.message(Some(("alg", json!("none"))), None);
+    forged.push(("a token signed with `none`", format!("{none}.")));
+    forged.push(("a token whose signature was taken away", format!("{}.", parts.message(None, None))));
+    // What of the region is public, taken for a secret.
+    let public = pair.target.operator.root_fingerprint().to_string();
+    let hs256 = parts.message(Some(("alg", json!("HS256"))), None);
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, public.as_bytes()), hs256.as_bytes());
+    forged.push(("a token of another algorithm (HS256)", format!("{hs256}.{}", BASE64.encode(tag))));
+    let other = Ed25519KeyPair::generate().ok();
+    if let Some(other) = &other {
+        let sign = |message: String| {
+            let signature = BASE64.encode(other.sign(message.as_bytes()));
+            format!("{message}.{signature}")
+        };
+        forged.push(("a token of another key under the region's key's name", sign(parts.message(None, None))));
+        let key = json!({"kty": "OKP", "crv": "Ed25519", "x": BASE64.encode(other.public_key().as_ref())});
+        forged.push(("a token that brings its key along", sign(parts.message(Some(("jwk", key)), None))));
+    }
+    let claims = [
+        ("a token with a longer life written into it", "exp", json!(4_000_000_000_i64)),
+        ("a token with another role written into it", "role", json!("operator")),
+        ("a token with another audience written into it", "aud", json!(format!("bailiwick-admin/{}", pair.attacker.name()))),
+        ("a token with another issuer written into it", "iss", json!(format!("spiffe://{}/control-plane", pair.attacker.domain))),
+        ("a token with another region's organization written into it", "org", json!(pair.attacker.account.organization)),
+    ];
+    for (what, name, to) in claims {
+        let message = parts.message(None, Some((name, to)));
+        forged.push((what, format!("{message}.{}", parts.signature)));
+    }
+    forged
+}
+
+/// A real token of the region, past its end.
+async fn expired(pair: Pair<'_>, program: &Program) -> Attempt {
+    let probe = probe("a token that has expired");
+    let (token, ends) = match program::token(pair.target, &program.secret, 1).await {
+        Ok(issued) => issued,
+        Err(status) => return probe.not_attempted(format!("none is issued: {}", say(&status))),
+    };
+    let deadline = Timestamp::from_micros(ends).saturating_add(PATIENCE);
+    let organization = &pair.target.account.organization;
+    loop {
+        let answer = program::present(pair.target, token.expose_secret(), organization).await;
+        if answer.is_ok() && SystemClock.now() < deadline {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        }
+        return judge(probe, answer);
+    }
+}
+
+/// A real token whose account was revoked since.
+async fn revoked(pair: Pair<'_>) -> Attempt {
+    let probe = probe("a token whose account was revoked since");
+    let made = async {
+        let (id, secret) = program::account(pair.target).await?;
+        let token = program::token(pair.target, &secret, 900).await.map_err(|status| say(&status))?;
+        program::revoke(pair.target, &id).await?;
+        Ok::<_, String>(token.0)
+    };
+    match made.await {
+        Ok(token) => present(probe, pair, token.expose_secret()).await,
+        Err(problem) => probe.not_attempted(problem),
+    }
+}
+
+/// A real token, in another organization of its own region than its own.
+async fn elsewhere(pair: Pair<'_>, program: &Program) -> Attempt {
+    let probe = Probe::new(
+        "a token in another organization of its region",
+        layer::TOKEN_ORGANIZATION,
+        "NotFound not_found",
+    );
+    let token = program.token.expose_secret();
+    match program::present(pair.target, token, &pair.target.minted("org")).await {
+        Err(status) if nobody(&status) => probe.unanswered(say(&status)),
+        Err(status) => probe.expect(status.code() == Code::NotFound, say(&status)),
+        Ok(()) => probe.expect(false, "it was answered"),
+    }
+}
+
+fn probe(what: &str) -> Probe {
+    Probe::new(what, layer::TOKENS, EXPECTED)
+}
+
+async fn present(probe: Probe, pair: Pair<'_>, token: &str) -> Attempt {
+    let answer = program::present(pair.target, token, &pair.target.account.organization).await;
+    judge(probe, answer)
+}
+
+fn judge(probe: Probe, answer: Result<(), Status>) -> Attempt {
+    match answer {
+        Ok(()) => probe.expect(false, "it was served"),
+        Err(status) if nobody(&status) => probe.unanswered(say(&status)),
+        Err(status) => {
+            let documented = status.code() == Code::Unauthenticated
+                && reason_of(&status).as_deref() == Some("invalid_token");
+            probe.expect(documented, say(&status))
+        }
+    }
+}
