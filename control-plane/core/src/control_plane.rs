@@ -130,7 +130,9 @@ impl ControlPlane {
     ) -> Result<Revision, StoreOrUseCase> {
         let Mutation { chain, action, subject, changes } = mutation;
         if !permit.covers(chain) {
-            return Err(UseCaseError::Internal("a permit of one organization was used in another".into()).into());
+            return Err(
+                UseCaseError::Internal("a permit of one organization was used in another".into()).into()
+            );
         }
         let audit = keys.audit(chain, self.now(), &permit.actor().to_string(), action, subject)?;
         let revision = transaction.commit(audit, changes).await.map_err(|error| match error {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use bailiwick_domain::{jurisdiction::ForeignRegion, permission::{Permission, Role}};
+use bailiwick_domain::{
+    jurisdiction::ForeignRegion,
+    permission::{Permission, Role},
+};
 
 use crate::{
     ports::{store::StoreError, vault::VaultError},

@@ -76,7 +76,9 @@ impl Admin {
 
     /// Adds the service that gives out tokens: where callers have nothing else to show.
     pub(crate) fn add_tokens_to(self, routes: &mut RoutesBuilder) {
-        routes.add_service(TokenServiceServer::new(self).max_decoding_message_size(LARGEST_TOKEN_REQUEST_BYTES));
+        routes.add_service(
+            TokenServiceServer::new(self).max_decoding_message_size(LARGEST_TOKEN_REQUEST_BYTES),
+        );
     }
 }
 

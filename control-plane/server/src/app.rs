@@ -82,8 +82,7 @@ impl Serving {
         let authority = Arc::clone(&region.authority);
         let own =
             OwnIdentity::establish(&settings.identity, actor, authority, Arc::clone(&region.ground.clock))?;
-        let listeners =
-            Listeners::bind(
+        let listeners = Listeners::bind(
             &own.identity,
             settings.admin,
             settings.workers,

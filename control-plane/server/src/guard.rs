@@ -87,7 +87,8 @@ pub(crate) fn no_certificate() -> Status {
 }
 
 fn no_token() -> Status {
-    let message = "a bearer token is needed here: TokenService.IssueToken gives one for a service account's secret";
+    let message =
+        "a bearer token is needed here: TokenService.IssueToken gives one for a service account's secret";
     Refusal::new(Code::Unauthenticated, "no_token", message).into()
 }
 
@@ -152,7 +153,8 @@ mod tests {
     fn a_request_carries_one_bearer_token_or_none() {
         assert_eq!(bearer(&headers(&["Bearer abc"])), Some("abc"));
         assert_eq!(bearer(&headers(&["bearer abc"])), Some("abc"));
-        for wrong in [&[][..], &["abc"], &["Basic abc"], &["Bearer"], &["Bearer "], &["Bearer a", "Bearer b"]] {
+        for wrong in [&[][..], &["abc"], &["Basic abc"], &["Bearer"], &["Bearer "], &["Bearer a", "Bearer b"]]
+        {
             assert_eq!(bearer(&headers(wrong)), None, "{wrong:?}");
         }
     }

@@ -22,7 +22,8 @@ pub(crate) async fn fetch(
 }
 
 pub(crate) async fn list(db: &mut Db<'_>) -> Result<Vec<TokenKeyRecord>, StoreError> {
-    let statement = query("SELECT id, sealed, created_at FROM token_keys ORDER BY created_at DESC, id DESC LIMIT $1");
+    let statement =
+        query("SELECT id, sealed, created_at FROM token_keys ORDER BY created_at DESC, id DESC LIMIT $1");
     let mut rows = db.all(TABLE, statement.bind(LISTED), read).await?;
     rows.reverse();
     Ok(rows)
@@ -42,5 +43,9 @@ pub(crate) async fn delete(db: &mut Db<'_>, id: Local<TokenKeyId>) -> Result<(),
 }
 
 fn read(row: Row<'_>) -> Result<TokenKeyRecord, StoreError> {
-    Ok(TokenKeyRecord { id: row.id("id")?, sealed: row.sealed("sealed")?, created_at: row.time("created_at")? })
+    Ok(TokenKeyRecord {
+        id: row.id("id")?,
+        sealed: row.sealed("sealed")?,
+        created_at: row.time("created_at")?,
+    })
 }

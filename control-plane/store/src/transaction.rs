@@ -9,7 +9,8 @@ use bailiwick_core::{
     records::{
         ApiKeyRecord, AuditDraft, AuthorityStage, BackupRecord, Chain, ChangedResource, CredentialRecord,
         DeploymentRecord, HeldCertificate, JoinTokenRecord, ModelRecord, OrganizationRecord, Revision,
-        RevokedCertificate, RootSlot, RotationRecord, ServiceAccountRecord, TokenKeyRecord, TrustVersion, WorkerRecord,
+        RevokedCertificate, RootSlot, RotationRecord, ServiceAccountRecord, TokenKeyRecord, TrustVersion,
+        WorkerRecord,
     },
     sealed_columns::SealedColumn,
 };
@@ -24,7 +25,8 @@ use sqlx::Any;
 
 use crate::{
     audit, backup, configuration, credential, data_key, deployment, destruction, error, idempotency,
-    join_token, key, model, organization, rotation, service_account, session::Session, token_key, trust, worker,
+    join_token, key, model, organization, rotation, service_account, session::Session, token_key, trust,
+    worker,
 };
 
 /// An open transaction. sqlx rolls it back when it is dropped.

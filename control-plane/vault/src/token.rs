@@ -66,13 +66,7 @@ impl TokenSigner for EdDsa {
         if found == header(id) { Ok(id) } else { Err(TokenRefused::Header) }
     }
 
-    fn verify(
-        &self,
-        token: &str,
-        key: &[u8],
-        issuer: &str,
-        audience: &str,
-    ) -> Result<Claims, TokenRefused> {
+    fn verify(&self, token: &str, key: &[u8], issuer: &str, audience: &str) -> Result<Claims, TokenRefused> {
         // Here too, whoever asked before.
         self.key_id(token)?;
         let pair = Ed25519KeyPair::from_pkcs8(key).map_err(|_| TokenRefused::UnknownKey)?;

@@ -7,9 +7,9 @@ use bailiwick_domain::{
     usage::RequestId,
 };
 use bailiwick_proto::admin::v1::{
-    Change, IssueTokenRequest, IssueTokenResponse, PageRequest, PageResponse, audit_service_client::AuditServiceClient,
-    backup_service_client::BackupServiceClient, credential_service_client::CredentialServiceClient,
-    destruction_service_client::DestructionServiceClient,
+    Change, IssueTokenRequest, IssueTokenResponse, PageRequest, PageResponse,
+    audit_service_client::AuditServiceClient, backup_service_client::BackupServiceClient,
+    credential_service_client::CredentialServiceClient, destruction_service_client::DestructionServiceClient,
     key_material_service_client::KeyMaterialServiceClient, key_service_client::KeyServiceClient,
     model_service_client::ModelServiceClient, organization_service_client::OrganizationServiceClient,
     region_service_client::RegionServiceClient, service_account_service_client::ServiceAccountServiceClient,

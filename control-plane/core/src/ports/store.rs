@@ -23,8 +23,8 @@ use crate::records::{
     ApiKeyRecord, AuditDraft, AuditRecord, AuthorityStage, BackupRecord, Chain, ChangedResource,
     ClusterIdentity, ConfigurationDelta, ConfigurationRows, CredentialRecord, DeploymentRecord,
     DestructionRecord, HeldCertificate, JoinTokenRecord, ModelRecord, OrganizationRecord, Page, PageOf,
-    Revision, RevokedCertificate, RootSlot, RotationRecord, ServiceAccountRecord, TokenKeyRecord, TrustRecord, TrustVersion, UsageInserted,
-    UsageQuery, UsageRow, WorkerRecord,
+    Revision, RevokedCertificate, RootSlot, RotationRecord, ServiceAccountRecord, TokenKeyRecord,
+    TrustRecord, TrustVersion, UsageInserted, UsageQuery, UsageRow, WorkerRecord,
 };
 use crate::sealed_columns::SealedColumn;
 

@@ -30,13 +30,7 @@ pub trait TokenSigner: Send + Sync {
     ///
     /// # Errors
     /// The signature is another one; a claim is missing, unknown or malformed; issuer or audience are others.
-    fn verify(
-        &self,
-        token: &str,
-        key: &[u8],
-        issuer: &str,
-        audience: &str,
-    ) -> Result<Claims, TokenRefused>;
+    fn verify(&self, token: &str, key: &[u8], issuer: &str, audience: &str) -> Result<Claims, TokenRefused>;
 }
 
 /// What a token says. Times are whole seconds.

@@ -71,9 +71,11 @@ impl ServiceAccountService for Admin {
         let id = edge.id("id", &request.id);
         let id = edge.checked(id).await?;
         let revoked = self.control_plane.service_account_revoke(&edge.caller, id).await;
-        self.answer(revoked.map(|revoked| wire::RevokeServiceAccountResponse {
-            service_account: Some(account(revoked)),
-        }))
+        self.answer(
+            revoked.map(|revoked| wire::RevokeServiceAccountResponse {
+                service_account: Some(account(revoked)),
+            }),
+        )
     }
 }
 

@@ -85,7 +85,8 @@ fn only_ed25519_is_accepted_whatever_the_header_says() {
     let region = Region::new();
     let pair = Ed25519KeyPair::from_pkcs8(&region.key).expect("a key");
     let public = pair.public_key().as_ref();
-    let message = |alg: &str| format!("{}.{}", part(&with(region.header(), "alg", json!(alg))), part(&region.claims()));
+    let message =
+        |alg: &str| format!("{}.{}", part(&with(region.header(), "alg", json!(alg))), part(&region.claims()));
     // Nothing signs it.
     for alg in ["none", "None", "NONE", ""] {
         let token = format!("{}.", message(alg));
@@ -98,7 +99,8 @@ fn only_ed25519_is_accepted_whatever_the_header_says() {
         ("HS384", aws_lc_rs::hmac::HMAC_SHA384),
         ("HS512", aws_lc_rs::hmac::HMAC_SHA512),
     ] {
-        let tag = aws_lc_rs::hmac::sign(&aws_lc_rs::hmac::Key::new(algorithm, public), message(alg).as_bytes());
+        let tag =
+            aws_lc_rs::hmac::sign(&aws_lc_rs::hmac::Key::new(algorithm, public), message(alg).as_bytes());
         let token = format!("{}.{}", message(alg), BASE64.encode(tag));
         assert_eq!(EdDsa.key_id(&token), Err(TokenRefused::Header), "{alg}");
         assert_eq!(region.verify(&token), Err(TokenRefused::Header), "{alg}");

@@ -101,8 +101,12 @@ fn a_role_covers_what_is_no_stronger_and_may_do_all_that_it_covers_may() {
     for (place, stronger) in OrganizationRole::ALL.into_iter().enumerate() {
         for (other_place, other) in OrganizationRole::ALL.into_iter().enumerate() {
             assert_eq!(stronger.covers(other), place <= other_place, "{stronger} {other}");
-            for permission in allowed(Role::Organization(other)).into_iter().filter(|_| place <= other_place) {
-                assert!(allows(Role::Organization(stronger), permission), "{stronger} {other} {permission:?}");
+            for permission in allowed(Role::Organization(other)).into_iter().filter(|_| place <= other_place)
+            {
+                assert!(
+                    allows(Role::Organization(stronger), permission),
+                    "{stronger} {other} {permission:?}"
+                );
             }
         }
     }

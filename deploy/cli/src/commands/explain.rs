@@ -60,7 +60,8 @@ impl ConfigCommand {
             return Ok(finish(&steps, None, output));
         };
         let message = ExplainKeyRequest { id: id.to_string(), model: model.unwrap_or_default() };
-        let answer = Connection::open(context).await?.keys().explain_key(request(message)).await?.into_inner();
+        let answer =
+            Connection::open(context).await?.keys().explain_key(request(message)).await?.into_inner();
         steps.extend(answer.steps.into_iter().map(|step| Step {
             step: step.step,
             passed: step.passed,

@@ -102,11 +102,7 @@ fn is_sent_home(pair: Pair<'_>, status: &Status) -> bool {
         && metadata_of(status, "region").as_deref() == Some(pair.attacker.name())
 }
 
-fn judge(
-    probe: Probe,
-    answer: Result<(), Status>,
-    as_documented: impl FnOnce(&Status) -> bool,
-) -> Attempt {
+fn judge(probe: Probe, answer: Result<(), Status>, as_documented: impl FnOnce(&Status) -> bool) -> Attempt {
     match answer {
         Ok(()) => probe.expect(false, "it was served"),
         Err(status) if nobody(&status) => probe.unanswered(say(&status)),

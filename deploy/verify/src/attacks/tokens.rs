@@ -66,7 +66,8 @@ impl Attack for Tokens {
         attempts.push(admin.wrong_role("worker", worker.map_err(String::as_str)).await);
         attempts.push(admin.made_up(pair, ProcessRole::Operator).await);
         let why = "a certificate of the region's own root lives for a minute at least: longer than this run";
-        let of_time = Probe::new("certificates that are expired or not valid yet", layer::ADMIN_TLS, "a TLS alert");
+        let of_time =
+            Probe::new("certificates that are expired or not valid yet", layer::ADMIN_TLS, "a TLS alert");
         attempts.push(of_time.not_attempted(why));
         attempts
     }
@@ -80,7 +81,9 @@ async fn tokens(pair: Pair<'_>, program: &Program) -> Vec<Attempt> {
                 attempts.push(present(probe(what), pair, &token).await);
             }
         }
-        None => attempts.push(probe("forged tokens").not_attempted("the region's own token has not three parts")),
+        None => {
+            attempts.push(probe("forged tokens").not_attempted("the region's own token has not three parts"))
+        }
     }
     attempts.push(expired(pair, program).await);
     attempts.push(revoked(pair).await);
@@ -133,16 +136,29 @@ fn forgeries(pair: Pair<'_>, parts: &Parts) -> Vec<(&'static str, String)> {
             let signature = BASE64.encode(other.sign(message.as_bytes()));
             format!("{message}.{signature}")
         };
-        forged.push(("a token of another key under the region's key's name", sign(parts.message(None, None))));
+        forged
+            .push(("a token of another key under the region's key's name", sign(parts.message(None, None))));
         let key = json!({"kty": "OKP", "crv": "Ed25519", "x": BASE64.encode(other.public_key().as_ref())});
         forged.push(("a token that brings its key along", sign(parts.message(Some(("jwk", key)), None))));
     }
     let claims = [
         ("a token with a longer life written into it", "exp", json!(4_000_000_000_i64)),
         ("a token with another role written into it", "role", json!("operator")),
-        ("a token with another audience written into it", "aud", json!(format!("bailiwick-admin/{}", pair.attacker.name()))),
-        ("a token with another issuer written into it", "iss", json!(format!("spiffe://{}/control-plane", pair.attacker.domain))),
-        ("a token with another region's organization written into it", "org", json!(pair.attacker.account.organization)),
+        (
+            "a token with another audience written into it",
+            "aud",
+            json!(format!("bailiwick-admin/{}", pair.attacker.name())),
+        ),
+        (
+            "a token with another issuer written into it",
+            "iss",
+            json!(format!("spiffe://{}/control-plane", pair.attacker.domain)),
+        ),
+        (
+            "a token with another region's organization written into it",
+            "org",
+            json!(pair.attacker.account.organization),
+        ),
     ];
     for (what, name, to) in claims {
         let message = parts.message(None, Some((name, to)));

@@ -54,8 +54,13 @@ fn good(region: &str, method: &str, field: &str) -> String {
         "secret" => "sk-provider",
         "service_account_secret" => "bwsvc_euc1_x",
         // Health's and reflection's own.
-        "service" | "host" | "file_by_filename" | "file_containing_symbol" | "containing_type"
-        | "all_extension_numbers_of_type" | "list_services" => "",
+        "service"
+        | "host"
+        | "file_by_filename"
+        | "file_containing_symbol"
+        | "containing_type"
+        | "all_extension_numbers_of_type"
+        | "list_services" => "",
         "provider" => "openai_compatible",
         "endpoint" => "http://127.0.0.1:8190/v1",
         "upstream_model" | "model" | "allowed_models" => "gpt-4o",
@@ -94,6 +99,10 @@ fn minted<K: Kind>(jurisdiction: &Jurisdiction) -> String {
 
 /// A request of good values, but for one field, which is of another region.
 fn request(method: &Method, foreign: Option<&TextField>) -> Bytes {
+    // Whether a process may call is judged before its message is read; what it may say is the concern of other tests.
+    if method.path.starts_with("/bailiwick.worker.v1.") && method.name != "SignUp" {
+        return Bytes::new();
+    }
     raw::message(method.fields.iter().map(|field| {
         let foreign = foreign.is_some_and(|foreign| foreign == field);
         let region = if foreign { "us-west-1" } else { "eu-central-1" };
@@ -128,7 +137,10 @@ fn a_row_says_of_a_method_what_its_request_says() {
                 assert!(names("id") || names("organization_id"), "{}: of which organization?", rpc.path);
             }
             // What nobody needs a proof for says nothing of anybody's accounts.
-            assert_eq!(rpc.needs == Needs::Nothing, rpc.scope == Scope::Public && rpc.needs != Needs::Identity);
+            assert_eq!(
+                rpc.needs == Needs::Nothing,
+                rpc.scope == Scope::Public && rpc.needs != Needs::Identity
+            );
             let Needs::To(permission) = rpc.needs else { continue };
             for role in OrganizationRole::ALL {
                 let may = allows(Role::Organization(role), permission);
@@ -220,7 +232,6 @@ async fn each_role_of_an_organization_reaches_what_the_table_gives_it_and_nothin
             assert_eq!(answer.as_ref().is_err_and(denied), !may, "{place}");
             let code = answer.err().map_or(Code::Ok, |status| status.code());
             assert!(!matches!(code, Code::Unauthenticated | Code::Internal | Code::Unknown), "{place}");
-            world.minutes_pass(0);
         }
     }
 }
@@ -255,7 +266,11 @@ async fn r2_nobody_reaches_another_organization_and_hears_no_more_than_if_it_wer
             let place = format!("{}: {}: {foreign:?}", method.path, attacked.name);
             match (&foreign, &absent) {
                 (Err(foreign), Err(absent)) => {
-                    assert_eq!((foreign.code(), foreign.message()), (absent.code(), absent.message()), "{place}");
+                    assert_eq!(
+                        (foreign.code(), foreign.message()),
+                        (absent.code(), absent.message()),
+                        "{place}"
+                    );
                     // What stands beside an identifier of one's own is a field that breaks a rule.
                     let expected = if attacked.name == "organization_id" || attacked.name == "id" {
                         Code::NotFound
@@ -354,7 +369,8 @@ async fn r2_an_identifier_of_another_region_is_refused_wherever_it_stands_and_re
         for field in method.fields.iter().filter(|field| field.names_a_region()) {
             let role = if method.name == "SignUp" { ProcessRole::Router } else { ProcessRole::Operator };
             let before = world.records("").await.len();
-            let channel = if method.name == "SignUp" { world.process_channel(role) } else { world.channel(role) };
+            let channel =
+                if method.name == "SignUp" { world.process_channel(role) } else { world.channel(role) };
             let refused = raw::call(channel, &method.path, request(&method, Some(field))).await;
             let refused = refused.expect_err(&method.path);
             let place = format!("{}: {}: {refused}", method.path, field.name);

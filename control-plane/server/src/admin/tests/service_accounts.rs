@@ -1,9 +1,7 @@
 //! Service accounts, as operators and as programs of an organization meet them.
 
 use bailiwick_proto::{
-    admin::v1::{
-        self as wire, service_account_service_client::ServiceAccountServiceClient,
-    },
+    admin::v1::{self as wire, service_account_service_client::ServiceAccountServiceClient},
     status::reason_of,
 };
 use tonic::{Code, Request, Status, transport::Channel};
@@ -30,13 +28,13 @@ impl Program {
 
     async fn create(&self, organization: &str, role: &str) -> Result<wire::ServiceAccount, Status> {
         let message = self.asks(service_account(organization, role));
-        let made = ServiceAccountServiceClient::new(self.channel.clone()).create_service_account(message).await?;
+        let made =
+            ServiceAccountServiceClient::new(self.channel.clone()).create_service_account(message).await?;
         Ok(made.into_inner().service_account.unwrap_or_default())
     }
 
     async fn rotate(&self, id: &str) -> Result<wire::RotateServiceAccountSecretResponse, Status> {
-        let message =
-            wire::RotateServiceAccountSecretRequest { id: id.to_owned(), idempotency_key: fresh() };
+        let message = wire::RotateServiceAccountSecretRequest { id: id.to_owned(), idempotency_key: fresh() };
         let mut client = ServiceAccountServiceClient::new(self.channel.clone());
         Ok(client.rotate_service_account_secret(self.asks(message)).await?.into_inner())
     }
@@ -166,7 +164,10 @@ async fn r12_a_new_secret_ends_the_old_one_and_what_was_obtained_with_it() {
     let secret = first.into_inner().service_account_secret;
     world.token(&secret).await;
 
-    client(&world).revoke_service_account(wire::RevokeServiceAccountRequest { id: id.clone() }).await.expect("revoked");
+    client(&world)
+        .revoke_service_account(wire::RevokeServiceAccountRequest { id: id.clone() })
+        .await
+        .expect("revoked");
     let message = wire::RotateServiceAccountSecretRequest { id, idempotency_key: fresh() };
     let refused = client(&world).rotate_service_account_secret(message).await.expect_err("revoked");
     assert_eq!(reason_of(&refused).as_deref(), Some("service_account_revoked"));
@@ -193,12 +194,15 @@ async fn r11_whoever_calls_with_a_token_is_recorded_as_the_account_whatever_a_he
     let program = Program::new(&world, &secret).await;
     let mut request = program.asks(service_account(&organization, "viewer"));
     for header in ["x-actor", "x-user", "x-forwarded-user", "x-bailiwick-actor", "x-forwarded-client-cert"] {
-        request.metadata_mut().insert(header, "spiffe://eu-central-1.test/operator/alice".parse().expect("a value"));
+        request
+            .metadata_mut()
+            .insert(header, "spiffe://eu-central-1.test/operator/alice".parse().expect("a value"));
     }
     let mut accounts = ServiceAccountServiceClient::new(world.visitor());
     accounts.create_service_account(request).await.expect("created");
     let records = world.records(&organization).await;
-    let actors: Vec<_> = records.iter().map(|record| (record.action.as_str(), record.actor.as_str())).collect();
+    let actors: Vec<_> =
+        records.iter().map(|record| (record.action.as_str(), record.actor.as_str())).collect();
     assert_eq!(actors.last(), Some(&("service_account.create", id.as_str())));
     assert!(actors.contains(&("token.issue", id.as_str())), "{actors:?}");
     assert!(world.intact(&organization).await);

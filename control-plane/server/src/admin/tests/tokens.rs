@@ -90,7 +90,10 @@ impl Held {
 async fn a_secret_gives_a_token_that_says_whose_it_is_and_when_it_ends() {
     let held = Held::new().await;
     let issued = held.world.try_token(&held.secret).await.expect("issued");
-    assert_eq!((issued.organization_id.as_str(), issued.role.as_str()), (held.organization.as_str(), "admin"));
+    assert_eq!(
+        (issued.organization_id.as_str(), issued.role.as_str()),
+        (held.organization.as_str(), "admin")
+    );
     assert_eq!(issued.service_account_id, held.claims.account.to_string());
     let lives = Timestamp::from_micros(issued.expires_at_micros).saturating_since(held.world.clock.now());
     assert!(lives <= Duration::from_secs(900) && lives > Duration::from_secs(898), "{lives:?}");
@@ -126,7 +129,9 @@ async fn a_secret_that_is_unknown_revoked_replaced_or_wrong_gets_one_answer() {
     let (gone, revoked) = world.account(&held.organization, "owner").await;
     let revoke = bailiwick_proto::admin::v1::RevokeServiceAccountRequest { id: gone };
     let mut accounts =
-        bailiwick_proto::admin::v1::service_account_service_client::ServiceAccountServiceClient::new(world.operator());
+        bailiwick_proto::admin::v1::service_account_service_client::ServiceAccountServiceClient::new(
+            world.operator(),
+        );
     accounts.revoke_service_account(revoke).await.expect("revoked");
     let mut answers = BTreeSet::new();
     for secret in [unknown.expose(), wrong.expose(), &revoked] {
@@ -180,7 +185,9 @@ async fn whoever_tries_too_often_waits_with_a_good_secret_too() {
 async fn claims_that_are_not_so_are_refused_under_the_regions_own_signature() {
     let held = Held::new().await;
     let good = held.claims.clone();
-    held.call(&held.token(&good).await).await.expect("what is forged here is good when nothing of it is wrong");
+    held.call(&held.token(&good).await)
+        .await
+        .expect("what is forged here is good when nothing of it is wrong");
     let other = held.world.organization().await;
     let later = |at: Timestamp, seconds| at.saturating_add(Duration::from_secs(seconds));
     let absent = ServiceSecret::generate("euc1".parse().expect("good")).account();

@@ -15,7 +15,8 @@ use bailiwick_proto::{
         credential_service_client::CredentialServiceClient, key_service_client::KeyServiceClient,
         model_service_client::ModelServiceClient, organization_service_client::OrganizationServiceClient,
         region_service_client::RegionServiceClient,
-        service_account_service_client::ServiceAccountServiceClient, token_service_client::TokenServiceClient,
+        service_account_service_client::ServiceAccountServiceClient,
+        token_service_client::TokenServiceClient,
     },
     worker::v1::{signup_service_client::SignupServiceClient, signup_service_server::SignupServiceServer},
 };
