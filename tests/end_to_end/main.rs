@@ -19,4 +19,5 @@ mod membership;
 mod revocation;
 mod sdk;
 mod transit;
+mod service_accounts;
 mod verify;

@@ -39,6 +39,7 @@ pub struct Region {
     pub admin_addr: String,
     pub processes_addr: String,
     pub enrollment_addr: String,
+    pub tokens_addr: String,
     pub api_key: String,
     pub organization: String,
     pub model: String,

@@ -4,13 +4,13 @@ use bailiwick_core::ports::{
     store::{Store, StoreError},
     vault::KeyScope,
 };
-use bailiwick_domain::{organization::OrganizationStatus, spiffe::ProcessRole};
+use bailiwick_domain::{key::KeyDigest, organization::OrganizationStatus, spiffe::ProcessRole};
 
 use crate::{
     fixture::{Fixture, NOW},
     samples::{
-        Tenant, data_key, deployment, key, later, model, mutate, organization, page, sealed,
-        stored_organization, worker,
+        Tenant, data_key, deployment, key, later, model, mutate, organization, page, sealed, service_account,
+        stored_organization, token_key, worker,
     },
 };
 
@@ -58,6 +58,49 @@ pub(crate) async fn keys_come_back_as_they_went_in(fixture: &Fixture) {
     assert_eq!(revoked.revoked_at, Some(NOW), "the first time stays");
     let unknown = mutate(fixture, &[], async |t| t.key_revoke(orphan.id, NOW).await).await;
     assert!(matches!(unknown, Err(StoreError::NotFound)), "{unknown:?}");
+}
+
+pub(crate) async fn service_accounts_come_back_as_they_went_in(fixture: &Fixture) {
+    let tenant = Tenant::stored(fixture).await;
+    let row = service_account(fixture, tenant.organization.id);
+    mutate(fixture, &[], async |t| t.service_account_insert(&row).await).await.expect("stored");
+    let fetch = async || fixture.store.service_account_fetch(row.id).await.expect("reads").expect("there");
+    assert_eq!(fetch().await, row);
+    let twice = mutate(fixture, &[], async |t| t.service_account_insert(&row).await).await;
+    assert!(matches!(twice, Err(StoreError::Conflict(_))), "{twice:?}");
+    let orphan = service_account(fixture, fixture.home.mint_random(NOW));
+    let orphaned = mutate(fixture, &[], async |t| t.service_account_insert(&orphan).await).await;
+    assert!(matches!(orphaned, Err(StoreError::Conflict(_))), "{orphaned:?}");
+
+    let digest = KeyDigest([5; 32]);
+    let rotate = async |at| {
+        mutate(fixture, &[], async |t| t.service_account_set_secret(row.id, &digest, at).await).await
+    };
+    rotate(later(1)).await.expect("rotated");
+    let rotated = fetch().await;
+    assert_eq!((rotated.version, rotated.rotated_at, rotated.digest), (2, Some(later(1)), digest));
+    for at in [later(2), later(3)] {
+        mutate(fixture, &[], async |t| t.service_account_revoke(row.id, at).await).await.expect("revoked");
+    }
+    assert_eq!(fetch().await.revoked_at, Some(later(2)), "the first time stays");
+    let late = rotate(later(4)).await;
+    assert!(matches!(late, Err(StoreError::NotFound)), "a revoked account gets no secret: {late:?}");
+    let unknown = mutate(fixture, &[], async |t| t.service_account_revoke(orphan.id, NOW).await).await;
+    assert!(matches!(unknown, Err(StoreError::NotFound)), "{unknown:?}");
+}
+
+pub(crate) async fn token_keys_are_listed_oldest_first_until_they_are_destroyed(fixture: &Fixture) {
+    let (old, new) = (token_key(fixture, NOW), token_key(fixture, later(60)));
+    for key in [&new, &old] {
+        mutate(fixture, &[], async |t| t.token_key_insert(key).await).await.expect("stored");
+        assert_eq!(fixture.store.token_key_fetch(key.id).await.expect("reads").as_ref(), Some(key));
+    }
+    assert_eq!(fixture.store.token_key_list().await.expect("reads"), [old.clone(), new.clone()]);
+    mutate(fixture, &[], async |t| t.token_key_delete(old.id).await).await.expect("destroyed");
+    assert_eq!(fixture.store.token_key_fetch(old.id).await.expect("reads"), None);
+    assert_eq!(fixture.store.token_key_list().await.expect("reads"), [new]);
+    let again = mutate(fixture, &[], async |t| t.token_key_delete(old.id).await).await;
+    assert!(matches!(again, Err(StoreError::NotFound)), "{again:?}");
 }
 
 pub(crate) async fn credentials_are_replaced_and_kept_while_used(fixture: &Fixture) {

@@ -20,14 +20,14 @@ use bailiwick_core::{
 };
 use bailiwick_domain::{
     jurisdiction::Jurisdiction,
-    organization::OrganizationStatus,
+    organization::{OrganizationRole, OrganizationStatus},
     time::{Clock as _, Timestamp},
 };
 use bailiwick_store::SqlStore;
 
 use crate::{
     fixture::{Fixture, NOW, expected, region},
-    inhabited::{Inhabited, Resident, vault},
+    inhabited::{Inhabited, Resident, fresh, vault},
     samples::{call_of, later, page},
 };
 
@@ -187,6 +187,27 @@ pub(crate) async fn what_the_replaced_store_ended_stays_ended(fixture: &Fixture)
     let key = fixture.store.key_fetch(kept.key).await.expect("reads").expect("there");
     assert!(key.revoked_at.is_some());
     assert!(fixture.store.destruction_fetch(gone.organization).await.expect("reads").is_some());
+}
+
+pub(crate) async fn r12_a_restore_brings_back_no_service_account_that_was_revoked_and_no_secret_that_was_replaced(
+    fixture: &Fixture,
+) {
+    let region = Inhabited::new(fixture).await;
+    let resident = region.resident().await;
+    let (plane, caller) = (&region.control_plane, region.caller());
+    let create = async || {
+        let (name, role) = ("program".parse().expect("good"), OrganizationRole::Admin);
+        let made = plane.service_account_create(caller, &fresh(), resident.organization, &name, role).await;
+        made.expect("made").account.row.id
+    };
+    let (revoked, replaced, untouched) = (create().await, create().await, create().await);
+    let taken = Taken::of(&region).await;
+    plane.service_account_revoke(caller, revoked).await.expect("revoked");
+    plane.service_account_rotate_secret(caller, &fresh(), replaced).await.expect("replaced");
+    let fetch = async |id| fixture.store.service_account_fetch(id).await.expect("reads").expect("there");
+    let before = (fetch(revoked).await, fetch(replaced).await, fetch(untouched).await);
+    restore(&region, &fixture.store, &taken, REPLACE).await.expect("restored");
+    assert_eq!((fetch(revoked).await, fetch(replaced).await, fetch(untouched).await), before);
 }
 
 pub(crate) async fn r4_a_deleted_organization_comes_back_from_no_data_with_later_keys(fixture: &Fixture) {

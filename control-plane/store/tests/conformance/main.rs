@@ -71,6 +71,8 @@ conformance! {
     aggregates:
         organizations_come_back_as_they_went_in,
         keys_come_back_as_they_went_in,
+        service_accounts_come_back_as_they_went_in,
+        token_keys_are_listed_oldest_first_until_they_are_destroyed,
         credentials_are_replaced_and_kept_while_used,
         deployments_and_models_refer_only_within_their_organization,
         a_taken_model_name_is_a_conflict,
@@ -104,6 +106,7 @@ conformance! {
         a_backup_is_restored_as_it_was_taken,
         a_region_is_replaced_only_when_that_is_said,
         what_the_replaced_store_ended_stays_ended,
+        r12_a_restore_brings_back_no_service_account_that_was_revoked_and_no_secret_that_was_replaced,
         r4_a_deleted_organization_comes_back_from_no_data_with_later_keys,
         r4_keys_of_another_backup_or_past_their_end_are_refused,
         r4_a_backup_opens_under_its_own_master_key_alone,

@@ -9,7 +9,10 @@ use bailiwick_core::{
 
 use crate::{
     fixture::{Fixture, NOW},
-    samples::{Tenant, credential, deployment, key, later, model, mutate, page, stored_organization, worker},
+    samples::{
+        Tenant, credential, deployment, key, later, model, mutate, page, service_account,
+        stored_organization, worker,
+    },
 };
 
 const ROWS: usize = 7;
@@ -48,6 +51,7 @@ async fn fill(fixture: &Fixture) -> Tenant {
         let three = model(fixture, id, &format!("model-{number}"), &[two.id, tenant.deployment.id]);
         mutate(fixture, &[], async |t| {
             t.key_insert(&key(fixture, id)).await?;
+            t.service_account_insert(&service_account(fixture, id)).await?;
             t.credential_insert(&one).await?;
             t.deployment_insert(&two).await?;
             t.model_insert(&three).await
@@ -71,6 +75,8 @@ pub(crate) async fn every_list_pages_without_gaps_or_repeats(fixture: &Fixture) 
         is_whole(&names, ROWS);
         let names = walk(size, async |page| store.key_list(id, page).await, |row| row.id.to_string()).await;
         is_whole(&names, ROWS);
+        let accounts = async |page: &Page| store.service_account_list(id, page).await;
+        is_whole(&walk(size, accounts, |row| row.id.to_string()).await, ROWS - 1);
         let names =
             walk(size, async |page| store.credential_list(id, page).await, |row| row.id.to_string()).await;
         is_whole(&names, ROWS);
@@ -108,6 +114,7 @@ pub(crate) async fn a_foreign_or_malformed_page_token_is_refused(fixture: &Fixtu
             store.organization_list(&page).await.map(|_| ()),
             store.key_list(id, &page).await.map(|_| ()),
             store.credential_list(id, &page).await.map(|_| ()),
+            store.service_account_list(id, &page).await.map(|_| ()),
             store.deployment_list(id, &page).await.map(|_| ()),
             store.model_list(id, &page).await.map(|_| ()),
             store.worker_list(&page).await.map(|_| ()),

@@ -8,15 +8,15 @@ use bailiwick_core::{
     records::{
         ApiKeyRecord, AuditDraft, BackupRecord, Chain, ChangedResource, CredentialRecord, DeploymentRecord,
         JoinTokenRecord, ModelRecord, OrganizationRecord, Page, Revision, RotationRecord, RotationSubject,
-        WorkerRecord,
+        ServiceAccountRecord, TokenKeyRecord, WorkerRecord,
     },
 };
 use bailiwick_domain::{
     id::{CredentialId, DeploymentId, OrganizationId},
     jurisdiction::Local,
-    key::{ApiKey, CaFingerprint, JoinToken, KeyDigest, KeyId},
+    key::{ApiKey, CaFingerprint, JoinToken, KeyDigest, KeyId, ServiceSecret},
     money::NanoUsd,
-    organization::{OnStale, OrganizationStatus},
+    organization::{OnStale, OrganizationRole, OrganizationStatus},
     price::{PerMillion, Price, TokenCounts},
     spiffe::ProcessRole,
     time::Timestamp,
@@ -53,6 +53,28 @@ pub(crate) fn key(fixture: &Fixture, organization: Local<OrganizationId>) -> Api
         expires_at: None,
         revoked_at: None,
     }
+}
+
+pub(crate) fn service_account(
+    fixture: &Fixture,
+    organization: Local<OrganizationId>,
+) -> ServiceAccountRecord {
+    let id = ServiceSecret::generate(fixture.home.code()).account();
+    ServiceAccountRecord {
+        id: fixture.home.admit(id).expect("of this region"),
+        organization,
+        name: sealed("program"),
+        role: OrganizationRole::Viewer,
+        digest: KeyDigest([8; 32]),
+        version: 1,
+        created_at: NOW,
+        rotated_at: None,
+        revoked_at: None,
+    }
+}
+
+pub(crate) fn token_key(fixture: &Fixture, created_at: Timestamp) -> TokenKeyRecord {
+    TokenKeyRecord { id: fixture.home.mint_random(created_at), sealed: sealed("token key"), created_at }
 }
 
 pub(crate) fn credential(fixture: &Fixture, organization: Local<OrganizationId>) -> CredentialRecord {
@@ -259,7 +281,7 @@ fn rotation(fixture: &Fixture) -> RotationRecord {
     }
 }
 
-pub(crate) const TABLES: [&str; 25] = [
+pub(crate) const TABLES: [&str; 27] = [
     "cluster_identity",
     "region_revision",
     "configuration_changes",
@@ -282,6 +304,8 @@ pub(crate) const TABLES: [&str; 25] = [
     "usage_events",
     "usage_hourly",
     "rotations",
+    "service_accounts",
+    "token_keys",
     "backups",
     "destructions",
     "destroyed_rows",
@@ -292,6 +316,8 @@ pub(crate) async fn one_row_in_every_table(fixture: &Fixture) -> Tenant {
     let gone = stored_organization(fixture).await;
     mutate(fixture, &[], async |t| {
         t.rotation_insert(&rotation(fixture)).await?;
+        t.service_account_insert(&service_account(fixture, tenant.organization.id)).await?;
+        t.token_key_insert(&token_key(fixture, NOW)).await?;
         t.organization_destroy(gone.id, NOW).await?;
         t.backup_insert(&backup(fixture)).await?;
         t.region_secret_insert("ca_key", &sealed("key")).await?;

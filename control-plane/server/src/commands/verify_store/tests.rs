@@ -43,7 +43,7 @@ async fn a_new_region_holds_and_both_formats_say_so() {
         (&json["holds"], &json["region"], &json["problems"]),
         (&true.into(), &"eu-central-1".into(), &serde_json::json!([]))
     );
-    assert_eq!((json["sealed_opened"].as_u64(), json["chains"].as_u64()), (Some(3), Some(1)));
+    assert_eq!((json["sealed_opened"].as_u64(), json["chains"].as_u64()), (Some(5), Some(1)));
 }
 
 #[tokio::test]
