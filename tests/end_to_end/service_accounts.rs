@@ -84,7 +84,7 @@ async fn a_program_administers_its_own_organization_and_nothing_else_until_it_is
     let stranger = Admin::of(name, region).new_organization(name).await;
     let refused = desk.run("program", &["key", "list", "--org", &stranger]);
     assert_eq!(refused.status.code(), Some(5), "{}", String::from_utf8_lossy(&refused.stderr));
-    for denied in [&["worker", "list"][..], &["org", "list"], &["region", "status"]] {
+    for denied in [&["worker", "status"][..], &["org", "list"], &["region", "info"]] {
         let refused = desk.run("program", denied);
         assert_eq!(
             refused.status.code(),

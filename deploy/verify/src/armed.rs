@@ -206,14 +206,17 @@ impl Armed {
     pub(crate) fn minted(&self, prefix: &str) -> String {
         use bailiwick_domain::{
             id::Organization,
-            key::ApiKey,
+            key::{ApiKey, ServiceSecret},
             time::{Clock as _, SystemClock},
         };
         if prefix == "key" {
             return ApiKey::generate(self.code).key_id().to_string();
         }
+        if prefix == "svc" {
+            return ServiceSecret::generate(self.code).account().to_string();
+        }
         let id = self.jurisdiction.mint_random::<Organization>(SystemClock.now()).to_string();
-        // All identifiers but keys' differ in their first word alone.
+        // All other identifiers differ in their first word alone.
         id.replacen("org_", &format!("{prefix}_"), 1)
     }
 }

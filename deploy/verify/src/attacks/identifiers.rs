@@ -112,6 +112,7 @@ fn guess(method: &Method, field: &TextField) -> Option<&'static str> {
         let known = [
             ("organization", "org"),
             ("service_account", "svc"),
+            ("serviceaccount", "svc"),
             ("credential", "cred"),
             ("deployment", "dep"),
             ("model", "mdl"),
@@ -145,6 +146,7 @@ fn fitting(pair: Pair<'_>, method: &Method, field: &TextField) -> String {
         "provider" => "openai_compatible".to_owned(),
         "endpoint" => "https://verify-isolation.invalid/v1".to_owned(),
         "upstream_model" | "model" | "allowed_models" => "verify-isolation".to_owned(),
+        "role" if method.name.contains("ServiceAccount") => "member".to_owned(),
         "role" => "worker".to_owned(),
         _ if field.names_a_region() => {
             guess(method, field).map(|kind| pair.target.identifier(kind)).unwrap_or_default()
