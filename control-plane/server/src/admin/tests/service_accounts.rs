@@ -80,7 +80,7 @@ async fn a_secret_is_shown_once_and_a_retry_gives_the_account_without_it() {
 
     let list = wire::ListServiceAccountsRequest { organization_id: organization.clone(), page: None };
     let listed = client(&world).list_service_accounts(list).await.expect("listed").into_inner();
-    assert_eq!(listed.service_accounts, [account.clone()]);
+    assert_eq!(listed.service_accounts, std::slice::from_ref(&account));
     let records = world.records(&organization).await;
     let record = records.last().expect("recorded");
     assert_eq!((record.action.as_str(), &record.subject), ("service_account.create", &account.id));
