@@ -153,7 +153,14 @@ fn nothing_of_a_token_can_be_changed() {
         // The last character of a part can spell the same bytes in more than one way; strict decoding refuses those that are not canonical.
         assert!(region.verify(&changed).is_err(), "place {place}");
     }
-    for cut in [&token[..token.len() - 1], token.rsplit_once('.').expect("parts").0, "", ".", "..", "a.b.c"] {
+    for cut in [
+        token.get(..token.len() - 1).expect("ASCII"),
+        token.rsplit_once('.').expect("parts").0,
+        "",
+        ".",
+        "..",
+        "a.b.c",
+    ] {
         assert!(region.verify(cut).is_err(), "{cut}");
     }
     assert!(region.verify(&format!("{token}.{token}")).is_err());
