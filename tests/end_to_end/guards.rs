@@ -86,6 +86,23 @@ fn notice(guard: Guard) -> Notice {
             (By::ControlPlane, 6, "enrollment: the token itself", "own identifier, with another secret")
         }
         Guard::JoinTokenUse => (By::ControlPlane, 6, "enrollment: the token itself", "a token that was used"),
+        Guard::TokenRegion => {
+            (By::ControlPlane, 3, "token API: jurisdiction", "the other region's bearer token")
+        }
+        Guard::ServiceSecretDigest => {
+            (By::ControlPlane, 3, "token API: the secret's digest", "of an account of this region")
+        }
+        Guard::TokenSignature => {
+            (By::ControlPlane, 16, "token API: the token's signature", "another key under")
+        }
+        Guard::TokenEnd => (By::ControlPlane, 16, "token API: the token's signature", "has expired"),
+        Guard::TokenAccount => (By::ControlPlane, 16, "token API: the token's signature", "revoked since"),
+        Guard::TokenOrganization => (
+            By::ControlPlane,
+            16,
+            "admin API: organization of the caller",
+            "another organization of its region",
+        ),
         Guard::ConfigurationIdentifiers => {
             (By::Programs, 8, "worker: jurisdiction over configuration", "in a step of the log")
         }

@@ -65,6 +65,18 @@ guards! {
     JoinTokenDigest => "join_token_digest",
     /// A join token lets one process join, once.
     JoinTokenUse => "join_token_use",
+    /// A bearer token, and the secret that it is had for, is of this region.
+    TokenRegion => "token_region",
+    /// A bearer token is signed by one of the region's own keys.
+    TokenSignature => "token_signature",
+    /// A bearer token has an end.
+    TokenEnd => "token_end",
+    /// A bearer token ends with its account.
+    TokenAccount => "token_account",
+    /// A bearer token is good in its own organization only.
+    TokenOrganization => "token_organization",
+    /// A service account's secret is the one whose digest is stored.
+    ServiceSecretDigest => "service_secret_digest",
     /// A worker takes its own region's configuration only.
     ConfigurationIdentifiers => "configuration_identifiers",
     /// A store is opened by the region that it belongs to only.

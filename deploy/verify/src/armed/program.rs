@@ -1,14 +1,14 @@
 //! A program of this run's organization: a service account, and a token that is good at home. It ends with the organization.
 
 use bailiwick_proto::admin::v1::{
-    CreateServiceAccountRequest, GetOrganizationRequest, IssueTokenRequest, RevokeServiceAccountRequest,
-    organization_service_client::OrganizationServiceClient,
+    CreateServiceAccountRequest, GetOrganizationRequest, IssueTokenRequest, ListOrganizationsRequest,
+    RevokeServiceAccountRequest, organization_service_client::OrganizationServiceClient,
     service_account_service_client::ServiceAccountServiceClient, token_service_client::TokenServiceClient,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tonic::{Status, transport::Channel};
 
-use super::{Armed, account::NAME, once, pinned, request, say};
+use super::{Armed, account, once, pinned, request, say};
 
 /// The longest that there is.
 const LIFETIME_SECONDS: u32 = 900;
@@ -36,7 +36,7 @@ pub(crate) async fn account(armed: &Armed) -> Result<(String, SecretString), Str
     let message = CreateServiceAccountRequest {
         idempotency_key: once(),
         organization_id: armed.account.organization.clone(),
-        name: NAME.to_owned(),
+        name: account::name(&armed.run),
         role: "owner".to_owned(),
     };
     let mut accounts = ServiceAccountServiceClient::new(armed.admin.clone());
@@ -71,6 +71,16 @@ pub(crate) async fn present(at: &Armed, token: &str, organization: &str) -> Resu
     let value = value.map_err(|_| Status::invalid_argument("a token that fits no header"))?;
     asking.metadata_mut().insert("authorization", value);
     OrganizationServiceClient::new(visitor(at)?).get_organization(asking).await.map(drop)
+}
+
+/// An organization of the region that is not this run's.
+pub(crate) async fn another_organization(at: &Armed) -> Result<Option<String>, String> {
+    let listed = OrganizationServiceClient::new(at.admin.clone())
+        .list_organizations(request(ListOrganizationsRequest::default()))
+        .await
+        .map_err(|status| say(&status))?;
+    let mut all = listed.into_inner().organizations.into_iter();
+    Ok(all.find(|found| found.id != at.account.organization).map(|found| found.id))
 }
 
 fn visitor(at: &Armed) -> Result<Channel, Status> {

@@ -83,12 +83,21 @@ async fn foreign_secret(pair: Pair<'_>) -> Attempt {
 }
 
 async fn made_up_secret(pair: Pair<'_>) -> Attempt {
-    let what = "a made-up service-account secret that claims to be of this region";
+    let what = "a made-up service-account secret of an account of this region";
     let probe = Probe::new(what, layer::TOKEN_SECRET, "Unauthenticated invalid_service_account");
     if pair.target.access.tokens.is_none() {
         return probe.not_attempted(NO_ADDRESS);
     }
-    let secret = SecretString::from(ServiceSecret::generate(pair.target.code).expose());
+    let program = match &pair.target.program {
+        Ok(program) => ServiceSecret::parse(program.secret.expose_secret()),
+        Err(why) => return probe.not_attempted(why.as_str()),
+    };
+    // Of an account that is there: that alone proves nothing.
+    let account = match program {
+        Ok(secret) => secret.account(),
+        Err(error) => return probe.not_attempted(error.to_string()),
+    };
+    let secret = SecretString::from(ServiceSecret::another(account).expose());
     let answer = program::token(pair.target, &secret, 60).await.map(drop);
     judge(probe, answer, |status| {
         status.code() == Code::Unauthenticated

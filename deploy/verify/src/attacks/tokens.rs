@@ -209,7 +209,12 @@ async fn elsewhere(pair: Pair<'_>, program: &Program) -> Attempt {
         "NotFound not_found",
     );
     let token = program.token.expose_secret();
-    match program::present(pair.target, token, &pair.target.minted("org")).await {
+    let other = match program::another_organization(pair.target).await {
+        Ok(Some(other)) => other,
+        Ok(None) => return probe.not_attempted("the region has no other organization"),
+        Err(problem) => return probe.not_attempted(problem),
+    };
+    match program::present(pair.target, token, &other).await {
         Err(status) if nobody(&status) => probe.unanswered(say(&status)),
         Err(status) => probe.expect(status.code() == Code::NotFound, say(&status)),
         Ok(()) => probe.expect(false, "it was answered"),
