@@ -5,13 +5,16 @@ use bailiwick_proto::admin::v1::{
     RevokeServiceAccountRequest, organization_service_client::OrganizationServiceClient,
     service_account_service_client::ServiceAccountServiceClient, token_service_client::TokenServiceClient,
 };
+use bailiwick_proto::status::retry_after_of;
 use secrecy::{ExposeSecret as _, SecretString};
-use tonic::{Status, transport::Channel};
+use tonic::{Code, Status, transport::Channel};
 
 use super::{Armed, account, once, pinned, request, say};
 
 /// The longest that there is.
 const LIFETIME_SECONDS: u32 = 900;
+/// Until the next minute begins.
+const LONGEST_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// The account.
 pub(crate) struct Program {
@@ -58,9 +61,18 @@ pub(crate) async fn token(
     secret: &SecretString,
     lifetime_seconds: u32,
 ) -> Result<(SecretString, i64), Status> {
-    let secret = secret.expose_secret().to_owned();
-    let message = IssueTokenRequest { service_account_secret: secret, lifetime_seconds };
-    let issued = TokenServiceClient::new(visitor(at)?).issue_token(request(message)).await?.into_inner();
+    let mut client = TokenServiceClient::new(visitor(at)?);
+    let message =
+        IssueTokenRequest { service_account_secret: secret.expose_secret().to_owned(), lifetime_seconds };
+    let answer = match client.issue_token(request(message.clone())).await {
+        // So many from one address within a minute, as after several runs: the bound says when to come again, and is no answer to what is tried.
+        Err(status) if status.code() == Code::ResourceExhausted => {
+            tokio::time::sleep(retry_after_of(&status).unwrap_or_default().min(LONGEST_WAIT)).await;
+            client.issue_token(request(message)).await
+        }
+        answer => answer,
+    };
+    let issued = answer?.into_inner();
     Ok((SecretString::from(issued.token), issued.expires_at_micros))
 }
 
