@@ -18,6 +18,6 @@ mod lifecycle;
 mod membership;
 mod revocation;
 mod sdk;
-mod transit;
 mod service_accounts;
+mod transit;
 mod verify;

@@ -64,7 +64,6 @@ mod layer {
     pub(super) const TOKEN_EDGE: &str = "token API: jurisdiction";
     pub(super) const TOKEN_SECRET: &str = "token API: the secret's digest";
     pub(super) const TOKEN_ORGANIZATION: &str = "admin API: organization of the caller";
-    pub(super) const ENROLLMENT_TOKEN: &str = "enrollment: the token's digest";
 }
 
 #[cfg(test)]
