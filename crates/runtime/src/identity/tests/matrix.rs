@@ -35,15 +35,18 @@ enum Outcome {
 }
 use Outcome::{Admitted, Refused};
 
+/// Makes what somebody of a role presents.
+type Make = fn(&World, ProcessRole) -> Presented;
+
 /// One kind of certificate, and what comes of it when a caller and when a server presents it.
 struct Case {
     what: &'static str,
-    made: fn(&World, ProcessRole) -> Presented,
+    made: Make,
     caller: Outcome,
     server: Outcome,
 }
 
-fn case(what: &'static str, made: fn(&World, ProcessRole) -> Presented, outcome: Outcome) -> Case {
+fn case(what: &'static str, made: Make, outcome: Outcome) -> Case {
     Case { what, made, caller: outcome, server: outcome }
 }
 
@@ -207,8 +210,8 @@ fn cases() -> Vec<Case> {
 }
 
 /// Ways to write a name that somebody might take for this region's.
-fn names() -> impl Iterator<Item = (&'static str, fn(&World, ProcessRole) -> Presented)> {
-    let all: [(&str, fn(&World, ProcessRole) -> Presented); 19] = [
+fn names() -> impl Iterator<Item = (&'static str, Make)> {
+    let all: [(&str, Make); 19] = [
         ("an unknown role", |world, _| world.spelt("spiffe://eu-central-1.local/admin/one")),
         ("no role", |world, _| world.spelt("spiffe://eu-central-1.local/one")),
         ("no path", |world, _| world.spelt("spiffe://eu-central-1.local")),
