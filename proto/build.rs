@@ -3,13 +3,14 @@
 
 use std::{env, error::Error, path::PathBuf};
 
-const FILES: [&str; 20] = [
+const FILES: [&str; 21] = [
     "bailiwick/config/v1/resources.proto",
     "bailiwick/admin/v1/common.proto",
     "bailiwick/admin/v1/organization.proto",
     "bailiwick/admin/v1/key.proto",
     "bailiwick/admin/v1/credential.proto",
     "bailiwick/admin/v1/model.proto",
+    "bailiwick/admin/v1/policy.proto",
     "bailiwick/admin/v1/usage.proto",
     "bailiwick/admin/v1/audit.proto",
     "bailiwick/admin/v1/region.proto",

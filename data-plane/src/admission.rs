@@ -34,7 +34,7 @@ pub(crate) fn admit(
     request_id: RequestId,
     now: Timestamp,
 ) -> Result<Admitted, ApiError> {
-    let (key, deployment) = (placed.permitted().key(), &placed.first().deployment);
+    let (key, deployment) = (placed.permitted().key(), placed.first().deployment());
     let started = StartedCall {
         event_id: EventId::new(now),
         request_id,

@@ -9,6 +9,7 @@ mod reading;
 use std::sync::Arc;
 
 use bailiwick_domain::{
+    guard::Guard,
     price::TokenCounts,
     time::Clock,
     usage::{CallEnd, UsageSource},
@@ -36,8 +37,9 @@ use crate::{
 const LARGEST_HELD: usize = 256 << 10;
 
 /// Meant for one hop only (RFC 9110, section 7.6.1), or for the provider's own customer, who is not the caller.
-const KEPT_BACK: [HeaderName; 12] = [
+const KEPT_BACK: [HeaderName; 13] = [
     header::CONNECTION,
+    header::LOCATION,
     header::PROXY_AUTHENTICATE,
     header::TE,
     header::TRAILER,
@@ -117,7 +119,8 @@ fn refused(status: StatusCode, headers: &HeaderMap) -> Option<ApiError> {
     let encoded = headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Some(error::provider_refused_credential()),
-        _ if status.is_redirection() || status.is_informational() => Some(error::provider_invalid()),
+        _ if status.is_redirection() && Guard::ProviderRedirects.stands() => Some(error::provider_invalid()),
+        _ if status.is_informational() => Some(error::provider_invalid()),
         _ if status.is_success() && encoded => Some(error::provider_invalid()),
         _ => None,
     }

@@ -23,6 +23,7 @@ use bailiwick_runtime::{
     lifecycle::{self, Tasks},
     membership::{Member, serve_while_a_member},
     ops::{Condition, Ops},
+    outbound::Resolver,
     serving::{HttpLimits, Listen, Serving, Transport, serve_per_core},
     telemetry,
 };
@@ -40,7 +41,7 @@ use crate::{
         SnapshotHandle,
         subscription::{About, Subscriber},
     },
-    upstream::{self, Upstream},
+    upstream::{Dialler, Upstream},
 };
 
 /// How long usage may take to be sent at the end; what is left waits for the next start.
@@ -51,7 +52,8 @@ const CALLERS: [ProcessRole; 2] = [ProcessRole::Router, ProcessRole::Operator];
 /// Serves until a signal or a crash.
 pub(crate) async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     let region = settings.region.region().name.clone();
-    let _telemetry = telemetry::init(&settings.telemetry, "bailiwick-worker", region.as_str())?;
+    let _telemetry =
+        telemetry::init(&settings.telemetry, &settings.resolver, "bailiwick-worker", region.as_str())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
 
     // First, so that `/readyz` says what a worker that cannot enroll is waiting for.
@@ -173,14 +175,15 @@ impl Worker {
         let limits = HttpLimits { max_connections: serve.max_connections_per_core, ..HttpLimits::default() };
 
         let here = Arc::new(self.here()?);
-        let providers = upstream::tls()?;
+        // Made here, so that names are asked for beside the cores.
+        let dialler = Dialler::new(Resolver::new(&self.settings.resolver)?)?;
         let (max_body_bytes, timeouts) = (serve.max_body_bytes, self.settings.upstream.into());
         let (clock, snapshots, metrics) = (Arc::clone(&self.clock), snapshot.clone(), metrics.clone());
         let writers = Mutex::new(writers);
         let serving = serve_per_core(listeners, serve.cores.get(), limits, drain, move |core| {
             let writer = writers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let metrics = metrics.core(core.index);
-            let upstream = Upstream::new(&providers, timeouts, Arc::clone(&clock), metrics.clone());
+            let upstream = Upstream::new(dialler.clone(), timeouts, Arc::clone(&clock), metrics.clone());
             let meter = Meter::new(writer, Arc::clone(&clock));
             // It ends with its meter, or with this core's runtime.
             drop(tokio::task::spawn_local(meter.recovery()));

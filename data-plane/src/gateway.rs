@@ -105,7 +105,7 @@ impl Gateway {
         let placed = placement::place(&snapshot, permitted)?;
         let admitted =
             admission::admit(&self.meter, placed, call_type, asked.stream, request_id, self.clock.now())?;
-        let sent = self.upstream.send(&snapshot, admitted, head, &bytes, &asked).await?;
+        let sent = self.upstream.send(admitted, head, &bytes, &asked).await?;
         answer::pass_on(sent, Arc::clone(&self.clock), self.upstream.timeouts(), self.memory.hold()).await
     }
 

@@ -29,7 +29,7 @@ use std::{error::Error, io::Write as _, path::PathBuf, process::ExitCode};
 
 use bailiwick_runtime::{
     configuration::{load, take_environment},
-    hardening,
+    hardening, telemetry,
 };
 use clap::{Parser, Subcommand};
 
@@ -55,7 +55,11 @@ enum Command {
     /// Run until SIGTERM or SIGINT; a second one ends at once.
     Serve,
     /// Read the configuration, report everything that is wrong with it, and exit.
-    CheckConfig,
+    CheckConfig {
+        /// Also connect to the collector of telemetry that it names, as the process would, and let go of it.
+        #[arg(long)]
+        connect: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -71,7 +75,10 @@ fn start() -> anyhow::Result<ExitCode> {
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let settings: Settings = load(arguments.config.as_deref(), ENVIRONMENT)?;
     match arguments.command {
-        Command::CheckConfig => {
+        Command::CheckConfig { connect } => {
+            if connect {
+                telemetry::reach_once(&settings.telemetry, &settings.resolver)?;
+            }
             writeln!(std::io::stdout(), "The configuration is good.")?;
             Ok(ExitCode::SUCCESS)
         }

@@ -191,6 +191,12 @@ impl Collector for WorkerMetrics {
             "Resources whose last version is not applied",
             snapshot.refused_held(),
         )?;
+        gauge(
+            &mut encoder,
+            "configuration_deployments_outside_egress",
+            "Deployments that are not called: the egress policy or their organization's residency does not admit them",
+            snapshot.egress_refused_held(),
+        )?;
         gauge(&mut encoder, "configuration_lease_seconds", "Time until the lease runs out", lease)?;
         gauge(
             &mut encoder,

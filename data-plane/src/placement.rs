@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bailiwick_domain::egress::AdmittedHost;
 use bailiwick_runtime::serving::ApiError;
 
 use crate::{
@@ -10,19 +11,35 @@ use crate::{
     snapshot::{CredentialEntry, DeploymentEntry, Snapshot},
 };
 
-/// Proof that every place in it is one that the region's egress policy admits by name, and that belongs to the caller's organization. The
-/// address is checked again when it is dialled. Only [`place`] makes one.
+/// Proof that every place in it is one that the region's egress policy and the organization's residency admit by name, and that belongs to the
+/// caller's organization. Only [`place`] makes one.
 pub(crate) struct Placed {
     permitted: Permitted,
     first: Place,
     others: Vec<Place>,
 }
 
-/// A deployment, and the credential to call it with.
+/// A deployment, the credential to call it with, and the proof that its host may be dialled: whoever dials has to show it, and gets each
+/// address judged by it.
 #[derive(Clone)]
 pub(crate) struct Place {
-    pub(crate) deployment: Arc<DeploymentEntry>,
-    pub(crate) credential: Arc<CredentialEntry>,
+    deployment: Arc<DeploymentEntry>,
+    credential: Arc<CredentialEntry>,
+    host: AdmittedHost,
+}
+
+impl Place {
+    pub(crate) fn deployment(&self) -> &Arc<DeploymentEntry> {
+        &self.deployment
+    }
+
+    pub(crate) fn credential(&self) -> &CredentialEntry {
+        &self.credential
+    }
+
+    pub(crate) fn host(&self) -> &AdmittedHost {
+        &self.host
+    }
 }
 
 impl Placed {
@@ -43,13 +60,13 @@ impl Placed {
 /// Errors: 503 when none may be called.
 pub(crate) fn place(snapshot: &Snapshot, permitted: Permitted) -> Result<Placed, ApiError> {
     let organization = permitted.key().organization;
-    let settings = snapshot.settings().ok_or_else(error::not_configured)?;
+    snapshot.settings().ok_or_else(error::not_configured)?;
     let mut places = permitted.model().deployments.iter().filter_map(|id| {
         let deployment = snapshot.deployment(id).filter(|found| found.organization == organization)?;
-        settings.egress.allow_host(&deployment.prepared.host).ok()?;
+        let host = snapshot.admit(deployment).ok()?;
         let credential =
             snapshot.credential(&deployment.credential).filter(|found| found.organization == organization)?;
-        Some(Place { deployment: Arc::clone(deployment), credential: Arc::clone(credential) })
+        Some(Place { deployment: Arc::clone(deployment), credential: Arc::clone(credential), host })
     });
     let first = places.next().ok_or_else(error::no_deployment)?;
     let others = places.collect();

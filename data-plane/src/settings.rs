@@ -4,8 +4,8 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use bailiwick_runtime::configuration::{
     Checked, ControlPlaneSection, IdentitySection, OpsSection, Problems, RawControlPlaneSection,
-    RawIdentitySection, RawOpsSection, RawRegionSection, RawTelemetrySection, RegionSection,
-    TelemetrySection, host_and_port,
+    RawIdentitySection, RawOpsSection, RawRegionSection, RawResolverSection, RawTelemetrySection,
+    RegionSection, ResolverSection, TelemetrySection, host_and_port,
 };
 use bailiwick_runtime::resources::memory_bytes;
 use serde::Deserialize;
@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) drain: DrainSection,
     /// `[telemetry]`
     pub(crate) telemetry: TelemetrySection,
+    /// `[resolver]`
+    pub(crate) resolver: ResolverSection,
     /// `[ops]`
     pub(crate) ops: OpsSection,
 }
@@ -54,6 +56,7 @@ pub(crate) struct RawSettings {
     journal: Option<RawJournalSection>,
     drain: Option<RawDrainSection>,
     telemetry: Option<RawTelemetrySection>,
+    resolver: Option<RawResolverSection>,
     ops: Option<RawOpsSection>,
 }
 
@@ -68,7 +71,8 @@ impl Checked for Settings {
         let upstream = problems.section_or_default("upstream", raw.upstream);
         let journal = problems.section("journal", raw.journal);
         let drain = problems.section_or_default("drain", raw.drain);
-        let telemetry = problems.section_or_default("telemetry", raw.telemetry);
+        let telemetry = TelemetrySection::check(raw.telemetry, region.as_ref(), problems);
+        let resolver = problems.section_or_default("resolver", raw.resolver);
         let ops = problems.section("ops", raw.ops);
         Some(Self {
             region: region?,
@@ -79,6 +83,7 @@ impl Checked for Settings {
             journal: journal?,
             drain: drain?,
             telemetry: telemetry?,
+            resolver: resolver?,
             ops: ops?,
         })
     }

@@ -11,6 +11,7 @@
 mod apply;
 mod convert;
 mod entries;
+mod judgement;
 mod keys;
 mod lease;
 mod partitioned;
@@ -29,15 +30,13 @@ use bailiwick_proto::digest::Shards;
 
 pub(crate) use self::{
     apply::Refused,
-    entries::{
-        CredentialEntry, DeploymentEntry, KeyEntry, ModelEntry, OrganizationEntry, PreparedEndpoint,
-        RegionSettings,
-    },
+    entries::{CredentialEntry, DeploymentEntry, KeyEntry, ModelEntry, OrganizationEntry, RegionSettings},
     lease::Lease,
 };
 use self::{
     apply::RefusedResources,
     entries::Catalogue,
+    judgement::Judgement,
     keys::KeyTable,
     partitioned::{Held, Table},
 };
@@ -83,6 +82,7 @@ pub(crate) struct Snapshot {
     deployments: Table<DeploymentId, DeploymentEntry>,
     /// What was received and could not be applied.
     refused: RefusedResources,
+    judgement: Judgement,
     /// Digests of what was received.
     shards: Shards,
 }
@@ -161,6 +161,7 @@ impl SnapshotHandle {
         for resource in resources {
             next.put(jurisdiction, resource).expect("a good resource");
         }
+        next.judge_changed();
         self.store(next);
         self.lend(std::time::Duration::from_secs(3600));
     }

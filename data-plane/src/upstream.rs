@@ -18,7 +18,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, h
 use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio_rustls::TlsConnector;
 
 use crate::{
     admission::Admitted,
@@ -29,10 +28,9 @@ use crate::{
     placement::Place,
     request::{Asked, splice},
     settings::UpstreamSection,
-    snapshot::Snapshot,
 };
 
-pub(crate) use connect::tls;
+pub(crate) use connect::Dialler;
 pub(crate) use pool::Lease;
 use pool::{Pool, Sent};
 
@@ -88,12 +86,12 @@ pub(crate) struct Answered {
 
 impl Upstream {
     pub(crate) fn new(
-        tls: &TlsConnector,
+        dialler: Dialler,
         timeouts: Timeouts,
         clock: Arc<dyn Clock>,
         metrics: CoreMetrics,
     ) -> Self {
-        Self { pool: Pool::new(tls.clone()), timeouts, clock, metrics }
+        Self { pool: Pool::new(dialler), timeouts, clock, metrics }
     }
 
     pub(crate) fn timeouts(&self) -> Timeouts {
@@ -103,7 +101,6 @@ impl Upstream {
     /// Sends the call to the first place that can be reached. What cannot be sent is settled as failed.
     pub(crate) async fn send(
         &self,
-        snapshot: &Snapshot,
         admitted: Admitted,
         head: &Parts,
         body: &Bytes,
@@ -117,11 +114,11 @@ impl Upstream {
         for place in placed.into_places() {
             attempts += 1;
             call.attempts(attempts);
-            call.goes_to(place.deployment.id, place.deployment.price);
-            let spliced = splice(body, asked, place.deployment.upstream_model.as_str(), withhold_usage);
+            let deployment = place.deployment();
+            call.goes_to(deployment.id, deployment.price);
+            let spliced = splice(body, asked, deployment.upstream_model.as_str(), withhold_usage);
             let request = outgoing(&place, call_type, &head.headers, spliced)?;
-            let egress = &snapshot.settings().ok_or_else(error::not_configured)?.egress;
-            let sent = self.pool.send(&place, egress, request, self.timeouts);
+            let sent = self.pool.send(&place, request, self.timeouts);
             match sent.await {
                 Sent::Answered(response, lease) => {
                     call.first_byte(self.clock.now());
@@ -131,7 +128,7 @@ impl Upstream {
                 }
                 Sent::Unreached(refused) => {
                     self.metrics.upstream_failed(refused.class());
-                    tracing::warn!(deployment = %place.deployment.id, reason = %refused, "a provider cannot be reached");
+                    tracing::warn!(deployment = %deployment.id, reason = %refused, "a provider cannot be reached");
                     failure = refused.into();
                 }
                 Sent::Lost => {
@@ -173,7 +170,7 @@ fn outgoing(
     given: &HeaderMap,
     body: Bytes,
 ) -> Result<Request<Full<Bytes>>, ApiError> {
-    let endpoint = &place.deployment.prepared;
+    let endpoint = &place.deployment().prepared;
     let path = format!("{}{}", endpoint.path_prefix, openai::path(call_type));
     let uri: Uri = path.parse().map_err(|_| ApiError::internal("the endpoint has no path"))?;
     let mut request = Request::new(Full::new(body));
@@ -181,7 +178,7 @@ fn outgoing(
     *request.uri_mut() = uri;
     let headers = request.headers_mut();
     headers.insert(header::HOST, endpoint.host_header.clone());
-    headers.insert(header::AUTHORIZATION, place.credential.authorization.clone());
+    headers.insert(header::AUTHORIZATION, place.credential().authorization.clone());
     headers.insert(header::CONTENT_TYPE, JSON);
     headers.insert(header::ACCEPT_ENCODING, IDENTITY);
     headers.insert(header::USER_AGENT, USER_AGENT);

@@ -4,6 +4,7 @@
 use std::str::FromStr;
 
 use bailiwick_domain::{
+    egress::{EgressRule, HostPattern, Residency},
     guard::Guard,
     id::{DeploymentId, ModelId, OrganizationId},
     jurisdiction::{ForeignRegion, Jurisdiction, Local, Regional},
@@ -52,6 +53,57 @@ where
 {
     let id: T = text.parse().map_err(|error: T::Err| invalid(field, error))?;
     Ok(jurisdiction.admit_at(guard, id)?)
+}
+
+/// A residency for the wire.
+pub fn residency_to_wire(residency: &Residency) -> config::Residency {
+    let mode = match residency {
+        Residency::Region => config::ResidencyMode::Region,
+        Residency::Listed(_) => config::ResidencyMode::Listed,
+    };
+    let hosts = residency.hosts().iter().map(ToString::to_string).collect();
+    config::Residency { mode: mode.into(), hosts }
+}
+
+/// A residency from the wire. What is absent, or of a mode that this version does not know, admits the region's jurisdiction alone.
+pub fn residency_from_wire(residency: Option<&config::Residency>) -> Result<Residency, ConvertError> {
+    let Some(residency) = residency else { return Ok(Residency::Region) };
+    let hosts = residency.hosts.iter().take(Residency::MOST_HOSTS + 1);
+    let hosts: Result<Vec<HostPattern>, _> = hosts.map(|host| host.parse()).collect();
+    let hosts = hosts.map_err(|error| invalid("residency.hosts", error))?;
+    match residency.mode() {
+        config::ResidencyMode::Listed => {
+            Residency::listed(hosts).map_err(|error| invalid("residency.hosts", error))
+        }
+        config::ResidencyMode::Unspecified | config::ResidencyMode::Region if hosts.is_empty() => {
+            Ok(Residency::Region)
+        }
+        config::ResidencyMode::Unspecified | config::ResidencyMode::Region => {
+            Err(invalid("residency.hosts", "are listed with RESIDENCY_MODE_LISTED alone"))
+        }
+    }
+}
+
+/// An egress rule for the wire.
+pub fn egress_rule_to_wire(rule: &EgressRule) -> config::EgressRule {
+    config::EgressRule {
+        pattern: rule.pattern.to_string(),
+        jurisdiction: rule.jurisdiction.to_string(),
+        private_ranges: rule.private_ranges.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// An egress rule from the wire.
+pub fn egress_rule_from_wire(rule: &config::EgressRule) -> Result<EgressRule, ConvertError> {
+    fn parse<T: FromStr<Err: ToString>>(field: &'static str, text: &str) -> Result<T, ConvertError> {
+        text.parse().map_err(|error: T::Err| invalid(field, error))
+    }
+    let ranges = rule.private_ranges.iter().map(|range| parse("egress_rules.private_ranges", range));
+    Ok(EgressRule {
+        pattern: parse("egress_rules.pattern", &rule.pattern)?,
+        jurisdiction: parse("egress_rules.jurisdiction", &rule.jurisdiction)?,
+        private_ranges: ranges.collect::<Result<_, _>>()?,
+    })
 }
 
 /// A usage event for the wire.

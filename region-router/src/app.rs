@@ -27,8 +27,11 @@ use crate::{
 };
 
 /// Reads the settings and says whether they are good.
-pub(crate) fn check(file: &Path) -> anyhow::Result<ExitCode> {
-    configuration::load::<Settings>(Some(file), ENVIRONMENT)?;
+pub(crate) fn check(file: &Path, connect: bool) -> anyhow::Result<ExitCode> {
+    let settings: Settings = configuration::load(Some(file), ENVIRONMENT)?;
+    if connect {
+        telemetry::reach_once(&settings.telemetry, &settings.resolver)?;
+    }
     crate::complain("the settings are good");
     Ok(ExitCode::SUCCESS)
 }
@@ -42,8 +45,7 @@ pub(crate) fn serve(file: &Path) -> anyhow::Result<ExitCode> {
 
 async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let region = settings.region.region().name.to_string();
-    let _telemetry =
-        telemetry::init(&settings.telemetry, "bailiwick-router", settings.region.region().name.as_str())?;
+    let _telemetry = telemetry::init(&settings.telemetry, &settings.resolver, "bailiwick-router", &region)?;
     let (ops, mut tasks) = (Ops::new(), Tasks::new());
     let (certified, discovered) =
         (ops.readiness().register("identity"), ops.readiness().register("discovery"));

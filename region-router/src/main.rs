@@ -34,7 +34,13 @@ enum Command {
     /// Serve until SIGTERM or SIGINT; then finish what is under way.
     Serve(FileArgument),
     /// Read the settings, report every problem, and exit.
-    CheckConfig(FileArgument),
+    CheckConfig {
+        #[command(flatten)]
+        file: FileArgument,
+        /// Also connect to the collector of telemetry that it names, as the process would, and let go of it.
+        #[arg(long)]
+        connect: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -56,7 +62,7 @@ fn run() -> anyhow::Result<ExitCode> {
     bailiwick_runtime::configuration::take_environment()?;
     match Arguments::parse().command {
         Command::Serve(file) => app::serve(&file.config),
-        Command::CheckConfig(file) => app::check(&file.config),
+        Command::CheckConfig { file, connect } => app::check(&file.config, connect),
     }
 }
 

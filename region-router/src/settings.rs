@@ -5,8 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use bailiwick_runtime::{
     configuration::{
         Checked, ControlPlaneSection, IdentitySection, OpsSection, Problems, RawControlPlaneSection,
-        RawIdentitySection, RawOpsSection, RawRegionSection, RawTelemetrySection, RegionSection,
-        TelemetrySection,
+        RawIdentitySection, RawOpsSection, RawRegionSection, RawResolverSection, RawTelemetrySection,
+        RegionSection, ResolverSection, TelemetrySection,
     },
     identity::CertificateFiles,
     serving::HttpLimits,
@@ -27,6 +27,7 @@ pub(crate) struct Settings {
     pub(crate) signup: bool,
     pub(crate) drain: Duration,
     pub(crate) telemetry: TelemetrySection,
+    pub(crate) resolver: ResolverSection,
     pub(crate) ops: OpsSection,
 }
 
@@ -57,6 +58,7 @@ pub(crate) struct RawSettings {
     #[serde(default)]
     drain: RawDrain,
     telemetry: Option<RawTelemetrySection>,
+    resolver: Option<RawResolverSection>,
     ops: Option<RawOpsSection>,
 }
 
@@ -101,7 +103,8 @@ impl Checked for Settings {
         let control_plane = problems.section("control_plane", raw.control_plane);
         let identity = problems.section("identity", raw.identity);
         let serve = problems.section("serve", raw.serve);
-        let telemetry = problems.section_or_default("telemetry", raw.telemetry);
+        let telemetry = TelemetrySection::check(raw.telemetry, region.as_ref(), problems);
+        let resolver = problems.section_or_default("resolver", raw.resolver);
         let ops = problems.section("ops", raw.ops);
         let drain = raw.drain.timeout_seconds.unwrap_or(30);
         let drain = problems.within("drain.timeout_seconds", drain, 0..=3600);
@@ -113,6 +116,7 @@ impl Checked for Settings {
             signup: raw.signup.enabled,
             drain: Duration::from_secs(drain?),
             telemetry: telemetry?,
+            resolver: resolver?,
             ops: ops?,
         })
     }

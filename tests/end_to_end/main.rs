@@ -16,6 +16,7 @@ mod isolation;
 mod keys;
 mod lifecycle;
 mod membership;
+mod residency;
 mod revocation;
 mod sdk;
 mod service_accounts;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bailiwick_domain::{
+    egress::Residency,
     id::{CredentialId, OrganizationId},
     jurisdiction::Local,
     organization::{OnStale, OrganizationStatus},
@@ -44,6 +45,8 @@ pub enum OpenedResource {
         suspended: bool,
         /// Whether workers with an expired lease serve it.
         on_stale: OnStale,
+        /// Where its calls may be processed.
+        residency: Residency,
     },
     /// A key that is not revoked.
     ApiKey(ApiKeyRecord),
@@ -223,6 +226,7 @@ impl<'a> Opening<'a> {
                 id: organization.id,
                 suspended: organization.status != OrganizationStatus::Active,
                 on_stale: organization.on_stale,
+                residency: organization.residency,
             },
             ResourceRow::ApiKey(key) => OpenedResource::ApiKey(key),
             ResourceRow::Model(model) => OpenedResource::Model(model),

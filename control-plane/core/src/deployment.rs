@@ -1,7 +1,7 @@
 //! Deployments: one model at one provider endpoint with one credential.
 
 use bailiwick_domain::{
-    guard::Guard,
+    egress::Residency,
     id::{CredentialId, DeploymentId, OrganizationId},
     jurisdiction::Local,
     names::ModelName,
@@ -41,21 +41,22 @@ pub struct NewDeployment {
 }
 
 impl ControlPlane {
-    /// Creates a deployment, if the region's egress policy admits its endpoint (R7).
+    /// Creates a deployment, if the region's egress policy and the organization's residency admit its endpoint (R7).
     ///
     /// # Errors
-    /// The endpoint lies outside the policy; the credential is not the organization's; the caller may not.
+    /// The endpoint lies outside the policy or the residency; the credential is not the organization's; the caller may not.
     pub async fn deployment_create(
         &self,
         caller: &Caller,
         new: NewDeployment,
     ) -> Result<(DeploymentRecord, Revision), UseCaseError> {
         let permit = self.organization_permit(caller, Permission::ModelWrite, new.organization).await?;
+        let residency = self.organization_active(new.organization).await?.residency;
         let claim = self.claim(CREATE, new.organization, &new.idempotency_key);
         if let Some(id) = self.claimed_before(&claim).await? {
             return self.deployment_made_before(&permit, id).await;
         }
-        self.check_egress(&new.endpoint)?;
+        self.check_endpoint(&residency, &new.endpoint, &new.upstream_model)?;
         let credential = self.store().credential_fetch(new.credential).await?;
         if credential.is_none_or(|row| row.organization != new.organization) {
             return Err(UseCaseError::invalid("credential_id", "is not a credential of the organization"));
@@ -92,7 +93,7 @@ impl ControlPlane {
         Ok((self.deployment_row(permit.asking(), id).await?.1, self.store().revision().await?))
     }
 
-    /// A page of an organization's deployments.
+    /// A page of an organization's deployments, and the residency that they are judged by.
     ///
     /// # Errors
     /// There is no such organization; the caller may not.
@@ -101,9 +102,10 @@ impl ControlPlane {
         caller: &Caller,
         organization: Local<OrganizationId>,
         page: &Page,
-    ) -> Result<PageOf<DeploymentRecord>, UseCaseError> {
+    ) -> Result<(PageOf<DeploymentRecord>, Residency), UseCaseError> {
         self.organization_permit(caller, Permission::ModelRead, organization).await?;
-        Ok(self.store().deployment_list(organization, page).await?)
+        let residency = self.organization_active(organization).await?.residency;
+        Ok((self.store().deployment_list(organization, page).await?, residency))
     }
 
     /// Deletes a deployment that no model uses.
@@ -143,16 +145,5 @@ impl ControlPlane {
         let what = "the deployment";
         let row = self.store().deployment_fetch(id).await?.ok_or(UseCaseError::NotFound { what })?;
         Ok((self.owned(asking, row.organization, what).await?, row))
-    }
-
-    /// A host name is checked again at connect time, on the address that it resolves to; an address literal can be judged now.
-    pub(crate) fn check_egress(&self, endpoint: &Endpoint) -> Result<(), UseCaseError> {
-        let (policy, host) = (&self.parts.settings.egress, endpoint.host());
-        let verdict = policy.allow_host(&host).and_then(|()| match host.parse() {
-            Ok(address) => policy.allow_address(address),
-            Err(_) => Ok(()),
-        });
-        let verdict = if Guard::EgressAtCreation.stands() { verdict } else { Ok(()) };
-        verdict.map_err(|refused| UseCaseError::refused("egress_refused", format!("{host}: {refused}")))
     }
 }

@@ -1,8 +1,8 @@
 //! Why a call with a key would be served or refused: the steps of a worker, taken on the store's rows.
 
 use bailiwick_domain::{
-    jurisdiction::Local, key::KeyId, names::ModelName, organization::OrganizationStatus,
-    permission::Permission,
+    egress::EgressRefused, jurisdiction::Local, key::KeyId, names::ModelName,
+    organization::OrganizationStatus, permission::Permission,
 };
 
 use crate::{
@@ -98,26 +98,31 @@ impl ControlPlane {
 
     async fn explain_place(&self, model: &ModelRecord) -> Result<Step, UseCaseError> {
         let (step, all) = ("place", model.deployments.len());
-        let (mut placed, mut admitted) = (0_usize, 0_usize);
+        let residency = self.store().organization_fetch(model.organization).await?;
+        let residency = residency.map(|organization| organization.residency).unwrap_or_default();
+        let (mut placed, mut admitted, mut refused) = (0_usize, 0_usize, Vec::new());
         for id in &model.deployments {
-            let Some(deployment) = self.store().deployment_fetch(*id).await? else { continue };
+            let Some(row) = self.store().deployment_fetch(*id).await? else { continue };
+            let judged = self.judge_endpoint(&residency, &row.endpoint, &row.upstream_model);
             // A worker places by the name of the host, and learns at the dial what its address is.
-            let named = self.parts.settings.egress.allow_host(&deployment.endpoint.host()).is_ok();
-            placed += usize::from(named);
-            admitted += usize::from(self.check_egress(&deployment.endpoint).is_ok());
+            placed += usize::from(matches!(judged, Ok(()) | Err(EgressRefused::Address(_))));
+            match judged {
+                Ok(()) => admitted += 1,
+                Err(why) => refused.push(format!("{id} at {}: {why}; {}", row.endpoint.host(), why.hint())),
+            }
         }
+        let refused = refused.join(". ");
+        let none = format!(
+            "under the residency `{}`, none of its {all} deployments may serve it. {refused}",
+            residency.word()
+        );
         Ok(match (placed, admitted) {
-            (0, _) => Step::failed(
-                step,
-                "no_deployment_available",
-                format!("the egress policy admits the host of none of its {all} deployments"),
-            ),
-            (_, 0) => Step::failed(
-                step,
-                "egress_refused",
-                format!("the egress policy admits the address of none of its {all} deployments"),
-            ),
-            _ => Step::passed(step, format!("{admitted} of its {all} deployments may serve it")),
+            (0, _) => Step::failed(step, "no_deployment_available", none),
+            (_, 0) => Step::failed(step, "egress_refused", none),
+            _ if refused.is_empty() => {
+                Step::passed(step, format!("{admitted} of its {all} deployments may serve it"))
+            }
+            _ => Step::passed(step, format!("{admitted} of its {all} deployments may serve it. {refused}")),
         })
     }
 }

@@ -29,6 +29,7 @@ pub mod pricing;
 pub mod process_audit;
 pub mod records;
 pub mod region;
+mod residency;
 pub mod rotation;
 pub mod sealed_columns;
 pub mod sealing;

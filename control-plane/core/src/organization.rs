@@ -1,6 +1,7 @@
 //! Organizations: create, read, suspend, delete.
 
 use bailiwick_domain::{
+    egress::Residency,
     id::OrganizationId,
     jurisdiction::Local,
     key::Purpose,
@@ -128,6 +129,7 @@ impl ControlPlane {
                 .map(|email| self.parts.pepper.digest_for(Purpose::EmailAddress, email.as_bytes()).0),
             status: OrganizationStatus::Active,
             on_stale: new.on_stale,
+            residency: Residency::default(),
             created_at: now,
         })
     }
@@ -280,7 +282,7 @@ fn opened(row: &OrganizationRecord, keys: &Keys) -> Organization {
     }
 }
 
-fn missing(error: StoreError) -> UseCaseError {
+pub(crate) fn missing(error: StoreError) -> UseCaseError {
     match error {
         StoreError::NotFound => UseCaseError::NotFound { what: WHAT },
         other => StoreOrUseCase::Store(other).into(),

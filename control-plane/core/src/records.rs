@@ -1,6 +1,7 @@
 //! What the store keeps, as the use cases see it. Fields of type [`Sealed`] can be read only through the vault.
 
 use bailiwick_domain::{
+    egress::Residency,
     id::{BackupId, CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, TokenKeyId, WorkerId},
     jurisdiction::Local,
     key::{CaFingerprint, JoinTokenId, KeyDigest, KeyId, ServiceAccountId},
@@ -47,6 +48,8 @@ pub struct OrganizationRecord {
     pub status: OrganizationStatus,
     /// Whether workers with an expired lease serve it.
     pub on_stale: OnStale,
+    /// Where its calls may be processed.
+    pub residency: Residency,
     /// When it signed up.
     pub created_at: Timestamp,
 }

@@ -10,6 +10,7 @@ mod key;
 mod key_material;
 mod model;
 mod organization;
+mod policy;
 mod region;
 mod service_account;
 pub(crate) mod signup;
@@ -25,7 +26,8 @@ use bailiwick_proto::admin::v1::{
     credential_service_server::CredentialServiceServer, destruction_service_server::DestructionServiceServer,
     key_material_service_server::KeyMaterialServiceServer, key_service_server::KeyServiceServer,
     model_service_server::ModelServiceServer, organization_service_server::OrganizationServiceServer,
-    region_service_server::RegionServiceServer, service_account_service_server::ServiceAccountServiceServer,
+    policy_service_server::PolicyServiceServer, region_service_server::RegionServiceServer,
+    service_account_service_server::ServiceAccountServiceServer,
     token_service_server::TokenServiceServer, trust_service_server::TrustServiceServer,
     usage_service_server::UsageServiceServer,
 };
@@ -63,6 +65,7 @@ impl Admin {
             KeyServiceServer,
             CredentialServiceServer,
             ModelServiceServer,
+            PolicyServiceServer,
             UsageServiceServer,
             AuditServiceServer,
             RegionServiceServer,

@@ -47,7 +47,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Serves until a signal or a crash.
 pub(crate) async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     let name = settings.region.region().name.clone();
-    let _telemetry = telemetry::init(&settings.telemetry, "bailiwick-control-plane", name.as_str())?;
+    let _telemetry =
+        telemetry::init(&settings.telemetry, &settings.resolver, "bailiwick-control-plane", name.as_str())?;
     let region = Region::open(&settings).await?;
     let store = region.ground.sql.clone();
     let served = Serving::start(settings, region).await?.run().await;

@@ -24,7 +24,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 use bailiwick_domain::spiffe::ProcessRole;
 use bailiwick_runtime::{
     configuration::{load, take_environment},
-    hardening,
+    hardening, telemetry,
 };
 use clap::{Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
@@ -50,7 +50,11 @@ enum Command {
     /// Run until SIGTERM or SIGINT; a second one ends at once.
     Serve,
     /// Read the configuration, report everything that is wrong with it, and exit.
-    CheckConfig,
+    CheckConfig {
+        /// Also connect to the collector of telemetry that it names, as the process would, and let go of it.
+        #[arg(long)]
+        connect: bool,
+    },
     /// Make the store, the region's certificate authority and its keys. Run again, it changes nothing.
     Init {
         /// Write a new master key where `master_key.file` names a file that does not exist. Back it up: without it nothing that is sealed can
@@ -149,7 +153,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let settings: Settings = load(arguments.config.as_deref(), ENVIRONMENT)?;
     match arguments.command {
         Command::Serve => return app::serve(settings).await,
-        Command::CheckConfig => say("The configuration is good.")?,
+        Command::CheckConfig { connect } => {
+            if connect {
+                telemetry::reach(&settings.telemetry, &settings.resolver).await?;
+            }
+            say("The configuration is good.")?;
+        }
         Command::Init { generate_master_key } => say(&commands::init(&settings, generate_master_key).await?)?,
         Command::IssueCertificate { role, name, out, minutes } => {
             let lifetime = Duration::from_secs(minutes * 60);

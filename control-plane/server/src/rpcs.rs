@@ -107,6 +107,8 @@ pub(crate) const TABLE: &[Rpc] = &[
     admin("/bailiwick.admin.v1.ModelService/UpdateModel", P::ModelWrite, Organization),
     admin("/bailiwick.admin.v1.ModelService/ListModels", P::ModelRead, Organization),
     admin("/bailiwick.admin.v1.ModelService/DeleteModel", P::ModelWrite, Organization),
+    admin("/bailiwick.admin.v1.PolicyService/GetResidency", P::OrganizationRead, Organization),
+    admin("/bailiwick.admin.v1.PolicyService/SetResidency", P::ResidencyWrite, Organization),
     admin("/bailiwick.admin.v1.UsageService/QueryUsage", P::UsageRead, Organization),
     admin("/bailiwick.admin.v1.UsageService/ListUsageEvents", P::UsageRead, Organization),
     admin("/bailiwick.admin.v1.AuditService/ListAuditRecords", P::AuditRead, Either),

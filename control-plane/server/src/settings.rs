@@ -16,15 +16,16 @@ use bailiwick_domain::{
     provider::Provider,
 };
 use bailiwick_runtime::configuration::{
-    Checked, OpsSection, Problems, RawOpsSection, RawRegionSection, RawTelemetrySection, RegionSection,
-    SecretSource, TelemetrySection,
+    Checked, OpsSection, Problems, RawOpsSection, RawRegionSection, RawResolverSection, RawTelemetrySection,
+    RegionSection, ResolverSection, SecretSource, TelemetrySection,
 };
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use self::master_key::RawMasterKey;
 pub(crate) use self::master_key::{MasterKeyPlace, MasterKeySection};
+use self::{egress::RawEgress, master_key::RawMasterKey};
 
+mod egress;
 mod master_key;
 
 /// Variables that start with this override the file: `BAILIWICK_CONTROL_PLANE_STORE__URL`.
@@ -54,6 +55,7 @@ pub(crate) struct Settings {
     /// By provider and its name of the model; before the catalogue's.
     pub(crate) prices: HashMap<(Provider, String), Price>,
     pub(crate) telemetry: TelemetrySection,
+    pub(crate) resolver: ResolverSection,
     pub(crate) ops: OpsSection,
 }
 
@@ -113,12 +115,13 @@ pub(crate) struct RawSettings {
     tokens: Option<RawListen>,
     identity: Option<RawIdentity>,
     configuration: Option<RawConfiguration>,
-    egress: Option<EgressPolicy>,
+    egress: Option<RawEgress>,
     signup: Option<RawSignup>,
     destruction: Option<RawDestruction>,
     #[serde(default)]
     prices: BTreeMap<String, RawPrice>,
     telemetry: Option<RawTelemetrySection>,
+    resolver: Option<RawResolverSection>,
     ops: Option<RawOpsSection>,
 }
 
@@ -212,10 +215,14 @@ impl Checked for Settings {
         };
         let identity = problems.section("identity", raw.identity);
         let configuration = problems.section_or_default("configuration", raw.configuration);
+        let egress = problems.nested("egress", |problems| {
+            egress::check(raw.egress.unwrap_or_default(), region.as_ref(), problems)
+        });
         let signup = problems.section_or_default("signup", raw.signup);
         let destruction = problems.section_or_default("destruction", raw.destruction);
         let prices = problems.nested("prices", |problems| prices(raw.prices, problems));
-        let telemetry = problems.section_or_default("telemetry", raw.telemetry);
+        let telemetry = TelemetrySection::check(raw.telemetry, region.as_ref(), problems);
+        let resolver = problems.section_or_default("resolver", raw.resolver);
         let ops = problems.section("ops", raw.ops);
         Some(Self {
             region: region?,
@@ -228,11 +235,12 @@ impl Checked for Settings {
             tokens: tokens?,
             identity: identity?,
             configuration: configuration?,
-            egress: raw.egress.unwrap_or_default(),
+            egress: egress?,
             signup: signup?,
             destruction: destruction?,
             prices: prices?,
             telemetry: telemetry?,
+            resolver: resolver?,
             ops: ops?,
         })
     }

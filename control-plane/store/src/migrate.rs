@@ -52,6 +52,12 @@ const STEPS: &[Step] = &[
         sql: include_str!("../migrations/0008_authority.sql"),
     },
     Step {
+        version: 9,
+        description: "residency",
+        only: None,
+        sql: include_str!("../migrations/0009_residency.sql"),
+    },
+    Step {
         version: 11,
         description: "service accounts",
         only: None,

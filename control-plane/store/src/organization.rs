@@ -5,6 +5,7 @@ use bailiwick_core::{
     records::{OrganizationRecord, Page, PageOf},
 };
 use bailiwick_domain::{
+    egress::{HostPattern, Residency},
     id::OrganizationId,
     jurisdiction::Local,
     organization::{OnStale, OrganizationStatus},
@@ -23,7 +24,8 @@ pub(crate) const TABLE: &str = "organizations";
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, name, contact_email, contact_email_hash, status, on_stale, created_at FROM organizations ",
+            "SELECT id, name, contact_email, contact_email_hash, status, on_stale, residency, residency_hosts, created_at \
+             FROM organizations ",
             $rest
         )
     };
@@ -68,8 +70,8 @@ pub(crate) async fn living_changed(
 
 pub(crate) async fn insert(db: &mut Db<'_>, row: &OrganizationRecord) -> Result<(), StoreError> {
     let statement = query(
-        "INSERT INTO organizations (id, name, contact_email, contact_email_hash, status, on_stale, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+        "INSERT INTO organizations (id, name, contact_email, contact_email_hash, status, on_stale, residency, residency_hosts, \
+         created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
     )
     .bind(row.id.to_string())
     .bind(row.name.0.as_slice())
@@ -77,6 +79,8 @@ pub(crate) async fn insert(db: &mut Db<'_>, row: &OrganizationRecord) -> Result<
     .bind(row.contact_email_hash.as_ref().map(|hash| hash.as_slice()))
     .bind(row.status.as_str())
     .bind(row.on_stale.as_str())
+    .bind(row.residency.word())
+    .bind(listed(&row.residency))
     .bind(row.created_at.as_micros());
     inserted(db.execute(statement).await?, "the organization's identifier")
 }
@@ -88,6 +92,18 @@ pub(crate) async fn set_status(
 ) -> Result<(), StoreError> {
     let statement = query("UPDATE organizations SET status = $1 WHERE id = $2 AND status <> 'deleted'");
     found(db.execute(statement.bind(status.as_str()).bind(id.to_string())).await?)
+}
+
+pub(crate) async fn set_residency(
+    db: &mut Db<'_>,
+    id: Local<OrganizationId>,
+    residency: &Residency,
+) -> Result<(), StoreError> {
+    let statement = query(
+        "UPDATE organizations SET residency = $1, residency_hosts = $2 WHERE id = $3 AND status <> 'deleted'",
+    );
+    let statement = statement.bind(residency.word()).bind(listed(residency)).bind(id.to_string());
+    found(db.execute(statement).await?)
 }
 
 /// Empties what is sealed of a deleted organization, and the hash that finds its address.
@@ -119,6 +135,23 @@ fn read(row: Row<'_>) -> Result<OrganizationRecord, StoreError> {
         contact_email_hash: row.optional_hash("contact_email_hash")?,
         status: row.word("status", OrganizationStatus::parse)?,
         on_stale: row.word("on_stale", OnStale::parse)?,
+        residency: residency(&row)?,
         created_at: row.time("created_at")?,
     })
+}
+
+fn residency(row: &Row<'_>) -> Result<Residency, StoreError> {
+    let hosts = row.text("residency_hosts")?.split(' ').filter(|host| !host.is_empty());
+    let hosts: Result<Vec<HostPattern>, _> = hosts.map(str::parse).collect();
+    let hosts = hosts.map_err(|_| row.corrupt("residency_hosts", "is malformed"))?;
+    match row.text("residency")? {
+        "region" if hosts.is_empty() => Ok(Residency::Region),
+        "listed" => Residency::listed(hosts).map_err(|_| row.corrupt("residency_hosts", "is out of bounds")),
+        _ => Err(row.corrupt("residency", "is an unknown word")),
+    }
+}
+
+/// No pattern contains a space.
+fn listed(residency: &Residency) -> String {
+    residency.hosts().iter().map(HostPattern::as_str).collect::<Vec<_>>().join(" ")
 }

@@ -15,6 +15,7 @@ use bailiwick_core::{
     sealed_columns::SealedColumn,
 };
 use bailiwick_domain::{
+    egress::Residency,
     id::{CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, TokenKeyId, WorkerId},
     jurisdiction::Local,
     key::{JoinTokenId, KeyDigest, KeyId, ServiceAccountId},
@@ -113,6 +114,14 @@ impl Transaction for SqlTransaction {
         status: OrganizationStatus,
     ) -> Result<(), StoreError> {
         organization::set_status(&mut self.0.db(), id, status).await
+    }
+
+    async fn organization_set_residency(
+        &mut self,
+        id: Local<OrganizationId>,
+        residency: &Residency,
+    ) -> Result<(), StoreError> {
+        organization::set_residency(&mut self.0.db(), id, residency).await
     }
 
     async fn key_insert(&mut self, row: &ApiKeyRecord) -> Result<(), StoreError> {

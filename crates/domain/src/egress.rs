@@ -1,142 +1,218 @@
-//! R7: where a region's workers may call. Checked when a deployment is created, when it is applied, and at connect time on the address that is really
-//! dialled.
+//! R7: where a region's workers may call. Judged when a deployment is created, when it is applied, and at connect time on the address that is
+//! really dialled.
+//!
+//! The operator's [`EgressRule`]s say which hosts there are, and in whose jurisdiction each of them answers; an organization's [`Residency`] says
+//! which of these jurisdictions it accepts. Both have to admit. [`EgressPolicy::admit`] alone makes an [`AdmittedHost`], and that alone an
+//! [`AdmittedAddress`]: who dials takes only those, so that nobody dials what was not judged.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    str::FromStr,
-};
+mod address;
+pub mod catalogue;
+mod host;
+mod reach;
+mod residency;
+mod rule;
 
-use ipnet::IpNet;
-use serde::Deserialize;
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
-use crate::text::serde_as_text;
+use crate::{guard::Guard, law::LegalJurisdiction};
 
-/// What a region's workers may call.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+pub use host::{HostPattern, HostPatternError};
+pub use residency::{Residency, ResidencyError};
+pub use rule::{EgressRule, RuleError};
+
+/// What a region's workers may call. The default admits nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EgressPolicy {
-    /// Hosts of provider endpoints. Empty: none.
-    #[serde(default)]
-    pub hosts: Vec<HostPattern>,
-    /// Of the addresses that are otherwise refused (loopback, private, …), those that may be dialled.
-    #[serde(default)]
-    pub private_ranges: Vec<IpNet>,
+    home: Option<LegalJurisdiction>,
+    rules: Vec<Arc<EgressRule>>,
+    /// By the host that a rule names.
+    exact: HashMap<Box<str>, Arc<EgressRule>>,
+    /// By the name that stands behind the `*.` of a rule.
+    below: HashMap<Box<str>, Arc<EgressRule>>,
+}
+
+/// What is to be called.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// Name or address literal, without port.
+    pub host: &'a Arc<str>,
+    /// What stands before the dialect's path.
+    pub path: &'a str,
+    /// The provider's name of the model: it can name a geography.
+    pub model: &'a str,
 }
 
 impl EgressPolicy {
-    /// Errors: no pattern matches the host.
-    pub fn allow_host(&self, host: &str) -> Result<(), EgressRefused> {
-        if self.hosts.iter().any(|pattern| pattern.matches(host)) { Ok(()) } else { Err(EgressRefused::Host) }
+    /// A policy of a region in `home`. The most specific rule of a host holds; of two with one pattern, the first.
+    ///
+    /// # Errors
+    /// A rule says what cannot be; see [`EgressRule::check`].
+    pub fn new(
+        home: LegalJurisdiction,
+        rules: impl IntoIterator<Item = EgressRule>,
+    ) -> Result<Self, RuleError> {
+        let mut policy = Self::default();
+        for rule in rules {
+            rule.check(&home)?;
+            let rule = Arc::new(rule);
+            let (by_name, name) = match rule.pattern.below() {
+                Some(name) => (&mut policy.below, name),
+                None => (&mut policy.exact, rule.pattern.as_str()),
+            };
+            by_name.entry(name.into()).or_insert_with(|| Arc::clone(&rule));
+            policy.rules.push(rule);
+        }
+        Ok(Self { home: Some(home), ..policy })
     }
 
-    /// Errors: the address is not a public one and stands in no allowed range. To be asked of the address that is dialled, after the name
-    /// was resolved.
-    pub fn allow_address(&self, address: IpAddr) -> Result<(), EgressRefused> {
+    /// The region's own jurisdiction; `None` for a policy that admits nothing.
+    pub fn home(&self) -> Option<&LegalJurisdiction> {
+        self.home.as_ref()
+    }
+
+    /// The rules, in their order.
+    pub fn rules(&self) -> impl Iterator<Item = &EgressRule> {
+        self.rules.iter().map(AsRef::as_ref)
+    }
+
+    /// Judges what is to be called, by its name. What the name resolves to is judged by the [`AdmittedHost`].
+    ///
+    /// # Errors
+    /// No rule names the host; or the residency admits no call there.
+    pub fn admit(&self, residency: &Residency, target: Target<'_>) -> Result<AdmittedHost, EgressRefused> {
+        let host = host::canonical(target.host);
+        let rule = self.rule_of(&host).ok_or(EgressRefused::Host)?;
+        match residency {
+            Residency::Listed(listed) => {
+                if !listed.iter().any(|pattern| pattern.matches_canonical(&host)) {
+                    return Err(EgressRefused::NotListed);
+                }
+            }
+            Residency::Region => {
+                let home = self.home.as_ref().ok_or(EgressRefused::Host)?;
+                let reached = reach::beyond(&host, target.path, target.model);
+                let found = [Some(&rule.jurisdiction), reached.as_ref()];
+                if let Some(found) = found.into_iter().flatten().find(|found| *found != home) {
+                    return Err(EgressRefused::Jurisdiction { found: found.clone(), home: home.clone() });
+                }
+            }
+        }
+        Ok(AdmittedHost { host: Arc::clone(target.host), rule: Arc::clone(rule) })
+    }
+
+    fn rule_of(&self, host: &str) -> Option<&Arc<EgressRule>> {
+        if let Some(rule) = self.exact.get(host) {
+            return Some(rule);
+        }
+        // An empty label is no name below another.
+        let mut rest = Some(host).filter(|host| !host.starts_with('.'))?;
+        while let Some((_, behind)) = rest.split_once('.') {
+            if let Some(rule) = self.below.get(behind) {
+                return Some(rule);
+            }
+            rest = behind;
+        }
+        None
+    }
+}
+
+/// Proof that the policy and a residency admit a host by its name. Only [`EgressPolicy::admit`] makes one.
+///
+/// ```compile_fail
+/// # use bailiwick_domain::egress::AdmittedHost;
+/// fn skipped(host: std::sync::Arc<str>) -> AdmittedHost {
+///     AdmittedHost { host, rule: Default::default() }
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdmittedHost {
+    host: Arc<str>,
+    rule: Arc<EgressRule>,
+}
+
+impl AdmittedHost {
+    /// Name or address literal.
+    pub fn host(&self) -> &Arc<str> {
+        &self.host
+    }
+
+    /// Where it answers, as its rule says.
+    pub fn jurisdiction(&self) -> &LegalJurisdiction {
+        &self.rule.jurisdiction
+    }
+
+    /// Judges an address that the host resolved to. To be asked each time that it is dialled, of what is dialled.
+    ///
+    /// # Errors
+    /// It is not a public address, and stands in no range that the host's rule allows.
+    pub fn address(&self, address: IpAddr) -> Result<AdmittedAddress, EgressRefused> {
         let address = address.to_canonical();
-        if is_public(address) || self.private_ranges.iter().any(|range| range.contains(&address)) {
-            Ok(())
+        let allowed = || self.rule.private_ranges.iter().any(|range| range.contains(&address));
+        let admitted = !address::is_infrastructure(address) && (address::is_public(address) || allowed());
+        if admitted || !Guard::EgressAtConnect.stands() {
+            Ok(AdmittedAddress(address))
         } else {
             Err(EgressRefused::Address(address))
         }
     }
 }
 
-/// A host: a name, `*.` and a name (any name below it, at any depth), an address, or `*`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostPattern(String);
+/// Proof that an address may be dialled for a host. Only [`AdmittedHost::address`] makes one.
+///
+/// ```compile_fail
+/// # use bailiwick_domain::egress::AdmittedAddress;
+/// fn skipped(address: std::net::IpAddr) -> AdmittedAddress {
+///     AdmittedAddress(address)
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdmittedAddress(IpAddr);
 
-impl HostPattern {
-    /// Whether the host (a name or an address literal, without port) matches; letters' case does not matter.
-    pub fn matches(&self, host: &str) -> bool {
-        let host = canonical(host.strip_suffix('.').unwrap_or(host));
-        match self.0.strip_prefix('*') {
-            Some("") => true,
-            Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
-            None => host == self.0,
-        }
+impl AdmittedAddress {
+    /// The address.
+    pub fn ip(self) -> IpAddr {
+        self.0
     }
 }
-
-impl FromStr for HostPattern {
-    type Err = HostPatternError;
-
-    fn from_str(text: &str) -> Result<Self, HostPatternError> {
-        let host = canonical(text);
-        let name = host.strip_prefix("*.").unwrap_or(&host);
-        let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
-        let named = name.len() <= 253 && name.bytes().all(good) && !name.split('.').any(str::is_empty);
-        if host == "*" || named || host.parse::<IpAddr>().is_ok() {
-            Ok(Self(host))
-        } else {
-            Err(HostPatternError)
-        }
-    }
-}
-
-/// Lower case; an address in its one canonical form, without brackets: `0:0::1` and `[::1]` are one host.
-fn canonical(host: &str) -> String {
-    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    bare.parse::<IpAddr>().map_or_else(|_| host.to_ascii_lowercase(), |address| address.to_string())
-}
-
-impl fmt::Display for HostPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-serde_as_text!(HostPattern);
-
-/// What is wrong with a host pattern.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a host pattern is a name, *. and a name, an address, or *")]
-pub struct HostPatternError;
 
 /// Why an endpoint may not be called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EgressRefused {
-    /// No pattern of the policy matches.
-    #[error("the host is not in the region's egress policy")]
+    /// No rule matches.
+    #[error("the host is in no rule of the region's egress policy")]
     Host,
+    /// The organization stays in its region's jurisdiction.
+    #[error("it answers from {found}, and the organization's residency admits {home} alone")]
+    Jurisdiction {
+        /// Where calls would be processed.
+        found: LegalJurisdiction,
+        /// The region's.
+        home: LegalJurisdiction,
+    },
+    /// The organization lists its hosts, and not this one.
+    #[error("the host is not among those that the organization's residency lists")]
+    NotListed,
     /// A loopback, private, link-local or otherwise special address.
-    #[error("{0} is not a public address, and the region's egress policy does not allow its range")]
+    #[error(
+        "{0} is not a public address, and the region's egress policy does not allow its range for the host"
+    )]
     Address(IpAddr),
 }
 
-/// After the IANA special-purpose address registries (RFC 6890).
-fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => is_public_v4(v4),
-        IpAddr::V6(v6) => is_public_v6(v6),
+impl EgressRefused {
+    /// What to do about it, for people.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Host => "the operator names hosts in [egress] of the control plane's configuration",
+            Self::Jurisdiction { .. } => {
+                "take the provider's endpoint in the region's jurisdiction, or let the organization's owner list the host"
+            }
+            Self::NotListed => "the organization's owner can list the host",
+            Self::Address(_) => {
+                "the operator allows ranges for self-hosted models with private_ranges of the host's rule"
+            }
+        }
     }
-}
-
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    let special = address.is_loopback()
-        || address.is_private()
-        || address.is_link_local()
-        || address.is_multicast()
-        || address.is_broadcast()
-        || address.is_documentation()
-        || a == 0
-        || a >= 240
-        || (a == 100 && (64..128).contains(&b)) // carrier-grade NAT, RFC 6598
-        || (a == 192 && b == 0 && c == 0) // IETF protocol assignments
-        || (a == 192 && b == 88 && c == 99) // 6to4 relay anycast
-        || (a == 198 && (18..20).contains(&b)); // benchmarking
-    !special
-}
-
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    let [first, second, ..] = address.segments();
-    // Global unicast is 2000::/3; within it, documentation, Teredo and 6to4 carry or stand for other addresses.
-    let global = first & 0xe000 == 0x2000;
-    let special = (first == 0x2001 && (second == 0x0db8 || second < 0x0200))
-        || first == 0x2002
-        || (first == 0x3fff && second < 0x1000);
-    global && !special
 }
 
 #[cfg(test)]

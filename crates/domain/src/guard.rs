@@ -89,6 +89,10 @@ guards! {
     EgressAtCreation => "egress_at_creation",
     /// The address that is dialled lies inside the egress policy.
     EgressAtConnect => "egress_at_connect",
+    /// A provider that redirects is not passed on.
+    ProviderRedirects => "provider_redirects",
+    /// The collector of telemetry lies in the region's jurisdiction.
+    TelemetryCollector => "telemetry_collector",
 }
 
 impl Guard {

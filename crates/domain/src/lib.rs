@@ -9,6 +9,7 @@ pub mod guard;
 pub mod id;
 pub mod jurisdiction;
 pub mod key;
+pub mod law;
 pub mod money;
 pub mod names;
 pub mod organization;

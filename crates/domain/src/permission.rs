@@ -9,6 +9,7 @@ pub enum Permission {
     OrganizationRead,
     OrganizationWrite,
     OrganizationList,
+    ResidencyWrite,
     KeyRead,
     KeyWrite,
     CredentialRead,
@@ -31,10 +32,11 @@ pub enum Permission {
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::OrganizationRead,
         Self::OrganizationWrite,
         Self::OrganizationList,
+        Self::ResidencyWrite,
         Self::KeyRead,
         Self::KeyWrite,
         Self::CredentialRead,
@@ -98,6 +100,7 @@ fn allows_process(role: ProcessRole, permission: Permission) -> bool {
             P::OrganizationRead
                 | P::OrganizationWrite
                 | P::OrganizationList
+                | P::ResidencyWrite
                 | P::KeyRead
                 | P::KeyWrite
                 | P::CredentialRead
@@ -116,6 +119,7 @@ fn allows_process(role: ProcessRole, permission: Permission) -> bool {
             P::OrganizationRead
                 | P::OrganizationWrite
                 | P::OrganizationList
+                | P::ResidencyWrite
                 | P::KeyRead
                 | P::KeyWrite
                 | P::CredentialRead
@@ -145,6 +149,8 @@ fn allows_process(role: ProcessRole, permission: Permission) -> bool {
 fn allows_principal(role: OrganizationRole, permission: Permission) -> bool {
     use Permission as P;
     match role {
+        // Whose law holds over what is said is for who answers for the organization.
+        OrganizationRole::Owner if permission == P::ResidencyWrite => true,
         OrganizationRole::Owner | OrganizationRole::Admin => matches!(
             permission,
             P::OrganizationRead

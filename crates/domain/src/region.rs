@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 use serde::Deserialize;
 use url::Url;
 
-use crate::text::serde_as_text;
+use crate::{law::LegalJurisdiction, text::serde_as_text};
 
 /// The short form of a region that stands in identifiers, e.g. `euc1`: 3 to 6 lower-case letters and digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,8 +88,8 @@ pub struct Region {
     pub name: RegionName,
     /// e.g. `euc1`.
     pub code: RegionCode,
-    /// Whose law holds there, e.g. `EU`.
-    pub jurisdiction: String,
+    /// Whose law holds there, e.g. `eu`; never `global`.
+    pub jurisdiction: LegalJurisdiction,
     /// Public base URL of the region's router, told to callers who came to the wrong one.
     #[serde(default)]
     pub endpoint: Option<Url>,
@@ -103,18 +103,21 @@ impl Regions {
     /// The regions of the first release: `us-west-1`, `us-east-1` and `eu-central-1`.
     pub fn builtin() -> Self {
         let table =
-            [("us-west-1", "usw1", "US"), ("us-east-1", "use1", "US"), ("eu-central-1", "euc1", "EU")];
+            [("us-west-1", "usw1", "us"), ("us-east-1", "use1", "us"), ("eu-central-1", "euc1", "eu")];
         let regions = table.into_iter().filter_map(|(name, code, jurisdiction)| {
             let (name, code) = (name.parse().ok()?, code.parse().ok()?);
-            Some(Region { name, code, jurisdiction: jurisdiction.to_owned(), endpoint: None })
+            Some(Region { name, code, jurisdiction: jurisdiction.parse().ok()?, endpoint: None })
         });
         Self(regions.collect())
     }
 
-    /// A catalogue of one's own. Errors: none at all, or a name or code that occurs twice.
+    /// A catalogue of one's own. Errors: none at all, a name or code that occurs twice, or a region that lies nowhere.
     pub fn new(regions: Vec<Region>) -> Result<Self, RegionError> {
         if regions.is_empty() {
             return Err(RegionError::Empty);
+        }
+        if let Some(nowhere) = regions.iter().find(|region| region.jurisdiction.is_global()) {
+            return Err(RegionError::Nowhere { name: nowhere.name.clone() });
         }
         for (index, region) in regions.iter().enumerate() {
             let earlier = regions.iter().take(index);
@@ -169,6 +172,12 @@ pub enum RegionError {
     /// No region at all.
     #[error("at least one region is needed")]
     Empty,
+    /// Data of a region stay somewhere.
+    #[error("the region {name} lies in a jurisdiction, such as eu: global is none")]
+    Nowhere {
+        /// Its name.
+        name: RegionName,
+    },
     /// Names and short forms are unique.
     #[error("the region {name} ({code}) shares its name or short form with another")]
     Twice {

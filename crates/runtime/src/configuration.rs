@@ -10,12 +10,13 @@
 mod environment;
 mod guards;
 mod joining;
+mod outgoing;
 mod problems;
 mod secret;
 mod sections;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -29,12 +30,12 @@ pub use guards::GuardError;
 pub use joining::{
     ControlPlaneSection, IdentitySection, RawControlPlaneSection, RawIdentitySection, host_and_port,
 };
+pub use outgoing::{
+    Collector, LogFormat, RawResolverSection, RawTelemetrySection, ResolverSection, TelemetrySection,
+};
 pub use problems::{Problem, Problems};
 pub use secret::{SecretError, SecretSource};
-pub use sections::{
-    LogFormat, OpsSection, RawOpsSection, RawRegionSection, RawTelemetrySection, RegionSection,
-    TelemetrySection,
-};
+pub use sections::{OpsSection, RawOpsSection, RawRegionSection, RegionSection};
 
 /// A configuration, or a section of one.
 pub trait Checked: Sized {

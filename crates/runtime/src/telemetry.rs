@@ -1,15 +1,18 @@
-//! Logs, and spans where they are wanted. Nothing leaves the process but its log, unless an OTLP endpoint is configured.
+//! Logs, and spans where they are wanted. Nothing leaves the process but its log, unless an OTLP endpoint is configured; and then it goes to a
+//! collector in the region's own jurisdiction, whose address is judged each time that it is dialled.
 //!
 //! Prompts, answers and secrets never get here (invariant R8): our events have no field for them; libraries that could log what passes
 //! through them are held at `info`, whatever the filter says; and of a panic only the place is logged, because its message may
 //! quote what it stumbled over.
+
+mod collector;
 
 use std::io::IsTerminal;
 
 use bailiwick_domain::guard::Guard;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_otlp::{SpanExporter, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::filter::{Directive, LevelFilter, Targets};
@@ -17,7 +20,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
-use crate::configuration::{LogFormat, TelemetrySection};
+use crate::configuration::{Collector, LogFormat, ResolverSection, TelemetrySection};
+use crate::outbound::{Resolver, ResolverError};
+
+pub use collector::{ReachError, reach, reach_once};
 
 /// Libraries that see headers and bodies of callers, or key material.
 const QUIET: [&str; 9] = ["aws", "h2", "hyper", "hyper_util", "tonic", "tower", "rustls", "reqwest", "sqlx"];
@@ -48,6 +54,12 @@ pub enum TelemetryError {
     /// The exporter of spans cannot be set up.
     #[error("spans cannot be exported")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// The collector's name cannot be resolved, now or later.
+    #[error(transparent)]
+    Resolver(#[from] ResolverError),
+    /// The way to the collector cannot be set up.
+    #[error("the way to the collector cannot be set up")]
+    Collector(#[from] ReachError),
     /// It was started before.
     #[error("telemetry is set up already")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
@@ -59,11 +71,12 @@ pub enum TelemetryError {
 /// The filter is malformed, the exporter cannot be set up, or telemetry was started before.
 pub fn init(
     settings: &TelemetrySection,
+    resolver: &ResolverSection,
     service: &str,
     region: &str,
 ) -> Result<TelemetryGuard, TelemetryError> {
-    let spans = match &settings.otlp_endpoint {
-        Some(endpoint) => Some(exporter(endpoint.as_str(), service, region)?),
+    let spans = match &settings.collector {
+        Some(collector) => Some(exporter(collector, Resolver::new(resolver)?, service, region)?),
         None => None,
     };
     let exported = spans.as_ref().map(|provider| {
@@ -108,8 +121,15 @@ fn log_layer(format: LogFormat) -> BoxedLayer {
     if terminal { layer.boxed() } else { layer.with_ansi(false).boxed() }
 }
 
-fn exporter(endpoint: &str, service: &str, region: &str) -> Result<SdkTracerProvider, TelemetryError> {
-    let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+/// Over a channel of our own: the library's would take the endpoint from the environment, and dial whatever the name resolves to.
+fn exporter(
+    collector: &Collector,
+    resolver: Resolver,
+    service: &str,
+    region: &str,
+) -> Result<SdkTracerProvider, TelemetryError> {
+    let channel = collector::channel(collector, resolver)?;
+    let exporter = SpanExporter::builder().with_tonic().with_channel(channel).build()?;
     let resource = Resource::builder_empty()
         .with_service_name(service.to_owned())
         .with_attribute(KeyValue::new("cloud.region", region.to_owned()))

@@ -3,6 +3,7 @@
 mod answers;
 mod provider;
 mod refusals;
+mod residency;
 mod streams;
 mod world;
 

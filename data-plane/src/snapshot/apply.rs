@@ -63,6 +63,7 @@ impl Snapshot {
             }
         }
         next.revision = batch.to;
+        next.judge_changed();
         (next, refused)
     }
 
@@ -85,6 +86,7 @@ impl Snapshot {
         let refused =
             repair.resources.into_iter().filter_map(|resource| next.put(jurisdiction, resource).err());
         let refused = refused.collect();
+        next.judge_changed();
         (next, refused)
     }
 
@@ -115,7 +117,10 @@ impl Snapshot {
             Some(Named::ApiKey(id)) => self.keys.remove(&id),
             Some(Named::Credential(id)) => drop(self.credentials.remove(&id)),
             Some(Named::Model(id)) => self.model_removed(&id),
-            Some(Named::Deployment(id)) => drop(self.deployments.remove(&id)),
+            Some(Named::Deployment(id)) => {
+                self.judgement.forget(&id);
+                self.deployments.remove(&id);
+            }
             // It was never applied, so there is nothing to remove.
             Some(Named::RegionSettings) | None => {}
         }
@@ -135,10 +140,18 @@ impl Snapshot {
     ) -> Result<(), ConvertError> {
         match resource.kind {
             Some(Kind::RegionSettings(settings)) => {
-                self.settings = Some(held(convert::settings(jurisdiction, settings)?, shard, received));
+                let settings = convert::settings(jurisdiction, settings)?;
+                if self.settings().is_none_or(|before| before.egress != settings.egress) {
+                    self.judgement.of_everything();
+                }
+                self.settings = Some(held(settings, shard, received));
             }
             Some(Kind::Organization(organization)) => {
                 let (id, entry) = convert::organization(jurisdiction, &organization)?;
+                let before = self.organizations.find(&id).map(|known| known.residency.clone());
+                if before.unwrap_or_default() != entry.residency {
+                    self.judgement.of_organization(id);
+                }
                 self.organizations.insert(id, held(entry, shard, received));
             }
             Some(Kind::ApiKey(key)) => self.keys.insert(convert::key(jurisdiction, &key, shard, received)?),
@@ -151,6 +164,7 @@ impl Snapshot {
             }
             Some(Kind::Deployment(deployment)) => {
                 let entry = convert::deployment(jurisdiction, &deployment)?;
+                self.judgement.of_deployment(entry.id);
                 self.deployments.insert(entry.id, held(entry, shard, received));
             }
             None => {}

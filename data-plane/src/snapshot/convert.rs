@@ -15,7 +15,9 @@ use bailiwick_domain::{
 };
 use bailiwick_proto::{
     config::v1 as wire,
-    convert::{self, ConvertError, on_stale_from_wire, price_from_wire},
+    convert::{
+        self, ConvertError, egress_rule_from_wire, on_stale_from_wire, price_from_wire, residency_from_wire,
+    },
     digest::Digest,
 };
 use bytes::Bytes;
@@ -32,7 +34,7 @@ use super::{
 const MAX_ALLOWED_MODELS: usize = 100;
 const MAX_DEPLOYMENTS: usize = 32;
 const MAX_SECRET_BYTES: usize = 4096;
-const MAX_EGRESS_ENTRIES: usize = 10_000;
+const MAX_EGRESS_RULES: usize = 10_000;
 
 type Converted<T> = Result<T, ConvertError>;
 
@@ -45,17 +47,7 @@ pub(super) fn settings(
     if code != jurisdiction.code() && Guard::ConfigurationIdentifiers.stands() {
         return Err(ForeignRegion { found: code, expected: jurisdiction.code() }.into());
     }
-    let (hosts, ranges) = (&settings.egress_hosts, &settings.egress_private_ranges);
-    if hosts.len().max(ranges.len()) > MAX_EGRESS_ENTRIES {
-        return Err(invalid("egress_hosts", format!("has over {MAX_EGRESS_ENTRIES} entries")));
-    }
-    let egress = EgressPolicy {
-        hosts: hosts.iter().map(|host| parse("egress_hosts", host)).collect::<Converted<_>>()?,
-        private_ranges: ranges
-            .iter()
-            .map(|range| parse("egress_private_ranges", range))
-            .collect::<Converted<_>>()?,
-    };
+    let egress = egress(jurisdiction, &settings)?;
     let mut bytes: [u8; 32] =
         secret.as_slice().try_into().map_err(|_| invalid("pepper", "has not 32 bytes"))?;
     let pepper = Pepper::from_bytes(bytes);
@@ -64,13 +56,30 @@ pub(super) fn settings(
     Ok(RegionSettings { code, pepper, egress })
 }
 
+/// Both ends have to mean the same place: what `region` admits depends on it.
+fn egress(jurisdiction: &Jurisdiction, settings: &wire::RegionSettings) -> Converted<EgressPolicy> {
+    let (home, told) = (&jurisdiction.region().jurisdiction, &settings.jurisdiction);
+    if home.as_str() != told {
+        return Err(invalid(
+            "jurisdiction",
+            format!("is not {home}, where this worker's configuration has its region"),
+        ));
+    }
+    if settings.egress_rules.len() > MAX_EGRESS_RULES {
+        return Err(invalid("egress_rules", format!("has over {MAX_EGRESS_RULES} entries")));
+    }
+    let rules = settings.egress_rules.iter().map(egress_rule_from_wire).collect::<Converted<Vec<_>>>()?;
+    EgressPolicy::new(home.clone(), rules).map_err(|error| invalid("egress_rules", error))
+}
+
 pub(super) fn organization(
     jurisdiction: &Jurisdiction,
     organization: &wire::Organization,
 ) -> Converted<(OrganizationId, OrganizationEntry)> {
     let id = admit::<OrganizationId>(jurisdiction, "id", &organization.id)?.into_inner();
     let on_stale = on_stale_from_wire(organization.on_stale());
-    Ok((id, OrganizationEntry { suspended: organization.suspended, on_stale }))
+    let residency = residency_from_wire(organization.residency.as_ref())?;
+    Ok((id, OrganizationEntry { suspended: organization.suspended, on_stale, residency }))
 }
 
 pub(super) fn key(

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bailiwick_domain::{
-    egress::EgressPolicy,
+    egress::{EgressPolicy, Residency},
     id::{CredentialId, DeploymentId, ModelId, OrganizationId},
     key::{KeyDigest, KeyId, Pepper},
     names::ModelName,
@@ -52,12 +52,14 @@ impl KeyEntry {
 }
 
 /// An organization.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct OrganizationEntry {
     /// Whether its calls are refused.
     pub(crate) suspended: bool,
     /// Whether it is served when the lease has run out.
     pub(crate) on_stale: OnStale,
+    /// Where its calls may be processed (R7).
+    pub(crate) residency: Residency,
 }
 
 /// A public model.
@@ -98,7 +100,7 @@ pub(crate) struct PreparedEndpoint {
     /// Whether it is spoken to over TLS.
     pub(crate) is_tls: bool,
     /// Host name or address literal, IPv6 without brackets: what is resolved, checked and verified.
-    pub(crate) host: Box<str>,
+    pub(crate) host: Arc<str>,
     /// The scheme's default included.
     pub(crate) port: u16,
     /// `Host` header: IPv6 in brackets, the port unless it is the scheme's default.

@@ -107,6 +107,11 @@ impl<K: Eq + Hash + Copy, E> Table<K, E> {
         self.pieces.piece_mut(self.hasher.hash_one(id))?.remove(id)
     }
 
+    /// All entries.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<E>> {
+        self.pieces.pieces().flat_map(HashMap::values).map(|held| &held.entry)
+    }
+
     /// Identifiers of the entries of one shard.
     pub(super) fn ids_in(&self, shard: u8) -> impl Iterator<Item = &K> {
         let all = self.pieces.pieces().flat_map(HashMap::iter);

@@ -35,7 +35,7 @@ impl Tenant {
 
     pub(super) fn organization(&self, suspended: bool) -> Resource {
         let id = self.organization.to_string();
-        resource(Kind::Organization(config::Organization { id, suspended, on_stale: 0 }))
+        resource(Kind::Organization(config::Organization { id, suspended, ..Default::default() }))
     }
 
     pub(super) fn key(&self, key: &ApiKey) -> Resource {
@@ -94,8 +94,12 @@ pub(super) fn settings(code: &str) -> Resource {
     resource(Kind::RegionSettings(config::RegionSettings {
         region_code: code.into(),
         pepper: vec![7; 32],
-        egress_hosts: vec!["api.openai.com".into()],
-        egress_private_ranges: vec!["127.0.0.0/8".into()],
+        egress_rules: vec![config::EgressRule {
+            pattern: "eu.api.openai.com".into(),
+            jurisdiction: "eu".into(),
+            private_ranges: Vec::new(),
+        }],
+        jurisdiction: "eu".into(),
     }))
 }
 
@@ -117,7 +121,7 @@ pub(super) fn digests<'a>(resources: impl IntoIterator<Item = &'a Resource>) -> 
     shards
 }
 
-fn applied(held: &Snapshot, operations: Vec<wire::Operation>) -> (Snapshot, Vec<Refused>) {
+pub(super) fn applied(held: &Snapshot, operations: Vec<wire::Operation>) -> (Snapshot, Vec<Refused>) {
     let batch = wire::Batch { from: held.revision(), to: held.revision() + 1, operations };
     held.after(&here(), batch)
 }

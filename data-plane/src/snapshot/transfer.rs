@@ -99,6 +99,7 @@ impl Transfer {
             return Err(TransferError::CutShort { chunks: self.next_index });
         }
         self.built.keys.trim();
+        self.built.judge_changed();
         Ok((self.built, self.refused))
     }
 

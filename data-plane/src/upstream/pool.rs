@@ -3,13 +3,12 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
-    net::IpAddr,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bailiwick_domain::{egress::EgressPolicy, id::DeploymentId};
+use bailiwick_domain::{egress::AdmittedAddress, id::DeploymentId};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -19,11 +18,10 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 use super::{
     Timeouts,
-    connect::{ConnectError, connect},
+    connect::{ConnectError, Dialler},
 };
 use crate::{placement::Place, snapshot::DeploymentEntry};
 
@@ -41,11 +39,11 @@ type Idle = Rc<RefCell<HashMap<DeploymentId, Vec<(Connection, Instant)>>>>;
 struct Connection {
     sender: Sender,
     deployment: Arc<DeploymentEntry>,
-    address: IpAddr,
+    address: AdmittedAddress,
 }
 
 pub(super) struct Pool {
-    tls: TlsConnector,
+    dialler: Dialler,
     idle: Idle,
 }
 
@@ -81,19 +79,18 @@ impl Lease {
 }
 
 impl Pool {
-    pub(super) fn new(tls: TlsConnector) -> Self {
-        Self { tls, idle: Idle::default() }
+    pub(super) fn new(dialler: Dialler) -> Self {
+        Self { dialler, idle: Idle::default() }
     }
 
     /// Sends on an idle connection, or on a new one. An idle connection that turns out to be closed gives the request back.
     pub(super) async fn send(
         &self,
         place: &Place,
-        egress: &EgressPolicy,
         mut request: Request<Full<Bytes>>,
         timeouts: Timeouts,
     ) -> Sent {
-        while let Some(mut connection) = self.take(&place.deployment, egress) {
+        while let Some(mut connection) = self.take(place) {
             if connection.sender.ready().await.is_err() {
                 continue;
             }
@@ -102,7 +99,7 @@ impl Pool {
                 Ok(sent) => return sent,
             }
         }
-        let connection = match timeout(timeouts.connect, self.dial(place, egress)).await {
+        let connection = match timeout(timeouts.connect, self.dial(place)).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(refused)) => return Sent::Unreached(refused),
             Err(_late) => return Sent::Unreached(ConnectError::Late),
@@ -127,14 +124,16 @@ impl Pool {
     }
 
     /// One that still leads where the deployment is, and where the policy admits it (R7): both may have changed since it was dialled.
-    fn take(&self, deployment: &Arc<DeploymentEntry>, egress: &EgressPolicy) -> Option<Connection> {
+    fn take(&self, place: &Place) -> Option<Connection> {
+        let deployment = place.deployment();
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&deployment.id)?;
         // The newest is the likeliest to live.
         while let Some((connection, since)) = connections.pop() {
             let same = Arc::ptr_eq(&connection.deployment, deployment)
                 || connection.deployment.prepared == deployment.prepared;
-            if same && since.elapsed() < LONGEST_IDLE && egress.allow_address(connection.address).is_ok() {
+            if same && since.elapsed() < LONGEST_IDLE && place.host().address(connection.address.ip()).is_ok()
+            {
                 return Some(connection);
             }
         }
@@ -142,8 +141,8 @@ impl Pool {
         None
     }
 
-    async fn dial(&self, place: &Place, egress: &EgressPolicy) -> Result<Connection, ConnectError> {
-        let (stream, address) = connect(&place.deployment.prepared, egress, &self.tls).await?;
+    async fn dial(&self, place: &Place) -> Result<Connection, ConnectError> {
+        let (stream, address) = self.dialler.dial(place).await?;
         self.forget_old();
         let mut handshake = http1::Builder::new();
         handshake.max_buf_size(READ_BUFFER);
@@ -153,7 +152,7 @@ impl Pool {
             .map_err(|error| ConnectError::Io(std::io::Error::other(error)))?;
         // It ends with its connection, or with this core's runtime; how it ended, the call on it has heard.
         drop(tokio::task::spawn_local(connection));
-        Ok(Connection { sender, deployment: Arc::clone(&place.deployment), address })
+        Ok(Connection { sender, deployment: Arc::clone(place.deployment()), address })
     }
 
     /// Deployments come and go; what is idle for long belongs to nobody.

@@ -13,6 +13,7 @@ mod key;
 mod model;
 mod organization;
 mod region;
+mod residency;
 mod rotation;
 mod service_account;
 mod token;

@@ -103,7 +103,7 @@ fn hint(status: &Status, reason: Option<&str>, exit: Exit) -> Option<String> {
         }
         (Some("deployment_in_use"), _) => "take it from the models that use it first: bailiwick model update",
         (Some("egress_refused"), _) => {
-            "the region's egress policy, in its control plane's configuration, decides which endpoints are allowed"
+            "the region's egress policy ([egress] in its control plane's configuration) and the organization's residency (bailiwick org residency show) decide which endpoints are allowed"
         }
         (Some("model_name_taken"), _) => "choose another name, or change that model: bailiwick model update",
         (_, Exit::Unreachable) => "bailiwick diagnose says where the connection ends",

@@ -46,6 +46,10 @@ pub(crate) async fn open(
         }
     }
     let signed_up = sign_up(region).await?;
+    if !upstream.is_local() {
+        // It may be processed anywhere, and whoever starts this wants it all the same.
+        admin.list_host(&signed_up.organization_id, upstream.host()).await?;
+    }
     admin.model(&signed_up.organization_id, upstream).await?;
     let account = Account {
         organization: signed_up.organization_id,

@@ -4,10 +4,11 @@ use anyhow::Context;
 use bailiwick_domain::spiffe::{ProcessRole, TrustDomain};
 use bailiwick_proto::admin::v1::{
     CreateCredentialRequest, CreateDeploymentRequest, CreateJoinTokenRequest, CreateModelRequest,
-    QueryUsageRequest, UsageRow, credential_service_client::CredentialServiceClient,
-    model_service_client::ModelServiceClient, region_service_client::RegionServiceClient,
-    usage_service_client::UsageServiceClient,
+    QueryUsageRequest, SetResidencyRequest, UsageRow, credential_service_client::CredentialServiceClient,
+    model_service_client::ModelServiceClient, policy_service_client::PolicyServiceClient,
+    region_service_client::RegionServiceClient, usage_service_client::UsageServiceClient,
 };
+use bailiwick_proto::config::v1::{Residency, ResidencyMode};
 use bailiwick_runtime::{
     grpc,
     identity::{Connector, Identity},
@@ -45,6 +46,15 @@ impl Admin {
         };
         let answer = RegionServiceClient::new(self.channel.clone()).create_join_token(request).await;
         Ok(answer.context("creating a join token")?.into_inner().join_token)
+    }
+
+    /// Lets an organization call this host, wherever it answers.
+    pub(crate) async fn list_host(&self, organization: &str, host: String) -> anyhow::Result<()> {
+        let residency = Residency { mode: ResidencyMode::Listed.into(), hosts: vec![host] };
+        let request =
+            SetResidencyRequest { organization_id: organization.to_owned(), residency: Some(residency) };
+        let answer = PolicyServiceClient::new(self.channel.clone()).set_residency(request).await;
+        answer.context("listing the provider's host").map(drop)
     }
 
     /// A model that calls the upstream.

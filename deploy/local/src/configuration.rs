@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     layout::{INSTALLATION, Layout, RegionLayout, WorkerLayout},
-    upstream::Upstream,
+    upstream::{Kind, Upstream},
 };
 
 /// Files of one region, written.
@@ -41,7 +41,7 @@ pub(crate) fn write(layout: &Layout, region: &RegionLayout, upstream: &Upstream)
     let workers = region
         .workers
         .iter()
-        .map(|worker| write_one(region, &worker.name, &self::worker(layout, region, worker)));
+        .map(|worker| write_one(region, &worker.name, &self::worker(layout, region, worker, upstream)));
     let workers = workers.collect::<Result<_, _>>()?;
     let router = write_one(region, "router", &router(layout, region))?;
     Ok(Written { control_plane, workers, router })
@@ -85,7 +85,7 @@ fn control_plane(layout: &Layout, region: &RegionLayout, upstream: &Upstream) ->
         "enrollment": {"listen": region.enrollment},
         "tokens": {"listen": region.tokens},
         "identity": {"dir": path(&dir.join("identity"))},
-        "egress": {"hosts": [upstream.host()], "private_ranges": upstream.private_ranges()},
+        "egress": {"hosts": egress(region, upstream)},
         // Nobody from elsewhere reaches it: whoever can reach the router may sign up.
         "signup": {"mode": "open"},
         "prices": upstream.prices(),
@@ -93,7 +93,24 @@ fn control_plane(layout: &Layout, region: &RegionLayout, upstream: &Upstream) ->
     merged(shared(layout, region, region.control_plane_ops), own)
 }
 
-fn worker(layout: &Layout, region: &RegionLayout, worker: &WorkerLayout) -> Value {
+/// A provider on this machine is each region's own. Of another one nobody has said where it answers, so it may be anywhere, and the organizations list its host. The
+/// names under `verify.test` are for `verify isolation`.
+fn egress(region: &RegionLayout, upstream: &Upstream) -> Vec<Value> {
+    let (home, abroad) = if region.name.starts_with("eu-") { ("eu", "us") } else { ("us", "eu") };
+    let provider = json!({"pattern": upstream.host(), "jurisdiction": if upstream.is_local() { home } else { "global" }, "private_ranges": upstream.private_ranges()});
+    if upstream.kind != Kind::Simulated {
+        return vec![provider];
+    }
+    let rebinding =
+        json!({"pattern": "*.rebind.verify.test", "jurisdiction": home, "private_ranges": [format!("{}/32", upstream.host())]});
+    let names = ["loopback", "private", "link-local", "metadata"];
+    let names = names.map(|name| json!({"pattern": format!("{name}.verify.test"), "jurisdiction": home}));
+    let abroad = json!({"pattern": "abroad.verify.test", "jurisdiction": abroad});
+    let anywhere = json!({"pattern": "anywhere.verify.test", "jurisdiction": "global"});
+    [provider, rebinding, abroad, anywhere].into_iter().chain(names).collect()
+}
+
+fn worker(layout: &Layout, region: &RegionLayout, worker: &WorkerLayout, upstream: &Upstream) -> Value {
     let dir = region.dir.join(&worker.name);
     let mut serve = json!({"listen": worker.serve, "advertise": worker.serve.to_string()});
     if let (Some(plain), Value::Object(serve)) = (worker.plain, &mut serve) {
@@ -105,6 +122,14 @@ fn worker(layout: &Layout, region: &RegionLayout, worker: &WorkerLayout) -> Valu
         "serve": serve,
         "journal": {"dir": path(&dir.join("journal"))},
     });
+    let own = match upstream.kind {
+        // The simulated provider answers for names, too.
+        Kind::Simulated => {
+            let resolver = json!({"nameservers": [layout.names], "min_ttl_seconds": 0});
+            merged(own, json!({"resolver": resolver}))
+        }
+        Kind::OpenAi | Kind::Compatible => own,
+    };
     merged(shared(layout, region, worker.ops), own)
 }
 

@@ -18,6 +18,8 @@ pub(crate) const WORKERS: usize = 2;
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Ports of a region, when they are counted from a base.
 const PORTS_OF_A_REGION: u16 = 20;
+/// Port of the name server, when ports are counted from a base: after the last region's.
+const NAMES_PORT: u16 = 61;
 
 /// The whole installation.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub(crate) struct Layout {
     pub(crate) state_dir: PathBuf,
     pub(crate) regions: Vec<RegionLayout>,
     pub(crate) provider: SocketAddr,
+    /// Where the simulated provider answers for names, over UDP.
+    pub(crate) names: SocketAddr,
 }
 
 /// One region.
@@ -74,7 +78,8 @@ impl Layout {
         let regions = regions.collect::<anyhow::Result<_>>()?;
         let outside = network.map_or(LOOPBACK, |network| network.outside);
         let provider = SocketAddr::from((outside, ports_from.unwrap_or(8190)));
-        Ok(Self { state_dir, regions, provider })
+        let names = SocketAddr::from((outside, ports_from.map_or(8191, |base| base + NAMES_PORT)));
+        Ok(Self { state_dir, regions, provider, names })
     }
 
     pub(crate) fn description(&self) -> PathBuf {
@@ -189,7 +194,12 @@ mod tests {
             let workers = region.workers.iter().flat_map(|w| [Some(w.serve), w.plain, Some(w.ops)]).flatten();
             own.into_iter().chain(workers).map(|address| address.port()).collect::<Vec<_>>()
         };
-        layout.regions.iter().flat_map(of_region).chain([layout.provider.port()]).collect()
+        layout
+            .regions
+            .iter()
+            .flat_map(of_region)
+            .chain([layout.provider.port(), layout.names.port()])
+            .collect()
     }
 
     #[test]

@@ -88,6 +88,11 @@ impl Upstream {
         own.map(whole).into_iter().collect()
     }
 
+    /// Whether the provider is this machine's.
+    pub(crate) fn is_local(&self) -> bool {
+        !self.private_ranges().is_empty()
+    }
+
     /// A price for the simulated model, so that a cost can be shown.
     pub(crate) fn prices(&self) -> Value {
         if self.kind != Kind::Simulated {

@@ -10,6 +10,7 @@ mod remains;
 
 use bailiwick_domain::{
     jurisdiction::Jurisdiction,
+    law::LegalJurisdiction,
     region::{Region, RegionCode},
     spiffe::{ProcessRole, TrustDomain},
 };
@@ -65,6 +66,8 @@ pub(crate) struct Armed {
     /// Its workers and routers, before this run joined any.
     pub(crate) fleet: Vec<Worker>,
     pub(crate) account: Account,
+    /// Whose law holds in it, as it says itself.
+    pub(crate) law: String,
     /// A token that would let a worker join at home.
     pub(crate) join_token: SecretString,
     /// A worker and a router that joined for this run; or why there are none.
@@ -101,11 +104,17 @@ impl Armed {
         let code: RegionCode = about.code.parse().map_err(|_| "it has no short form".to_owned())?;
         let workers = region.list_workers(request(ListWorkersRequest::default())).await;
         let fleet = workers.map_err(|status| say(&status))?.into_inner().workers;
-        let region =
-            Region { name: access.region.clone(), code, jurisdiction: String::new(), endpoint: None };
+        let region = Region {
+            name: access.region.clone(),
+            code,
+            jurisdiction: LegalJurisdiction::global(),
+            endpoint: None,
+        };
         let jurisdiction = Jurisdiction::of(&region);
         let account = Account::open(&admin, access.region.as_str(), run).await?;
+        let law = account.law(&admin).await?;
         let mut armed = Self {
+            law,
             worker: Err("it has not joined".to_owned()),
             router: Err("it has not joined".to_owned()),
             program: Err("there is none".to_owned()),

@@ -12,6 +12,7 @@ mod sealed_values;
 mod signup;
 mod spoofing;
 mod stores;
+mod telemetry;
 mod tokens;
 mod usage;
 mod worker_callers;
@@ -35,6 +36,7 @@ pub(crate) fn all() -> Vec<Box<dyn Attack>> {
         Box::new(sealed_values::SealedValues),
         Box::new(backups::Backups),
         Box::new(egress::Egress),
+        Box::new(telemetry::Telemetry),
         Box::new(tokens::Tokens),
     ]
 }
@@ -57,6 +59,10 @@ mod layer {
     pub(super) const WORKER_DIAL: &str = "worker: egress policy, on the address that is dialled";
     pub(super) const BACKUP: &str = "restore: whose the backup says it is";
     pub(super) const EGRESS: &str = "admin API: egress policy";
+    pub(super) const WORKER_EGRESS: &str = "worker: the address that is dialled";
+    pub(super) const WORKER_REDIRECT: &str = "worker: redirects are not followed";
+    pub(super) const CONFIGURATION: &str = "configuration: whose law holds at the collector";
+    pub(super) const TELEMETRY: &str = "telemetry: the address that is dialled";
     pub(super) const STORE_IDENTITY: &str = "store: whose it says it is";
     pub(super) const VAULT: &str = "vault: master key, place of every value";
     pub(super) const ENROLLMENT_TOKEN: &str = "enrollment: the token itself";

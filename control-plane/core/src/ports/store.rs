@@ -6,6 +6,7 @@
 
 use async_trait::async_trait;
 use bailiwick_domain::{
+    egress::Residency,
     id::{CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, TokenKeyId, WorkerId},
     jurisdiction::Local,
     key::{JoinTokenId, KeyDigest, KeyId, ServiceAccountId},
@@ -297,6 +298,12 @@ pub trait Transaction: Send {
         &mut self,
         id: Local<OrganizationId>,
         status: OrganizationStatus,
+    ) -> Result<(), StoreError>;
+    /// Changes the residency. NotFound when it does not exist or is deleted.
+    async fn organization_set_residency(
+        &mut self,
+        id: Local<OrganizationId>,
+        residency: &Residency,
     ) -> Result<(), StoreError>;
 
     /// Stores a new key.

@@ -6,7 +6,7 @@ use bailiwick_core::{
     pricing,
     records::{DeploymentRecord, ModelRecord},
 };
-use bailiwick_domain::price::Price;
+use bailiwick_domain::{egress::Residency, price::Price};
 use bailiwick_proto::{
     admin::v1::{self as wire, model_service_server::ModelService},
     config::v1 as config,
@@ -131,7 +131,8 @@ impl ModelService for Admin {
         let new = edge.checked(new).await?;
         let made = self.control_plane.deployment_create(&edge.caller, new).await;
         self.answer(made.map(|(made, revision)| wire::CreateDeploymentResponse {
-            deployment: Some(self.deployment(&made)),
+            // It was judged a moment ago.
+            deployment: Some(self.deployment(&made, None)),
             change: change(revision),
         }))
     }
@@ -144,8 +145,8 @@ impl ModelService for Admin {
         let fields = edge.id("organization_id", &request.organization_id).zip(edge.page(request.page));
         let (organization, page) = edge.checked(fields).await?;
         let found = self.control_plane.deployment_list(&edge.caller, organization, &page).await;
-        self.answer(found.map(|found| wire::ListDeploymentsResponse {
-            deployments: found.rows.iter().map(|row| self.deployment(row)).collect(),
+        self.answer(found.map(|(found, residency)| wire::ListDeploymentsResponse {
+            deployments: found.rows.iter().map(|row| self.deployment(row, Some(&residency))).collect(),
             page: next_page(found.next),
         }))
     }
@@ -163,7 +164,10 @@ impl ModelService for Admin {
 }
 
 impl Admin {
-    fn deployment(&self, row: &DeploymentRecord) -> wire::Deployment {
+    fn deployment(&self, row: &DeploymentRecord, residency: Option<&Residency>) -> wire::Deployment {
+        let judged = residency.map(|residency| {
+            self.control_plane.judge_endpoint(residency, &row.endpoint, &row.upstream_model)
+        });
         let price = pricing::price_of(&self.control_plane.parts.settings, row);
         wire::Deployment {
             id: row.id.to_string(),
@@ -175,6 +179,7 @@ impl Admin {
             price: price.map(|(price, _)| convert::price_to_wire(&price)),
             price_source: price.map(|(_, source)| source.as_str().to_owned()).unwrap_or_default(),
             created_at_micros: row.created_at.as_micros(),
+            egress_refusal: judged.and_then(Result::err).map(|why| why.to_string()).unwrap_or_default(),
         }
     }
 }

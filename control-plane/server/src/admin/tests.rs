@@ -6,6 +6,7 @@ mod coverage;
 mod idempotency;
 mod input;
 mod raw;
+mod residency;
 mod sealing;
 mod service_accounts;
 mod signup;

@@ -15,22 +15,24 @@ use super::entry::{Entry, Name};
 
 /// The region's settings, as this control plane was told them.
 pub(crate) fn region_settings(code: RegionCode, pepper: &[u8; 32], egress: &EgressPolicy) -> Option<Entry> {
+    let jurisdiction = egress.home().map(ToString::to_string).unwrap_or_default();
     encoded(Kind::RegionSettings(config::RegionSettings {
         region_code: code.to_string(),
         pepper: pepper.to_vec(),
-        egress_hosts: egress.hosts.iter().map(ToString::to_string).collect(),
-        egress_private_ranges: egress.private_ranges.iter().map(ToString::to_string).collect(),
+        egress_rules: egress.rules().map(convert::egress_rule_to_wire).collect(),
+        jurisdiction,
     }))
 }
 
 /// Any other resource.
 pub(crate) fn entry(resource: &OpenedResource) -> Option<Entry> {
     encoded(match resource {
-        OpenedResource::Organization { id, suspended, on_stale } => {
+        OpenedResource::Organization { id, suspended, on_stale, residency } => {
             Kind::Organization(config::Organization {
                 id: id.to_string(),
                 suspended: *suspended,
                 on_stale: convert::on_stale_to_wire(*on_stale).into(),
+                residency: Some(convert::residency_to_wire(residency)),
             })
         }
         OpenedResource::ApiKey(key) => Kind::ApiKey(api_key(key)),

@@ -19,8 +19,8 @@ const GOOD: &str = r#"
     [identity]
     dir = "/var/lib/identity"
     [egress]
-    hosts = ["api.openai.com"]
-    private_ranges = ["127.0.0.0/8"]
+    hosts = [{ pattern = "llm.internal", jurisdiction = "eu", private_ranges = ["10.0.0.0/8"] }]
+    catalogue = ["openai"]
     [prices]
     "openai/gpt-4.1" = { input = 2.5, output = 10.0, cached_input = 1.25 }
     [ops]
@@ -73,4 +73,39 @@ fn a_price_out_of_bounds_is_refused() {
         let problems = read(&GOOD.replace("input = 2.5", &format!("input = {price}"))).expect_err("refused");
         assert!(problems[0].starts_with("prices.openai/gpt-4.1.input: "), "{problems:?}");
     }
+}
+
+#[test]
+fn r7_hosts_state_a_jurisdiction_and_the_operators_rules_go_first() {
+    use bailiwick_domain::egress::{Residency, Target};
+
+    let own = "hosts = [{ pattern = \"us.api.openai.com\", jurisdiction = \"eu\" }]";
+    let with = |line: &str| {
+        GOOD.replace("hosts = [{ pattern = \"llm.internal\", jurisdiction = \"eu\", private_ranges = [\"10.0.0.0/8\"] }]", line)
+    };
+    let admits = |text: &str, host: &str| {
+        let settings = read(text).expect("good");
+        settings.egress.admit(&Residency::Region, Target { host: &host.into(), path: "", model: "" }).is_ok()
+    };
+    assert!(admits(GOOD, "llm.internal") && admits(GOOD, "eu.api.openai.com"));
+    assert!(!admits(GOOD, "us.api.openai.com") && admits(&with(own), "us.api.openai.com"));
+    assert!(!admits(GOOD, "api.mistral.ai"), "a provider that was not named is not taken");
+    for (line, key) in [
+        ("hosts = [\"api.openai.com\"]", "egress.hosts"),
+        ("hosts = [{ pattern = \"api.openai.com\" }]", "egress.hosts"),
+        ("hosts = [{ pattern = \"*\", jurisdiction = \"eu\" }]", "egress.hosts"),
+        (
+            "hosts = [{ pattern = \"a.test\", jurisdiction = \"us\", private_ranges = [\"10.0.0.0/8\"] }]",
+            "egress.hosts: a.test: private_ranges are for models that are hosted in the region itself",
+        ),
+        (
+            "hosts = [{ pattern = \"a.test\", jurisdiction = \"eu\", private_ranges = [\"169.254.0.0/16\"] }]",
+            "egress.hosts: a.test: 169.254.0.0/16 cannot be allowed",
+        ),
+    ] {
+        let problems = read(&with(line)).expect_err(line);
+        assert!(problems.iter().any(|problem| problem.starts_with(key)), "{key} in {problems:?}");
+    }
+    let problems = read(&GOOD.replace("[\"openai\"]", "[\"opanai\"]")).expect_err("no such provider");
+    assert!(problems[0].starts_with("egress.catalogue: ") && problems[0].contains("mistral"), "{problems:?}");
 }

@@ -4,7 +4,9 @@ use bailiwick_core::ports::{
     store::{Store, StoreError},
     vault::KeyScope,
 };
-use bailiwick_domain::{key::KeyDigest, organization::OrganizationStatus, spiffe::ProcessRole};
+use bailiwick_domain::{
+    egress::Residency, key::KeyDigest, organization::OrganizationStatus, spiffe::ProcessRole,
+};
 
 use crate::{
     fixture::{Fixture, NOW},
@@ -26,6 +28,15 @@ pub(crate) async fn organizations_come_back_as_they_went_in(fixture: &Fixture) {
     let set =
         async |status| mutate(fixture, &[], async |t| t.organization_set_status(full.id, status).await).await;
     set(OrganizationStatus::Suspended).await.expect("suspended");
+    let hosts = ["us.api.openai.com", "*.openai.azure.com"].map(|host| host.parse().expect("a pattern"));
+    let listed = Residency::listed(hosts.into()).expect("a list");
+    for residency in [&listed, &Residency::Region, &listed] {
+        let stored =
+            mutate(fixture, &[], async |t| t.organization_set_residency(full.id, residency).await).await;
+        stored.expect("stored");
+        let read = fixture.store.organization_fetch(full.id).await.expect("reads").expect("there");
+        assert_eq!(read.residency, *residency);
+    }
     set(OrganizationStatus::Deleted).await.expect("deleted");
     assert_eq!(fixture.store.organization_count().await.expect("counts"), 1);
     let deleted = fixture.store.organization_fetch(full.id).await.expect("reads").expect("still there");

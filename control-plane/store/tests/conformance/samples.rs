@@ -12,6 +12,7 @@ use bailiwick_core::{
     },
 };
 use bailiwick_domain::{
+    egress::Residency,
     id::{CredentialId, DeploymentId, OrganizationId},
     jurisdiction::Local,
     key::{ApiKey, CaFingerprint, JoinToken, KeyDigest, KeyId, ServiceSecret},
@@ -37,6 +38,7 @@ pub(crate) fn organization(fixture: &Fixture) -> OrganizationRecord {
         contact_email_hash: Some([7; 32]),
         status: OrganizationStatus::Active,
         on_stale: OnStale::Serve,
+        residency: Residency::Region,
         created_at: NOW,
     }
 }

@@ -12,7 +12,7 @@ use crate::{
 
 fn of(code: RegionCode) -> Jurisdiction {
     let name = format!("region-{code}").parse().expect("name");
-    Jurisdiction::of(&Region { name, code, jurisdiction: "EU".to_owned(), endpoint: None })
+    Jurisdiction::of(&Region { name, code, jurisdiction: "eu".parse().expect("good"), endpoint: None })
 }
 
 fn two_regions() -> impl Strategy<Value = (RegionCode, RegionCode)> {

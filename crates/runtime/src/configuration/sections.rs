@@ -1,4 +1,4 @@
-//! The sections that every process has: where it is, what it tells its operators, and where it tells them.
+//! The sections that every process has: where it is, and where it tells its operators how it is.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -104,56 +104,6 @@ fn read_regions(file: &Path) -> Result<Regions, String> {
         .map_err(|error| error.to_string())?;
     let Catalogue(regions) = super::without_environment(&text).map_err(|error| error.to_string())?;
     Regions::new(regions).map_err(|error| error.to_string())
-}
-
-/// `[telemetry]`: what this process tells about itself, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TelemetrySection {
-    /// Which events are logged, as `tracing` filter directives; default `info`.
-    pub log: String,
-    /// Default: text on a terminal, JSON elsewhere.
-    pub log_format: LogFormat,
-    /// Where spans are sent (OTLP over gRPC); nothing is sent without it.
-    pub otlp_endpoint: Option<Url>,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    #[default]
-    Auto,
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// `[telemetry]` as it is written.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawTelemetrySection {
-    log: Option<String>,
-    #[serde(default)]
-    log_format: LogFormat,
-    otlp_endpoint: Option<Url>,
-}
-
-impl Default for TelemetrySection {
-    fn default() -> Self {
-        Self { log: "info".to_owned(), log_format: LogFormat::Auto, otlp_endpoint: None }
-    }
-}
-
-impl Checked for TelemetrySection {
-    type Raw = RawTelemetrySection;
-
-    fn check(raw: RawTelemetrySection, problems: &mut Problems) -> Option<Self> {
-        let log = raw.log.unwrap_or_else(|| "info".to_owned());
-        let _filter: tracing_subscriber::EnvFilter = problems.parse("log", &log)?;
-        Some(Self { log, log_format: raw.log_format, otlp_endpoint: raw.otlp_endpoint })
-    }
 }
 
 /// `[ops]`: where metrics and health are served, in plain HTTP; keep it off public networks.

@@ -28,7 +28,7 @@ impl Checked for Example {
 
     fn check(raw: RawExample, problems: &mut Problems) -> Option<Self> {
         let region = problems.section("region", raw.region);
-        let telemetry = problems.section_or_default("telemetry", raw.telemetry);
+        let telemetry = TelemetrySection::check(raw.telemetry, region.as_ref(), problems);
         let ops = problems.section::<OpsSection>("ops", raw.ops);
         Some(Self { region: region?, telemetry: telemetry?, listen: ops?.listen, token: raw.token })
     }
@@ -60,7 +60,7 @@ fn a_good_configuration_loads() {
     assert_eq!(example.region.trust_domain.to_string(), "eu-central-1.local");
     let west = example.region.regions.by_name_str("us-west-1").unwrap();
     assert_eq!(west.endpoint.as_ref().unwrap().as_str(), "http://127.0.0.1:8101/");
-    assert_eq!(example.telemetry, TelemetrySection::default());
+    assert_eq!((example.telemetry.log.as_str(), example.telemetry.collector), ("info", None));
     assert_eq!(example.listen.port(), 9103);
     assert_eq!(example.token, Some(SecretSource::File("/run/token".into())));
 }
@@ -206,4 +206,85 @@ fn regions_are_data() {
     );
     let example: Example = without_environment(&text).unwrap();
     assert_eq!(example.region.region().code.as_str(), "aps1");
+}
+
+/// A telemetry section of a text, and a resolver's with its defaults.
+pub(crate) fn telemetry(text: &str) -> Result<(TelemetrySection, ResolverSection), ConfigurationError> {
+    struct Telemetry(TelemetrySection, ResolverSection);
+
+    #[derive(Deserialize)]
+    struct RawTelemetry {
+        region: Option<RawRegionSection>,
+        telemetry: Option<RawTelemetrySection>,
+        resolver: Option<RawResolverSection>,
+    }
+
+    impl Checked for Telemetry {
+        type Raw = RawTelemetry;
+
+        fn check(raw: RawTelemetry, problems: &mut Problems) -> Option<Self> {
+            let region: Option<RegionSection> = problems.section("region", raw.region);
+            let telemetry = TelemetrySection::check(raw.telemetry, region.as_ref(), problems);
+            let resolver = problems.section_or_default("resolver", raw.resolver);
+            Some(Self(telemetry?, resolver?))
+        }
+    }
+
+    without_environment(text).map(|Telemetry(telemetry, resolver)| (telemetry, resolver))
+}
+
+fn with_telemetry(lines: &str) -> Result<(TelemetrySection, ResolverSection), Vec<String>> {
+    let text = format!("[region]\nname = \"eu-central-1\"\ninstallation = \"local\"\n[telemetry]\n{lines}\n");
+    telemetry(&text).map_err(|error| match error {
+        ConfigurationError::Problems(list) => list.iter().map(ToString::to_string).collect(),
+        other => panic!("{other}"),
+    })
+}
+
+#[test]
+fn r7_telemetry_goes_to_a_collector_in_the_regions_jurisdiction_alone() {
+    let rule = |jurisdiction: &str, ranges: &str| {
+        format!(
+            "allow = [{{ pattern = \"*.otel.example\", jurisdiction = \"{jurisdiction}\", private_ranges = [{ranges}] }}]\n"
+        )
+    };
+    let endpoint = |url: &str| format!("otlp_endpoint = \"{url}\"\n");
+    let here = endpoint("http://a.otel.example:4317");
+    let (section, _) = with_telemetry(&(here.clone() + &rule("eu", ""))).expect("good");
+    let collector = section.collector.expect("there");
+    assert_eq!((&**collector.host().host(), collector.port()), ("a.otel.example", 4317));
+
+    for (lines, taught) in [
+        (here.clone(), "is in no rule of telemetry.allow; say where it lies, and it must be eu"),
+        (here.clone() + &rule("us", ""), "answers from us"),
+        (here.clone() + &rule("global", ""), "answers from global"),
+        (endpoint("http://otel.example:4317") + &rule("eu", ""), "is in no rule"),
+        (endpoint("ftp://a.otel.example") + &rule("eu", ""), "expected an http or https URL"),
+        (
+            endpoint("http://127.0.0.1:4317")
+                + "allow = [{ pattern = \"127.0.0.1\", jurisdiction = \"eu\" }]",
+            "private_ranges",
+        ),
+    ] {
+        let found = with_telemetry(&lines).expect_err(&lines);
+        assert!(found.len() == 1 && found[0].starts_with("telemetry.otlp_endpoint: "), "{found:?}");
+        assert!(found[0].contains(taught), "{taught} in {found:?}");
+    }
+    let found = with_telemetry(&rule("us", "\"10.0.0.0/8\"")).expect_err("private ranges elsewhere");
+    assert!(found[0].starts_with("telemetry.allow: "), "{found:?}");
+}
+
+#[test]
+fn name_servers_are_addresses_with_or_without_a_port() {
+    let with = |lines: &str| {
+        telemetry(&format!(
+            "[region]\nname = \"eu-central-1\"\ninstallation = \"local\"\n[resolver]\n{lines}\n"
+        ))
+    };
+    let (_, resolver) = with("nameservers = [\"10.0.0.2\", \"[::1]:5353\"]").expect("good");
+    let expected: Vec<SocketAddr> = vec!["10.0.0.2:53".parse().unwrap(), "[::1]:5353".parse().unwrap()];
+    assert_eq!(resolver.nameservers, expected);
+    for bad in ["nameservers = [\"dns.example\"]", "min_ttl_seconds = 400", "timeout_ms = 1"] {
+        assert!(with(bad).is_err(), "{bad}");
+    }
 }

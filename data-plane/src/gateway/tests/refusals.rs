@@ -88,7 +88,7 @@ async fn suspended_expired_and_restricted_callers_are_refused() {
     assert_eq!(world.call(PLAIN).await.code(), "invalid_api_key");
     world.put([
         world.api_key(&world.key, &[]),
-        Kind::Organization(config::Organization { id, suspended: true, on_stale: 0 }),
+        Kind::Organization(config::Organization { id, suspended: true, ..Default::default() }),
     ]);
     let seen = world.call(PLAIN).await;
     assert_eq!((seen.status, seen.code().as_str()), (403, "organization_suspended"));
@@ -103,7 +103,7 @@ async fn r12_past_the_lease_only_those_are_served_who_asked_for_it() {
     assert_eq!((seen.status, seen.code().as_str()), (503, "configuration_stale"));
     let id = world.organization.to_string();
     let on_stale = config::OnStale::Serve.into();
-    world.put([Kind::Organization(config::Organization { id, suspended: false, on_stale })]);
+    world.put([Kind::Organization(config::Organization { id, on_stale, ..Default::default() })]);
     world.snapshots.lend(Duration::ZERO);
     assert_eq!(world.call(PLAIN).await.status, 200);
     assert_eq!(provider.heard().len(), 1);

@@ -17,7 +17,9 @@ use bailiwick_proto::{
     worker::v1::UsageEvent,
 };
 use bailiwick_runtime::{
+    configuration::ResolverSection,
     drain::{self, Signal},
+    outbound::Resolver,
     serving::{HttpLimits, Listen, Serving, Transport, serve_per_core},
 };
 use http_body_util::{BodyExt as _, Full};
@@ -33,7 +35,7 @@ use crate::{
     metering::{Journals, settled},
     metrics::CoreMetrics,
     polling::eventually,
-    upstream::{self, Timeouts},
+    upstream::{Dialler, Timeouts},
 };
 use bytes::Bytes;
 use http::HeaderMap;
@@ -86,6 +88,11 @@ impl World {
     }
 
     pub(super) fn with_idle(endpoints: &[String], idle: Duration) -> Self {
+        Self::with(endpoints, idle, resolver(&[]))
+    }
+
+    /// Asks these name servers.
+    pub(super) fn with(endpoints: &[String], idle: Duration, resolver: ResolverSection) -> Self {
         let regions = Regions::builtin();
         let home: Url = "https://use1.example/".parse().unwrap();
         let regions = regions.with_endpoint(&regions.by_name_str("us-east-1").unwrap().name.clone(), home);
@@ -103,13 +110,18 @@ impl World {
         let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), transport: Transport::Plain };
         let limits = Timeouts { connect: Duration::from_secs(5), first_byte: idle, idle };
         let (handle, writers, here) = (snapshots.clone(), Mutex::new(journals.writers), Arc::new(here));
-        let tls = upstream::tls().unwrap();
+        let dialler = Dialler::new(Resolver::new(&resolver).unwrap()).unwrap();
         let serving = serve_per_core(vec![listen], 1, HttpLimits::default(), watch, move |_core| {
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
             Gateway {
                 snapshots: handle.clone(),
                 meter: Meter::new(writers.lock().unwrap().pop(), Arc::clone(&clock)),
-                upstream: Rc::new(Upstream::new(&tls, limits, Arc::clone(&clock), CoreMetrics::default())),
+                upstream: Rc::new(Upstream::new(
+                    dialler.clone(),
+                    limits,
+                    Arc::clone(&clock),
+                    CoreMetrics::default(),
+                )),
                 here: Arc::clone(&here),
                 clock,
                 memory: Budget::new(1 << 20, 1).share(),
@@ -141,7 +153,7 @@ impl World {
         let all = endpoints.iter().zip(deployments).map(|(endpoint, id)| self.deployment(*id, endpoint));
         self.put([
             self.settings(&["127.0.0.1", "localhost"], &["127.0.0.0/8", "::1/128"]),
-            Kind::Organization(config::Organization { id, suspended: false, on_stale: 0 }),
+            Kind::Organization(config::Organization { id, suspended: false, ..Default::default() }),
             self.api_key(&self.key, &[]),
             Kind::Credential(config::Credential {
                 id: credential.to_string(),
@@ -175,8 +187,8 @@ impl World {
         Kind::RegionSettings(config::RegionSettings {
             region_code: self.jurisdiction.code().to_string(),
             pepper: self.pepper.to_vec(),
-            egress_hosts: hosts.iter().map(ToString::to_string).collect(),
-            egress_private_ranges: ranges.iter().map(ToString::to_string).collect(),
+            egress_rules: hosts.iter().map(|host| rule(host, "eu", ranges)).collect(),
+            jurisdiction: "eu".into(),
         })
     }
 
@@ -274,4 +286,19 @@ impl World {
     fn folder(&self) -> &Path {
         self.folder.path()
     }
+}
+
+/// A rule, as it is sent.
+pub(super) fn rule(pattern: &str, jurisdiction: &str, ranges: &[&str]) -> config::EgressRule {
+    config::EgressRule {
+        pattern: pattern.into(),
+        jurisdiction: jurisdiction.into(),
+        private_ranges: ranges.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Answers are kept for no time at all.
+pub(super) fn resolver(nameservers: &[std::net::SocketAddr]) -> ResolverSection {
+    let (timeout, nothing) = (Duration::from_secs(2), Duration::ZERO);
+    ResolverSection { nameservers: nameservers.to_vec(), timeout, min_ttl: nothing, max_ttl: nothing }
 }

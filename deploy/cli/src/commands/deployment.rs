@@ -128,5 +128,6 @@ fn record(deployment: &Deployment) -> Record {
         .with("input_per_million", money(price.map(|price| price.input_nanos_usd_per_million)))
         .with("output_per_million", money(price.map(|price| price.output_nanos_usd_per_million)))
         .text("price_source", &deployment.price_source)
+        .text("egress_refusal", &deployment.egress_refusal)
         .time("created", deployment.created_at_micros)
 }

@@ -11,6 +11,7 @@ use clap::{Subcommand, ValueEnum};
 
 use super::{
     backup,
+    residency::ResidencyCommand,
     rotation::{self, Waiting},
 };
 use crate::{
@@ -38,6 +39,9 @@ pub(crate) enum OrganizationCommand {
     Get { id: String },
     /// Lists the region's organizations
     List,
+    /// Where its calls may be processed: shown, or changed
+    #[command(subcommand)]
+    Residency(ResidencyCommand),
     /// Stops all its calls, on every worker
     Suspend { id: String },
     /// Lifts a suspension
@@ -100,6 +104,7 @@ impl OrganizationCommand {
                 let all = list(connection).await?;
                 output.list(&all.iter().map(record).collect::<Vec<_>>());
             }
+            Self::Residency(command) => command.run(connection, output).await?,
             Self::Suspend { id } => suspend(connection, id, true, output).await?,
             Self::Resume { id } => suspend(connection, id, false, output).await?,
             Self::RotateKeys { id, waiting } => {

@@ -8,6 +8,7 @@
 mod answers;
 mod behaviour;
 mod ledger;
+mod names;
 mod routes;
 
 use std::{
@@ -28,6 +29,9 @@ struct Arguments {
     /// Address to listen on: loopback, or a private one.
     #[arg(long, default_value = "127.0.0.1:8190")]
     listen: SocketAddr,
+    /// Address to answer questions for names under `verify.test` at: loopback, or a private one.
+    #[arg(long)]
+    names: Option<SocketAddr>,
     /// API keys that are accepted; may be given several times. None: any key.
     #[arg(long = "api-key")]
     api_keys: Vec<String>,
@@ -62,13 +66,32 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         Duration::from_millis(arguments.latency_ms),
         Duration::from_millis(arguments.chunk_delay_ms),
     );
+    let names = arguments.names;
+    anyhow::ensure!(
+        names.is_none_or(|address| stays_near(address.ip())),
+        "names are answered for on a loopback or private address alone"
+    );
+    let own = match arguments.listen.ip() {
+        IpAddr::V4(own) => own,
+        IpAddr::V6(_) => Ipv4Addr::LOCALHOST,
+    };
     let listener = TcpListener::bind(arguments.listen).await?;
     complain(&format!("simulated provider: listening on {}", listener.local_addr()?));
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
         // Streams of small chunks would wait 40 ms for each other's acknowledgements otherwise.
         let _ = stream.set_nodelay(true);
     });
-    axum::serve(listener, routes::router(provider)).with_graceful_shutdown(stopped()).await?;
+    let served = axum::serve(listener, routes::router(provider)).with_graceful_shutdown(stopped());
+    let named = async {
+        match names {
+            Some(address) => names::serve(address, own).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        ended = served.into_future() => ended?,
+        ended = named => ended?,
+    }
     Ok(())
 }
 

@@ -2,11 +2,13 @@
 
 use bailiwick_proto::admin::v1::{
     CreateCredentialRequest, CreateDeploymentRequest, CreateKeyRequest, CreateModelRequest,
-    CreateOrganizationRequest, DeleteOrganizationRequest, Deployment, ListDeploymentsRequest,
-    ListOrganizationsRequest, PageRequest, credential_service_client::CredentialServiceClient,
+    CreateOrganizationRequest, DeleteOrganizationRequest, Deployment, GetResidencyRequest,
+    ListDeploymentsRequest, ListOrganizationsRequest, PageRequest, policy_service_client::PolicyServiceClient, credential_service_client::CredentialServiceClient,
     key_service_client::KeyServiceClient, model_service_client::ModelServiceClient,
     organization_service_client::OrganizationServiceClient,
 };
+use bailiwick_proto::status::reason_of;
+use http::Uri;
 use secrecy::SecretString;
 use tonic::{Status, transport::Channel};
 
@@ -32,6 +34,8 @@ pub(crate) struct Account {
     /// Where some organization of the region has a deployment to copy the endpoint of.
     pub(crate) deployment: Option<String>,
     pub(crate) model: Option<String>,
+    /// Address of that endpoint, where it is one: workers may dial it.
+    pub(crate) provider: Option<IpAddr>,
 }
 
 impl Account {
@@ -90,9 +94,14 @@ impl Account {
             credential,
             deployment: None,
             model: None,
+            provider: like.as_ref().and_then(|like| address(&like.endpoint)),
         };
         if let Some(like) = like {
-            account.deploy(admin, like).await?;
+            match account.deploy(admin, like).await {
+                // Another organization lists hosts that the region alone does not admit.
+                Err(status) if reason_of(&status).as_deref() == Some("egress_refused") => {}
+                deployed => deployed?,
+            }
         }
         Ok(account)
     }
@@ -122,6 +131,13 @@ impl Account {
         Ok(())
     }
 
+    /// Whose law holds where the organization is.
+    pub(crate) async fn law(&self, admin: &Channel) -> Result<String, String> {
+        let message = GetResidencyRequest { organization_id: self.organization.clone() };
+        let answer = PolicyServiceClient::new(admin.clone()).get_residency(request(message)).await;
+        Ok(answer.map_err(|status| say(&status))?.into_inner().region_jurisdiction)
+    }
+
     /// Deletes the organization, and with it all that it has.
     pub(crate) async fn remove(&self, admin: &Channel) -> Result<(), String> {
         let gone = delete(admin, &self.organization).await;
@@ -132,6 +148,11 @@ impl Account {
 pub(super) async fn delete(admin: &Channel, organization: &str) -> Result<(), Status> {
     let message = DeleteOrganizationRequest { id: organization.to_owned() };
     OrganizationServiceClient::new(admin.clone()).delete_organization(request(message)).await.map(drop)
+}
+
+fn address(endpoint: &str) -> Option<IpAddr> {
+    let endpoint: Uri = endpoint.parse().ok()?;
+    endpoint.host()?.trim_matches(['[', ']']).parse().ok()
 }
 
 /// A deployment that the region's egress policy admits: some organization's.

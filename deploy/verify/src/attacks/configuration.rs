@@ -304,7 +304,12 @@ fn settings(of: &Armed, pepper: [u8; 32]) -> Resource {
     resource(Kind::RegionSettings(config::RegionSettings {
         region_code: of.code.to_string(),
         pepper: pepper.to_vec(),
-        egress_hosts: vec![INWARD_HOST.to_owned()],
+        egress_rules: vec![config::EgressRule {
+            pattern: INWARD_HOST.to_owned(),
+            jurisdiction: of.law.clone(),
+            private_ranges: Vec::new(),
+        }],
+        jurisdiction: of.law.clone(),
         ..config::RegionSettings::default()
     }))
 }

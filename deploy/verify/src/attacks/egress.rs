@@ -1,22 +1,27 @@
-//! 14: deployments whose endpoint lies where a region's workers must never call. What a name resolves to is judged by the worker, when it dials; here, the
-//! control plane has to refuse what can be told from the endpoint itself.
+//! 14: deployments whose endpoint lies where a region's workers must never call. What can be told from the endpoint itself, the control plane has to refuse
+//! ([`refused_at_once`]); what a name resolves to, and where an answer redirects, the worker when it dials ([`calls`]).
+
+mod calls;
+mod trap;
+
+pub(super) use trap::Trap;
 
 use async_trait::async_trait;
 use bailiwick_proto::{
-    admin::v1::{CreateDeploymentRequest, model_service_client::ModelServiceClient},
+    admin::v1::{CreateDeploymentRequest, Deployment, model_service_client::ModelServiceClient},
     status::reason_of,
 };
-use tonic::Code;
+use tonic::{Code, Status};
 
 use super::{identifiers::nobody, layer};
 use crate::{
-    armed::{once, request, say},
+    armed::{Armed, once, request, say},
     attack::{Attack, Pair},
     attempt::{Attempt, Probe},
 };
 
 /// Endpoints that no policy of a region admits by accident, in every spelling that a URL allows.
-const ENDPOINTS: [(&str, &str); 10] = [
+const ENDPOINTS: [(&str, &str); 12] = [
     ("a cloud's metadata address", "http://169.254.169.254/latest"),
     ("the same as one number", "http://2852039166/latest"),
     ("the same in octal", "http://0251.0376.0251.0376/latest"),
@@ -27,6 +32,8 @@ const ENDPOINTS: [(&str, &str); 10] = [
     ("the unspecified address", "http://0.0.0.0:7103/v1"),
     ("a host below a provider's name", "https://api.openai.com.verify-isolation.invalid/v1"),
     ("a provider's name as a user", "https://api.openai.com@verify-isolation.invalid/v1"),
+    ("a host of another jurisdiction", "https://abroad.verify.test/v1"),
+    ("a host that may answer from anywhere", "https://anywhere.verify.test/v1"),
 ];
 
 pub(super) struct Egress;
@@ -44,32 +51,41 @@ impl Attack for Egress {
     async fn run(&self, pair: Pair<'_>) -> Vec<Attempt> {
         let mut attempts = Vec::with_capacity(ENDPOINTS.len());
         for (what, endpoint) in ENDPOINTS {
-            attempts.push(deploy(pair, what, endpoint).await);
+            attempts.push(refused_at_once(pair, what, endpoint).await);
         }
+        attempts.extend(calls::run(pair).await);
         attempts
     }
 }
 
-async fn deploy(pair: Pair<'_>, what: &str, endpoint: &str) -> Attempt {
+async fn refused_at_once(pair: Pair<'_>, what: &str, endpoint: &str) -> Attempt {
     let expected = "FailedPrecondition egress_refused, or InvalidArgument for what is no endpoint";
     let probe = Probe::new(format!("a deployment at {what}"), layer::EGRESS, expected);
-    let target = pair.target;
-    let message = CreateDeploymentRequest {
-        idempotency_key: once(),
-        organization_id: target.account.organization.clone(),
-        provider: "openai_compatible".to_owned(),
-        endpoint: endpoint.to_owned(),
-        upstream_model: "verify-isolation".to_owned(),
-        credential_id: target.account.credential.clone(),
-        ..Default::default()
-    };
-    match ModelServiceClient::new(target.admin.clone()).create_deployment(request(message)).await {
+    match deploy(pair.target, endpoint, "verify-isolation").await {
         Ok(_) => probe.expect(false, "the deployment was made"),
         Err(status) if nobody(&status) => probe.unanswered(say(&status)),
         Err(status) => {
-            let refused = reason_of(&status).as_deref() == Some("egress_refused")
-                || status.code() == Code::InvalidArgument;
+            let refused = is_egress_refused(&status) || status.code() == Code::InvalidArgument;
             probe.expect(refused, say(&status))
         }
     }
+}
+
+fn is_egress_refused(status: &Status) -> bool {
+    reason_of(status).as_deref() == Some("egress_refused")
+}
+
+/// A deployment of this run's organization.
+async fn deploy(region: &Armed, endpoint: &str, upstream_model: &str) -> Result<Deployment, Status> {
+    let message = CreateDeploymentRequest {
+        idempotency_key: once(),
+        organization_id: region.account.organization.clone(),
+        provider: "openai_compatible".to_owned(),
+        endpoint: endpoint.to_owned(),
+        upstream_model: upstream_model.to_owned(),
+        credential_id: region.account.credential.clone(),
+        ..Default::default()
+    };
+    let made = ModelServiceClient::new(region.admin.clone()).create_deployment(request(message)).await?;
+    Ok(made.into_inner().deployment.unwrap_or_default())
 }

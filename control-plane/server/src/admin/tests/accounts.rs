@@ -77,7 +77,7 @@ async fn r7_a_deployment_outside_the_egress_policy_is_refused() {
         let refused = world.models().create_deployment(new).await.expect_err(endpoint);
         assert_eq!(reason_of(&refused).as_deref(), Some("egress_refused"), "{endpoint}: {refused}");
     }
-    let endpoint = "https://api.openai.com/v1".to_owned();
+    let endpoint = "https://eu.api.openai.com/v1".to_owned();
     let new =
         wire::CreateDeploymentRequest { endpoint, provider: "openai".into(), ..deployment(&org, &secret) };
     let made = world.models().create_deployment(new).await.expect("admitted").into_inner();

@@ -415,7 +415,7 @@ fn settings(region: &str, folder: &std::path::Path, more: &str) -> Settings {
         workers = {{ listen = "127.0.0.1:0" }}
         enrollment = {{ listen = "127.0.0.1:0" }}
         identity = {{ dir = "{path}/identity" }}
-        egress = {{ hosts = ["127.0.0.1", "api.openai.com"], private_ranges = ["127.0.0.0/8"] }}
+        egress = {{ hosts = [{{ pattern = "127.0.0.1", jurisdiction = "eu", private_ranges = ["127.0.0.0/8"] }}], catalogue = ["openai"] }}
         ops = {{ listen = "127.0.0.1:0" }}
         {more}
         "#

@@ -9,7 +9,7 @@ use bailiwick_core::{
     records::{ChangedResource, Revision},
 };
 use bailiwick_domain::{
-    egress::EgressPolicy,
+    egress::{EgressPolicy, Residency},
     id::OrganizationId,
     jurisdiction::{Jurisdiction, Local},
     organization::OnStale,
@@ -65,7 +65,12 @@ impl Inside {
 }
 
 fn opened(id: Local<OrganizationId>) -> OpenedResource {
-    OpenedResource::Organization { id, suspended: false, on_stale: OnStale::Refuse }
+    OpenedResource::Organization {
+        id,
+        suspended: false,
+        on_stale: OnStale::Refuse,
+        residency: Residency::Region,
+    }
 }
 
 #[async_trait]

@@ -1,0 +1,45 @@
+//! `PolicyService`.
+
+use bailiwick_proto::{
+    admin::v1::{self as wire, policy_service_server::PolicyService},
+    convert,
+};
+use tonic::{Request, Response, Status};
+
+use super::{Admin, edge::change};
+
+#[tonic::async_trait]
+impl PolicyService for Admin {
+    async fn get_residency(
+        &self,
+        request: Request<wire::GetResidencyRequest>,
+    ) -> Result<Response<wire::GetResidencyResponse>, Status> {
+        let (mut edge, request) = self.edge(request)?;
+        let organization = edge.id("organization_id", &request.organization_id);
+        let organization = edge.checked(organization).await?;
+        let found = self.control_plane.residency_fetch(&edge.caller, organization).await;
+        let home = &self.control_plane.parts.jurisdiction.region().jurisdiction;
+        self.answer(found.map(|residency| wire::GetResidencyResponse {
+            residency: Some(convert::residency_to_wire(&residency)),
+            region_jurisdiction: home.to_string(),
+        }))
+    }
+
+    async fn set_residency(
+        &self,
+        request: Request<wire::SetResidencyRequest>,
+    ) -> Result<Response<wire::SetResidencyResponse>, Status> {
+        let (mut edge, request) = self.edge(request)?;
+        let organization = edge.id("organization_id", &request.organization_id);
+        // An absent one is the strictest.
+        let residency = convert::residency_from_wire(request.residency.as_ref())
+            .map_err(|error| edge.violation("residency", error.to_string()))
+            .ok();
+        let (organization, residency) = edge.checked(organization.zip(residency)).await?;
+        let changed = self.control_plane.residency_set(&edge.caller, organization, &residency).await;
+        self.answer(changed.map(|revision| wire::SetResidencyResponse {
+            residency: Some(convert::residency_to_wire(&residency)),
+            change: change(revision),
+        }))
+    }
+}
