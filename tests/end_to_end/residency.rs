@@ -25,10 +25,9 @@ fn bailiwick(installation: &Installation, arguments: &[&str]) -> String {
         .env("BAILIWICK_LOCAL", installation.folder().join("local.json"))
         .output()
         .expect("bailiwick starts");
-    let text =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{arguments:?}: {text}");
-    text
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// An application of a new organization of this region.
@@ -81,7 +80,7 @@ async fn r7_a_residency_admits_and_withdraws_deployments_on_every_worker() {
     assert_eq!(placed.code, "provider_unreachable");
 
     let told =
-        bailiwick(&installation, &["--output", "json", "org", "residency", "set", &organization, "--region"]);
+        bailiwick(&installation, &["--output", "json", "org", "residency", "set", &organization, "--in-region"]);
     let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
     admin.applied(told["revision"].as_u64().expect("a revision")).await;
     let refused = refusal(application.chat("abroad", "hello", false).await.expect("an answer")).await;

@@ -22,7 +22,7 @@ pub(crate) enum ResidencyCommand {
         org: String,
         /// In the region's own jurisdiction alone: the default of every organization
         #[arg(long, group = "residency")]
-        region: bool,
+        in_region: bool,
         /// At these hosts and no others, wherever they answer; may be given several times. A host, or `*.` and a name
         #[arg(long = "host", value_name = "HOST", group = "residency")]
         hosts: Vec<String>,
@@ -39,7 +39,7 @@ impl ResidencyCommand {
                 let record = record(&org, &answer.residency.unwrap_or_default());
                 output.one(&record.text("region_jurisdiction", answer.region_jurisdiction));
             }
-            Self::Set { org, region: _, hosts } => {
+            Self::Set { org, in_region: _, hosts } => {
                 let mode = if hosts.is_empty() { ResidencyMode::Region } else { ResidencyMode::Listed };
                 let residency = Some(Residency { mode: mode.into(), hosts });
                 let message = SetResidencyRequest { organization_id: org.clone(), residency };

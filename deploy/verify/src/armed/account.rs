@@ -3,9 +3,10 @@
 use bailiwick_proto::admin::v1::{
     CreateCredentialRequest, CreateDeploymentRequest, CreateKeyRequest, CreateModelRequest,
     CreateOrganizationRequest, DeleteOrganizationRequest, Deployment, GetResidencyRequest,
-    ListDeploymentsRequest, ListOrganizationsRequest, PageRequest, policy_service_client::PolicyServiceClient, credential_service_client::CredentialServiceClient,
-    key_service_client::KeyServiceClient, model_service_client::ModelServiceClient,
-    organization_service_client::OrganizationServiceClient,
+    ListDeploymentsRequest, ListOrganizationsRequest, PageRequest,
+    credential_service_client::CredentialServiceClient, key_service_client::KeyServiceClient,
+    model_service_client::ModelServiceClient, organization_service_client::OrganizationServiceClient,
+    policy_service_client::PolicyServiceClient,
 };
 use bailiwick_proto::status::reason_of;
 use http::Uri;
