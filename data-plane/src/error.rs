@@ -136,7 +136,7 @@ pub(crate) fn no_deployment() -> ApiError {
     of(
         StatusCode::SERVICE_UNAVAILABLE,
         "no_deployment_available",
-        "no deployment of the model may be called now: ask your administrator to check its credential and the region's egress policy",
+        "no deployment of the model may be called now: ask your administrator to check its credential, the region's egress policy and the organization's residency",
     )
 }
 

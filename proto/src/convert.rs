@@ -65,21 +65,25 @@ pub fn residency_to_wire(residency: &Residency) -> config::Residency {
     config::Residency { mode: mode.into(), hosts }
 }
 
-/// A residency from the wire. What is absent, or of a mode that this version does not know, admits the region's jurisdiction alone.
+/// A residency from the wire. An absent one admits the region's jurisdiction alone; without a mode, the hosts say which is meant.
 pub fn residency_from_wire(residency: Option<&config::Residency>) -> Result<Residency, ConvertError> {
     let Some(residency) = residency else { return Ok(Residency::Region) };
     let hosts = residency.hosts.iter().take(Residency::MOST_HOSTS + 1);
     let hosts: Result<Vec<HostPattern>, _> = hosts.map(|host| host.parse()).collect();
     let hosts = hosts.map_err(|error| invalid("residency.hosts", error))?;
-    match residency.mode() {
-        config::ResidencyMode::Listed => {
-            Residency::listed(hosts).map_err(|error| invalid("residency.hosts", error))
-        }
-        config::ResidencyMode::Unspecified | config::ResidencyMode::Region if hosts.is_empty() => {
-            Ok(Residency::Region)
-        }
-        config::ResidencyMode::Unspecified | config::ResidencyMode::Region => {
-            Err(invalid("residency.hosts", "are listed with RESIDENCY_MODE_LISTED alone"))
+    let mode = config::ResidencyMode::try_from(residency.mode);
+    // One that this version does not know may admit less than what it would be taken for.
+    let mode = mode.map_err(|_| invalid("residency.mode", "is not known"))?;
+    let is_listed = match mode {
+        config::ResidencyMode::Listed => true,
+        config::ResidencyMode::Region => false,
+        config::ResidencyMode::Unspecified => !hosts.is_empty(),
+    };
+    match (is_listed, hosts.is_empty()) {
+        (true, _) => Residency::listed(hosts).map_err(|error| invalid("residency.hosts", error)),
+        (false, true) => Ok(Residency::Region),
+        (false, false) => {
+            Err(invalid("residency.hosts", "are listed with RESIDENCY_MODE_LISTED, not with REGION"))
         }
     }
 }

@@ -79,8 +79,10 @@ async fn r7_a_residency_admits_and_withdraws_deployments_on_every_worker() {
     let placed = refusal(application.chat("abroad", "hello", false).await.expect("an answer")).await;
     assert_eq!(placed.code, "provider_unreachable");
 
-    let told =
-        bailiwick(&installation, &["--output", "json", "org", "residency", "set", &organization, "--in-region"]);
+    let told = bailiwick(
+        &installation,
+        &["--output", "json", "org", "residency", "set", &organization, "--in-region"],
+    );
     let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
     admin.applied(told["revision"].as_u64().expect("a revision")).await;
     let refused = refusal(application.chat("abroad", "hello", false).await.expect("an answer")).await;

@@ -143,6 +143,7 @@ fn fitting(pair: Pair<'_>, method: &Method, field: &TextField) -> String {
         "name" if method.name == "CreateJoinToken" => pair.target.run.clone(),
         "name" | "organization_name" => organization(&pair.target.run),
         "secret" => "none".to_owned(),
+        "hosts" => "api.openai.com".to_owned(),
         "provider" => "openai_compatible".to_owned(),
         "endpoint" => "https://verify-isolation.invalid/v1".to_owned(),
         "upstream_model" | "model" | "allowed_models" => "verify-isolation".to_owned(),

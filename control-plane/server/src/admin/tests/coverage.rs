@@ -66,6 +66,7 @@ fn good(region: &str, method: &str, field: &str) -> String {
         "upstream_model" | "model" | "allowed_models" => "gpt-4o",
         "role" if method.ends_with("ServiceAccount") => "viewer",
         "role" => "worker",
+        "hosts" => "api.openai.com",
         _ => return identifier(region, method, field),
     };
     value.to_owned()
