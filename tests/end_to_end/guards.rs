@@ -115,7 +115,13 @@ fn notice(guard: Guard) -> Notice {
         }
         Guard::EgressAtCreation => (By::ControlPlane, 14, "admin API: egress policy", "metadata address"),
         Guard::EgressAtConnect => {
-            (By::Programs, 8, "worker: egress policy", "leads to the worker's own machine")
+            (By::Workers, 14, "worker: the address that is dialled", "resolves to this machine")
+        }
+        Guard::ProviderRedirects => {
+            (By::Workers, 14, "worker: redirects are not followed", "redirects outside")
+        }
+        Guard::TelemetryCollector => {
+            (By::Programs, 15, "configuration: whose law holds at the collector", "no rule names")
         }
     };
     Notice { by, attack, layer, attempt }

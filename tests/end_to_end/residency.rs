@@ -103,7 +103,7 @@ async fn r7_a_residency_admits_and_withdraws_deployments_on_every_worker() {
         let metrics = reqwest::get(&worker.metrics).await.expect("metrics").text().await.expect("text");
         let gauge = metrics
             .lines()
-            .find(|line| line.contains("configuration_deployments_outside_egress "))
+            .find(|line| line.starts_with("bailiwick_configuration_deployments_outside_egress"))
             .expect("a gauge");
         assert!(gauge.ends_with(" 1"), "{gauge}");
     }

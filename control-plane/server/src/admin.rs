@@ -27,9 +27,8 @@ use bailiwick_proto::admin::v1::{
     key_material_service_server::KeyMaterialServiceServer, key_service_server::KeyServiceServer,
     model_service_server::ModelServiceServer, organization_service_server::OrganizationServiceServer,
     policy_service_server::PolicyServiceServer, region_service_server::RegionServiceServer,
-    service_account_service_server::ServiceAccountServiceServer,
-    token_service_server::TokenServiceServer, trust_service_server::TrustServiceServer,
-    usage_service_server::UsageServiceServer,
+    service_account_service_server::ServiceAccountServiceServer, token_service_server::TokenServiceServer,
+    trust_service_server::TrustServiceServer, usage_service_server::UsageServiceServer,
 };
 use tokio::sync::Semaphore;
 use tonic::service::RoutesBuilder;

@@ -13,9 +13,8 @@ use bailiwick_proto::admin::v1::{
     key_material_service_client::KeyMaterialServiceClient, key_service_client::KeyServiceClient,
     model_service_client::ModelServiceClient, organization_service_client::OrganizationServiceClient,
     policy_service_client::PolicyServiceClient, region_service_client::RegionServiceClient,
-    service_account_service_client::ServiceAccountServiceClient,
-    token_service_client::TokenServiceClient, trust_service_client::TrustServiceClient,
-    usage_service_client::UsageServiceClient,
+    service_account_service_client::ServiceAccountServiceClient, token_service_client::TokenServiceClient,
+    trust_service_client::TrustServiceClient, usage_service_client::UsageServiceClient,
 };
 use bailiwick_runtime::{
     grpc,

@@ -101,8 +101,7 @@ fn egress(region: &RegionLayout, upstream: &Upstream) -> Vec<Value> {
     if upstream.kind != Kind::Simulated {
         return vec![provider];
     }
-    let rebinding =
-        json!({"pattern": "*.rebind.verify.test", "jurisdiction": home, "private_ranges": [format!("{}/32", upstream.host())]});
+    let rebinding = json!({"pattern": "*.rebind.verify.test", "jurisdiction": home, "private_ranges": [format!("{}/32", upstream.host())]});
     let names = ["loopback", "private", "link-local", "metadata"];
     let names = names.map(|name| json!({"pattern": format!("{name}.verify.test"), "jurisdiction": home}));
     let abroad = json!({"pattern": "abroad.verify.test", "jurisdiction": abroad});

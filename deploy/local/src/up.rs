@@ -131,7 +131,13 @@ async fn provider(start: &Start<'_>) -> anyhow::Result<Running> {
     let address = start.layout.provider;
     let log = start.layout.state_dir.join("simulated-provider.log");
     let program = start.binaries.path("bailiwick-simulated-provider");
-    let command = [&*program.display().to_string(), "--listen", &address.to_string(), "--names", &start.layout.names.to_string()];
+    let command = [
+        &*program.display().to_string(),
+        "--listen",
+        &address.to_string(),
+        "--names",
+        &start.layout.names.to_string(),
+    ];
     let command = command.map(str::to_owned).to_vec();
     let mut provider = start.registry.start("simulated provider", command, &log)?;
     provider.ready(&format!("http://{address}/v1/models"), Duration::from_secs(20)).await?;

@@ -90,7 +90,11 @@ fn what_each_role_of_an_organization_may_is_this() {
         P::AuditRead,
         P::ServiceAccountRead,
     ];
-    assert_eq!(allowed(Role::Organization(OrganizationRole::Owner)), everything);
+    // Where an organization's calls may be processed is its owner's word alone.
+    let owner = allowed(Role::Organization(OrganizationRole::Owner));
+    let (own, rest): (Vec<P>, Vec<P>) =
+        owner.into_iter().partition(|permission| *permission == P::ResidencyWrite);
+    assert_eq!((own, rest), (vec![P::ResidencyWrite], everything.to_vec()));
     assert_eq!(allowed(Role::Organization(OrganizationRole::Admin)), everything);
     assert_eq!(allowed(Role::Organization(OrganizationRole::Viewer)), reading);
     assert_eq!(allowed(Role::Organization(OrganizationRole::Member)), [P::OrganizationRead, P::ModelRead]);

@@ -59,7 +59,12 @@ fn answer(asked: &Message, own: Ipv4Addr, turns: &mut HashMap<String, usize>) ->
     Some(answer)
 }
 
-fn address(name: &str, kind: RecordType, own: Ipv4Addr, turns: &mut HashMap<String, usize>) -> Option<Option<Ipv4Addr>> {
+fn address(
+    name: &str,
+    kind: RecordType,
+    own: Ipv4Addr,
+    turns: &mut HashMap<String, usize>,
+) -> Option<Option<Ipv4Addr>> {
     let below = name.strip_suffix(BELOW)?;
     let behaviour = below.split('.').next().unwrap_or_default();
     let address = match behaviour {

@@ -1,5 +1,7 @@
 //! An organization of this run, with one of everything.
 
+use std::net::IpAddr;
+
 use bailiwick_proto::admin::v1::{
     CreateCredentialRequest, CreateDeploymentRequest, CreateKeyRequest, CreateModelRequest,
     CreateOrganizationRequest, DeleteOrganizationRequest, Deployment, GetResidencyRequest,
@@ -167,7 +169,8 @@ async fn endpoint(admin: &Channel) -> Result<Option<Deployment>, Status> {
         let message = ListDeploymentsRequest { organization_id: organization.id, page: page(1) };
         // One that was deleted meanwhile has none.
         let Ok(listed) = models.list_deployments(request(message)).await else { continue };
-        if let Some(deployment) = listed.into_inner().deployments.pop() {
+        let admitted = listed.into_inner().deployments.into_iter();
+        if let Some(deployment) = admitted.rev().find(|deployment| deployment.egress_refusal.is_empty()) {
             return Ok(Some(deployment));
         }
     }

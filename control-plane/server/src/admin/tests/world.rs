@@ -406,6 +406,7 @@ async fn routes(control_plane: &Arc<ControlPlane>, listener: rpcs::Listener) -> 
 
 fn settings(region: &str, folder: &std::path::Path, more: &str) -> Settings {
     let path = folder.display();
+    let home = if region.starts_with("eu-") { "eu" } else { "us" };
     let text = format!(
         r#"
         region = {{ name = "{region}", installation = "test" }}
@@ -415,7 +416,7 @@ fn settings(region: &str, folder: &std::path::Path, more: &str) -> Settings {
         workers = {{ listen = "127.0.0.1:0" }}
         enrollment = {{ listen = "127.0.0.1:0" }}
         identity = {{ dir = "{path}/identity" }}
-        egress = {{ hosts = [{{ pattern = "127.0.0.1", jurisdiction = "eu", private_ranges = ["127.0.0.0/8"] }}], catalogue = ["openai"] }}
+        egress = {{ hosts = [{{ pattern = "127.0.0.1", jurisdiction = "{home}", private_ranges = ["127.0.0.0/8"] }}], catalogue = ["openai"] }}
         ops = {{ listen = "127.0.0.1:0" }}
         {more}
         "#
