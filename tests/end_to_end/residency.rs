@@ -142,7 +142,7 @@ async fn r7_spans_of_no_process_leave_the_region() {
             };
             assert!(check(&[]).0, "{program}");
             let endpoint = (name("OTLP_ENDPOINT"), "http://otel.example:4317");
-            let (good, said) = check(&[endpoint.clone()]);
+            let (good, said) = check(std::slice::from_ref(&endpoint));
             assert!(!good && said.contains("telemetry.otlp_endpoint"), "{program}: {said}");
             let global = (name("ALLOW"), "[{pattern=\"otel.example\",jurisdiction=\"global\"}]");
             let (good, said) = check(&[endpoint, global]);

@@ -9,7 +9,7 @@ use super::{
 };
 
 fn settings(world: &World, rules: Vec<config::EgressRule>) -> Kind {
-    let Kind::RegionSettings(settings) = world.settings(&[], &[]) else { unreachable!() };
+    let Kind::RegionSettings(settings) = world.settings(&[], &[]) else { panic!("settings") };
     Kind::RegionSettings(config::RegionSettings { egress_rules: rules, ..settings })
 }
 

@@ -310,7 +310,6 @@ fn settings(of: &Armed, pepper: [u8; 32]) -> Resource {
             private_ranges: Vec::new(),
         }],
         jurisdiction: of.law.clone(),
-        ..config::RegionSettings::default()
     }))
 }
 
