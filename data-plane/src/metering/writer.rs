@@ -210,7 +210,8 @@ impl Writer {
     /// Takes back what is no whole record. When it cannot be cut off, readers step over it.
     fn cut_back(&mut self) {
         if self.file.set_len(self.length).is_err() {
-            self.length = self.file.metadata().map_or(self.length, |file| file.len());
+            // Never less than what was recorded, whatever a disk that fails says of itself.
+            self.length = self.file.metadata().map_or(self.length, |file| file.len().max(self.length));
         }
     }
 

@@ -48,7 +48,7 @@ pub(crate) enum Command {
     /// Service accounts: programs of an organization that administer it
     #[command(subcommand)]
     ServiceAccount(service_account::ServiceAccountCommand),
-    /// Exchanges a service account's secret for a bearer token of the admin API, and prints it
+    /// Exchanges a service account's secret for a bearer token, and prints it
     Token(token::TokenArguments),
     /// Providers' secrets
     #[command(subcommand)]
@@ -75,7 +75,7 @@ pub(crate) enum Command {
     Config(explain::ConfigCommand),
     /// Checks a region from certificate to router; exit code 1 when anything is wrong
     Check,
-    /// Looks at everything that can be seen from here, also while the control plane is down
+    /// Looks at all that can be seen from here, also while the control plane is down
     Diagnose,
     /// Proves that regions are apart, by attacking them
     #[command(subcommand)]

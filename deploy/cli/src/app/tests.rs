@@ -20,7 +20,7 @@ fn help_says_what_can_be_asked_and_how_it_ends() {
       org              Organizations
       key              API keys, which applications present
       service-account  Service accounts: programs of an organization that administer it
-      token            Exchanges a service account's secret for a bearer token of the admin API, and prints it
+      token            Exchanges a service account's secret for a bearer token, and prints it
       credential       Providers' secrets
       model            Models: public names, and the deployments behind them
       deployment       Deployments: where a provider serves a model
@@ -30,7 +30,7 @@ fn help_says_what_can_be_asked_and_how_it_ends() {
       region           The region itself
       config           What workers act on
       check            Checks a region from certificate to router; exit code 1 when anything is wrong
-      diagnose         Looks at everything that can be seen from here, also while the control plane is down
+      diagnose         Looks at all that can be seen from here, also while the control plane is down
       verify           Proves that regions are apart, by attacking them
       completions      Prints a script that completes commands
       help             Print this message or the help of the given subcommand(s)
