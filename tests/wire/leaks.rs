@@ -10,9 +10,10 @@ use bailiwick_tests::{
     admin::Admin,
     calls::Application,
     canaries::{Canary, record, recorded},
+    eventually,
     installation::Installation,
     network::Network,
-    process::{Owned, binary},
+    process::{Owned, binary, kill_hard, runs},
 };
 
 use crate::{capture, evidence::Evidence, namespaces::Namespaces, search};
@@ -64,15 +65,7 @@ fn a_worker_that_calls_a_provider_in_another_region_is_found() {
     let planted = network.planted();
     let prompt = Canary::hatch(HERE, "leaked prompt", true);
     let (evidence, _) = recorded_while(&namespaces, || {
-        // The guard is removed: the egress policy admits the other region.
-        let hosts = format!("[\"{}\", \"{}\"]", network.description.outside, address(network, THERE));
-        let installation = Installation::start_in(
-            Some(network),
-            &[
-                ("BAILIWICK_CONTROL_PLANE_EGRESS__HOSTS", &hosts),
-                ("BAILIWICK_CONTROL_PLANE_EGRESS__PRIVATE_RANGES", "[\"10.77.0.0/16\"]"),
-            ],
-        );
+        let installation = Installation::start_in(Some(network), &[]);
         let provider = SocketAddr::new(address(network, THERE), installation.spare_port);
         let program = binary("bailiwick-simulated-provider").display().to_string();
         let command = [program, "--listen".to_owned(), provider.to_string()];
@@ -80,7 +73,10 @@ fn a_worker_that_calls_a_provider_in_another_region_is_found() {
         let _provider = namespaces.inside(&namespaces.of(THERE), || Owned::start(&command, &log));
         record(std::slice::from_ref(&prompt), &planted);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(leak(&installation, &format!("http://{provider}/v1"), &prompt.word));
+        runtime.block_on(async {
+            let _control_plane = admitting_the_other_region(&installation, network).await;
+            leak(&installation, &format!("http://{provider}/v1"), &prompt.word).await;
+        });
     });
     let strayed: Vec<_> =
         evidence.strayed.iter().filter(|(_, _, kind, _)| kind.contains(&prompt.word)).collect();
@@ -96,6 +92,24 @@ fn a_worker_that_calls_a_provider_in_another_region_is_found() {
     assert_eq!(evidence.crossings.len(), 4, "{:#?}", evidence.holes());
 }
 
+/// The guard is removed: an operator who says that the other region's addresses are this region's own.
+async fn admitting_the_other_region(installation: &Installation, network: &Network) -> Owned {
+    let process = &installation.region(HERE).processes.control_plane;
+    kill_hard(process.pid);
+    eventually("the control plane has ended", || async { (!runs(process.pid)).then_some(()) }).await;
+    let rule = |address: std::net::IpAddr| {
+        format!("{{pattern=\"{address}\",jurisdiction=\"us\",private_ranges=[\"10.77.0.0/16\"]}}")
+    };
+    let hosts = format!("[{},{}]", rule(network.description.outside), rule(address(network, THERE)));
+    let environment = [("BAILIWICK_CONTROL_PLANE_EGRESS__HOSTS", hosts.as_str())];
+    let owned = Owned::start_with(&process.command, &process.log, &environment);
+    eventually("the control plane is back", || async {
+        reqwest::get(process.readyz()).await.ok()?.error_for_status().ok()
+    })
+    .await;
+    owned
+}
+
 async fn leak(installation: &Installation, endpoint: &str, word: &str) {
     let region = installation.region(HERE);
     let admin = Admin::of(HERE, region);
@@ -104,7 +118,7 @@ async fn leak(installation: &Installation, endpoint: &str, word: &str) {
         admin.new_model(&region.organization, "leak", endpoint, "simulated-echo", &credential).await;
     admin.applied(revision).await;
     let application = Application::of(region);
-    bailiwick_tests::eventually("the word comes back from the other region", || async {
+    eventually("the word comes back from the other region", || async {
         let answer = application.chat("leak", word, false).await.ok()?;
         answer.text().await.ok()?.contains(word).then_some(())
     })
