@@ -63,7 +63,12 @@ fn shared(layout: &Layout, region: &RegionLayout, ops: std::net::SocketAddr) -> 
         .map(|other| json!({"name": other.name, "url": format!("http://{}", other.router)}));
     json!({
         "region": {"name": region.name, "installation": INSTALLATION, "endpoints": endpoints.collect::<Vec<_>>()},
-        "telemetry": {"log": "info"},
+        // Nothing is sent unless `otlp_endpoint` says so; a collector beside the provider is each region's own.
+        "telemetry": {"log": "info", "allow": [{
+            "pattern": layout.provider.ip(),
+            "jurisdiction": home(region),
+            "private_ranges": [format!("{}/32", layout.provider.ip())],
+        }]},
         "ops": {"listen": ops},
     })
 }
@@ -96,7 +101,8 @@ fn control_plane(layout: &Layout, region: &RegionLayout, upstream: &Upstream) ->
 /// A provider on this machine is each region's own. Of another one nobody has said where it answers, so it may be anywhere, and the organizations list its host. The
 /// names under `verify.test` are for `verify isolation`.
 fn egress(region: &RegionLayout, upstream: &Upstream) -> Vec<Value> {
-    let (home, abroad) = if region.name.starts_with("eu-") { ("eu", "us") } else { ("us", "eu") };
+    let home = home(region);
+    let abroad = if home == "eu" { "us" } else { "eu" };
     let provider = json!({"pattern": upstream.host(), "jurisdiction": if upstream.is_local() { home } else { "global" }, "private_ranges": upstream.private_ranges()});
     if upstream.kind != Kind::Simulated {
         return vec![provider];
@@ -107,6 +113,11 @@ fn egress(region: &RegionLayout, upstream: &Upstream) -> Vec<Value> {
     let abroad = json!({"pattern": "abroad.verify.test", "jurisdiction": abroad});
     let anywhere = json!({"pattern": "anywhere.verify.test", "jurisdiction": "global"});
     [provider, rebinding, abroad, anywhere].into_iter().chain(names).collect()
+}
+
+/// Whose law holds in a region.
+fn home(region: &RegionLayout) -> &'static str {
+    if region.name.starts_with("eu-") { "eu" } else { "us" }
 }
 
 fn worker(layout: &Layout, region: &RegionLayout, worker: &WorkerLayout, upstream: &Upstream) -> Value {

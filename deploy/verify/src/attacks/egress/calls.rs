@@ -30,6 +30,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Calls to a name that changes its answer each time: enough for every worker to be asked more than once.
 const REBOUND: usize = 12;
 
+/// Times that another worker is asked.
+const OTHERS: usize = 30;
+
 /// What names lead to that the policy does not allow them.
 const NAMES: [(&str, &str); 4] = [
     ("this machine", "loopback"),
@@ -115,6 +118,7 @@ impl<'a> Bait<'a> {
         let (probe, before) = (resolving(what), self.near.caught());
         match self.call(model).await {
             Err(problem) => probe.unanswered(problem),
+            Ok(answer) if serves_nobody(&answer) => probe.not_attempted(idle(&answer)),
             Ok(answer) => {
                 let arrived = self.near.caught() - before;
                 probe.expect(is_refused(&answer) && arrived == 0, format!("{answer}; {arrived} arrived"))
@@ -128,6 +132,7 @@ impl<'a> Bait<'a> {
         for _ in 0..REBOUND {
             match self.call(&self.rebound).await {
                 Err(problem) => return probe.unanswered(problem),
+                Ok(answer) if serves_nobody(&answer) => return probe.not_attempted(idle(&answer)),
                 Ok(answer) if is_refused(&answer) => refused += 1,
                 // The trap closes the connection: it speaks no TLS.
                 Ok(answer) if answer.code() == "provider_unreachable" => {}
@@ -147,6 +152,7 @@ impl<'a> Bait<'a> {
         let (probe, before, far) = (redirecting(), self.redirecting.caught(), self.far.caught());
         match self.call(&self.redirected).await {
             Err(problem) => probe.unanswered(problem),
+            Ok(answer) if serves_nobody(&answer) => probe.not_attempted(idle(&answer)),
             Ok(answer) => {
                 let (asked, arrived) = (self.redirecting.caught() - before, self.far.caught() - far);
                 let stopped = answer.status.as_u16() == 502 && answer.code() == "provider_invalid_response";
@@ -159,11 +165,33 @@ impl<'a> Bait<'a> {
         }
     }
 
+    /// What a worker makes of a call. One that serves nobody at present says nothing about this; then another is asked.
     async fn call(&self, model: &str) -> Result<Answer, String> {
+        let mut answer = self.call_once(model).await?;
+        for _ in 0..OTHERS {
+            if !serves_nobody(&answer) {
+                return Ok(answer);
+            }
+            sleep(PAUSE).await;
+            answer = self.call_once(model).await?;
+        }
+        Ok(answer)
+    }
+
+    async fn call_once(&self, model: &str) -> Result<Answer, String> {
         let body = json!({"model": model, "messages": [{"role": "user", "content": "verify isolation"}]});
         let ask = Ask::post("/v1/chat/completions", Sends::Json(body));
         web::ask(self.router, &ask.bearer(self.region.account.key.expose_secret())).await
     }
+}
+
+/// The worker refuses every call now, whatever it is for: its disk is full, say. Where a call may not go, it has not come to judge.
+fn serves_nobody(answer: &Answer) -> bool {
+    answer.status.as_u16() == 503 && answer.code() != "no_deployment_available"
+}
+
+fn idle(answer: &Answer) -> String {
+    format!("no worker of the region serves calls now: {answer}")
 }
 
 fn is_refused(answer: &Answer) -> bool {
