@@ -243,7 +243,7 @@ fn r4_no_argument_takes_a_secret() {
             let words = ["secret", "password", "token", "key", "credential"];
             let named = words.iter().any(|word| flag.to_ascii_lowercase().contains(word));
             // How long keys are kept is no key.
-            let places = ["FILE", "ID", "NAME", "DIR", "PATH", "KEYS_FOR"];
+            let places = ["FILE", "ID", "NAME", "DIR", "PATH", "HOST:PORT", "KEYS_FOR"];
             let harmless = !flag.contains(['<', '[']) || places.iter().any(|value| flag.contains(value));
             assert!(!named || harmless, "{program} {command} takes {flag}");
         }

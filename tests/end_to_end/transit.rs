@@ -1,6 +1,11 @@
 //! R4: the master key moves into the transit engine of a Vault (OpenBao here, which speaks its API) that is sealed and comes back.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use bailiwick_proto::admin::v1::CreateOrganizationRequest;
 use bailiwick_tests::{
@@ -19,6 +24,7 @@ const ROOT: &str = "root-of-the-test";
 struct Bao {
     _process: Owned,
     program: String,
+    local: String,
     address: String,
     folder: PathBuf,
 }
@@ -28,7 +34,10 @@ impl Bao {
         let program = std::env::var("BAILIWICK_TEST_OPENBAO").expect("./tests/run installs bao and names it");
         let folder = installation.folder().join("bao");
         fs::create_dir_all(&folder).expect("a folder");
-        let listen = format!("127.0.0.1:{}", installation.spare_port + 7);
+        // Its own client comes over loopback, the control plane over TLS.
+        let local = format!("127.0.0.1:{}", installation.spare_port + 7);
+        let served = format!("{}:{}", installation.outside, installation.spare_port + 8);
+        let configuration = listener(&folder, installation.outside, &served);
         let command = [
             &program,
             "server",
@@ -37,11 +46,14 @@ impl Bao {
             "-dev-root-token-id",
             ROOT,
             "-dev-listen-address",
-            &listen,
+            &local,
+            "-config",
+            &configuration,
         ];
         let home = folder.display().to_string();
         let process = Owned::start_with(&command.map(str::to_owned), &folder.join("log"), &[("HOME", &home)]);
-        let bao = Self { _process: process, program, address: format!("http://{listen}"), folder };
+        let (local, address) = (format!("http://{local}"), format!("https://{served}"));
+        let bao = Self { _process: process, program, local, address, folder };
         eventually("OpenBao serves", || async { bao.command(&["status"]).then_some(()) }).await;
         assert!(bao.command(&["secrets", "enable", "transit"]));
         assert!(bao.command(&["write", "-f", "transit/keys/master", "type=aes256-gcm96"]));
@@ -51,11 +63,7 @@ impl Bao {
 
     fn command(&self, arguments: &[&str]) -> bool {
         let mut command = Command::new(&self.program);
-        command
-            .args(arguments)
-            .env("HOME", &self.folder)
-            .env("BAO_ADDR", &self.address)
-            .env("BAO_TOKEN", ROOT);
+        command.args(arguments).env("HOME", &self.folder).env("BAO_ADDR", &self.local).env("BAO_TOKEN", ROOT);
         command.output().expect("bao runs").status.success()
     }
 
@@ -66,12 +74,26 @@ impl Bao {
     }
 
     fn section(&self) -> String {
-        let token = self.folder.join("token");
+        let (token, root) = (self.folder.join("token"), self.folder.join("certificate.pem"));
         format!(
-            "vault_transit = {{ address = {:?}, key = \"master\", token = {{ file = {token:?} }} }}",
+            "vault_transit = {{ address = {:?}, key = \"master\", root = {root:?}, token = {{ file = {token:?} }} }}",
             self.address
         )
     }
+}
+
+/// Configures a listener with a certificate of its own; gives the file.
+fn listener(folder: &Path, host: IpAddr, address: &str) -> String {
+    let made = rcgen::generate_simple_self_signed([host.to_string()]).expect("a certificate");
+    let [certificate, key, configuration] =
+        ["certificate.pem", "key.pem", "listener.hcl"].map(|name| folder.join(name));
+    fs::write(&certificate, made.cert.pem()).expect("written");
+    fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    let text = format!(
+        "listener \"tcp\" {{\n  address = {address:?}\n  tls_cert_file = {certificate:?}\n  tls_key_file = {key:?}\n}}\n"
+    );
+    fs::write(&configuration, text).expect("written");
+    configuration.display().to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]

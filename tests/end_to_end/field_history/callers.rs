@@ -31,8 +31,8 @@ struct Trap {
 }
 
 impl Trap {
-    async fn set() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    async fn set(installation: &Installation) -> Self {
+        let listener = TcpListener::bind((installation.outside, 0)).await.expect("a port");
         let (address, caught) =
             (listener.local_addr().expect("address").to_string(), Arc::<AtomicU64>::default());
         let (counted, mut listening) = (Arc::clone(&caught), JoinSet::new());
@@ -91,7 +91,7 @@ async fn a_caller_cannot_say_where_the_provider_is() {
     let region = installation.region(REGION);
     let application = Application::of(region);
     // The region's egress policy would admit this address: it is no help here.
-    let trap = Trap::set().await;
+    let trap = Trap::set(&installation).await;
     let elsewhere = format!("http://{}/v1", trap.address);
     let messages = json!([{"role": "user", "content": "to the right one"}]);
     let named =
@@ -361,7 +361,7 @@ struct Tenant {
 impl Tenant {
     async fn new(installation: &Installation, admin: &Admin, region: &Region, number: u16) -> Self {
         let secret = format!("{CREDENTIAL}-{number}");
-        let address = format!("127.0.0.1:{}", installation.spare_port + number);
+        let address = format!("{}:{}", installation.outside, installation.spare_port + number);
         let program = binary("bailiwick-simulated-provider").display().to_string();
         let command = [program.as_str(), "--listen", &address, "--api-key", &secret].map(str::to_owned);
         let process = Owned::start(&command, &installation.folder().join(format!("provider-{number}.log")));
