@@ -74,10 +74,20 @@ fn notice(guard: Guard) -> Notice {
         }
         Guard::CallerCertificate => (By::ControlPlane, 3, "admin API: mutual TLS", "no certificate"),
         Guard::CallerChain => (By::ControlPlane, 3, "admin API: mutual TLS", "a made-up certificate"),
+        Guard::CallerTime => (By::ControlPlane, 16, "admin API: mutual TLS", "own operator that has expired"),
+        Guard::FullHandshake => (
+            By::ControlPlane,
+            16,
+            "admin API: mutual TLS",
+            "a session of this region's own operator, resumed",
+        ),
         Guard::TrustDomain => (By::ControlPlane, 3, "admin API: mutual TLS", "the other region's operator"),
         Guard::Role => (By::ControlPlane, 4, "worker API: mutual TLS", "this region's own operator"),
         Guard::ServerCertificate => {
             (By::Programs, 5, "worker: the control plane's certificate", "worker program")
+        }
+        Guard::ServerTime => {
+            (By::Programs, 16, "worker: the control plane's certificate", "this region's worker program")
         }
         Guard::EnrollmentRegion => {
             (By::ControlPlane, 6, "enrollment: jurisdiction", "good in the other region")
@@ -94,6 +104,21 @@ fn notice(guard: Guard) -> Notice {
         }
         Guard::TokenSignature => {
             (By::ControlPlane, 16, "token API: the token's signature", "another key under")
+        }
+        Guard::TokenHeader => {
+            (By::ControlPlane, 16, "token API: the token's signature", "brings a key along in its header")
+        }
+        Guard::TokenIssuer => {
+            (By::ControlPlane, 16, "token API: the token's signature", "by the other region's issuer")
+        }
+        Guard::TokenAudience => {
+            (By::ControlPlane, 16, "token API: the token's signature", "for the other region's audience")
+        }
+        Guard::TokenBeginning => {
+            (By::ControlPlane, 16, "token API: the token's signature", "a token that is not valid yet")
+        }
+        Guard::TokenLife => {
+            (By::ControlPlane, 16, "token API: the token's signature", "a token that lives too long")
         }
         Guard::TokenEnd => (By::ControlPlane, 16, "token API: the token's signature", "has expired"),
         Guard::TokenAccount => (By::ControlPlane, 16, "token API: the token's signature", "revoked since"),

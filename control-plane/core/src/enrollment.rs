@@ -36,6 +36,49 @@ pub fn longest_lifetime(role: ProcessRole) -> Duration {
     }
 }
 
+/// How far ahead a certificate that is issued by hand may begin. A revocation refuses what has begun by then: what begins later is beyond its reach, and must
+/// not be far away.
+const LONGEST_LEAD: Duration = Duration::from_secs(5 * 60);
+/// How long ago it may have begun. Certificates cannot tell every time, and nobody needs an older one.
+const LONGEST_AGO: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// For how long a certificate that is issued by hand shall be good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Period {
+    /// From now on.
+    Lasting(Duration),
+    /// From one time to another, which may both be over: an operator sees with such a certificate that monitoring notices it.
+    Between(Validity),
+}
+
+impl Period {
+    /// As it is written into a certificate of this role. The error says why there is none.
+    fn validity(self, role: ProcessRole, now: Timestamp, root_ends: Timestamp) -> Result<Validity, String> {
+        let (lifetime, validity) = match self {
+            Self::Lasting(lifetime) => (lifetime, Validity::starting(now, lifetime)),
+            Self::Between(chosen) => (chosen.until.saturating_since(chosen.from), chosen),
+        };
+        if lifetime < Duration::from_secs(1) {
+            return Err("a certificate has to end after it begins, by a second at least".to_owned());
+        }
+        let longest = longest_lifetime(role);
+        if lifetime > longest {
+            let minutes = longest.as_secs() / 60;
+            return Err(format!("a certificate of a {role} may live {minutes} minutes at most"));
+        }
+        if validity.from > now.saturating_add(LONGEST_LEAD) {
+            return Err("a certificate may begin 5 minutes from now at most".to_owned());
+        }
+        if validity.from < now.saturating_sub(LONGEST_AGO) {
+            return Err("a certificate may have begun a year ago at most".to_owned());
+        }
+        if matches!(self, Self::Between(_)) && validity.until > root_ends {
+            return Err("the certificate would outlive the region's root".to_owned());
+        }
+        Ok(validity)
+    }
+}
+
 /// Certifies the processes of one region.
 pub struct Enrollment {
     /// Where join tokens and workers are kept.
@@ -166,22 +209,23 @@ impl Enrollment {
     /// a worker or router of this name is answered only when it has enrolled.
     ///
     /// # Errors
-    /// The lifetime is over what the role may have, see [`longest_lifetime`].
+    /// The period is not one that the role may have, see [`longest_lifetime`]; or a revocation of the holder refuses what begins then.
     pub async fn certify(
         &self,
         actor: &SpiffeId,
         holder: &SpiffeId,
         csr_pem: &str,
-        lifetime: Duration,
+        period: Period,
     ) -> Result<IssuedCertificate, EnrollmentError> {
-        let longest = longest_lifetime(holder.role);
-        if lifetime > longest {
-            let minutes = longest.as_secs() / 60;
-            let problem = format!("a certificate of a {} may live {minutes} minutes at most", holder.role);
+        let now = self.clock.now();
+        let wanted = period.validity(holder.role, now, self.authority.expires_at());
+        let wanted = wanted.map_err(EnrollmentError::InvalidRequest)?;
+        let validity = self.unrevoked(holder, wanted).await?;
+        if matches!(period, Period::Between(_)) && validity != wanted {
+            let problem = format!("{holder} is revoked: a certificate has to begin after that");
             return Err(EnrollmentError::InvalidRequest(problem));
         }
-        let now = self.clock.now();
-        let issued = self.issue(csr_pem, holder, now, lifetime).await?;
+        let issued = self.authority.issue(csr_pem, holder, validity).map_err(unusable)?;
         let audit = self.audit(now, actor, "certificate.issue", holder).await?;
         let mut transaction = self.store.begin().await?;
         transaction.certificate_note(&held(holder, &issued)).await?;
@@ -210,7 +254,7 @@ impl Enrollment {
         spiffe.ok_or(EnrollmentError::InvalidToken)
     }
 
-    /// A certificate that no revocation of its holder refuses. Where one comes at the same time, it does: it was asked for under the old name.
+    /// A certificate for `lifetime` from now on.
     async fn issue(
         &self,
         csr: &str,
@@ -218,10 +262,14 @@ impl Enrollment {
         now: Timestamp,
         lifetime: Duration,
     ) -> Result<IssuedCertificate, EnrollmentError> {
-        let validity = Validity::starting(now, lifetime);
-        let revoked = self.store.revocation_fetch(to.role, to.name()).await?;
-        let validity = revoked.map_or(validity, |revoked| validity.after(revoked.issued_until));
+        let validity = self.unrevoked(to, Validity::starting(now, lifetime)).await?;
         self.authority.issue(csr, to, validity).map_err(unusable)
+    }
+
+    /// What no revocation of its holder refuses. Where one comes at the same time, it does: the certificate was asked for under the old name.
+    async fn unrevoked(&self, to: &SpiffeId, validity: Validity) -> Result<Validity, EnrollmentError> {
+        let revoked = self.store.revocation_fetch(to.role, to.name()).await?;
+        Ok(revoked.map_or(validity, |revoked| validity.after(revoked.issued_until)))
     }
 
     async fn audit(

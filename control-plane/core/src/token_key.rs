@@ -63,6 +63,23 @@ impl TokenKeys {
         Ok(())
     }
 
+    /// The key that signs now, opened, for whatever it shall sign; recorded. In builds for development alone.
+    ///
+    /// # Errors
+    /// There is none; the store or the vault refuses.
+    #[cfg(debug_assertions)]
+    pub async fn lend(&self) -> Result<Zeroizing<Vec<u8>>, UseCaseError> {
+        let newest = self.store.token_key_list().await?.pop();
+        let newest = newest.ok_or_else(|| UseCaseError::Internal("the region has no token key".into()))?;
+        let keys = Keys::of(self.store.as_ref(), self.vault.as_ref(), KeyScope::Region).await?;
+        let key = opened(&keys, &newest)
+            .ok_or_else(|| UseCaseError::Internal("the region's token key does not open".into()))?;
+        let (now, name) = (self.clock.now(), newest.id.to_string());
+        let audit = keys.audit(Chain::Region, now, &self.actor, "token_key.lend", name)?;
+        self.store.begin().await?.commit(audit, &[]).await?;
+        Ok(key)
+    }
+
     async fn make(&self, now: Timestamp) -> Result<(), UseCaseError> {
         let keys = Keys::of(self.store.as_ref(), self.vault.as_ref(), KeyScope::Region).await?;
         let id: Local<TokenKeyId> = self.jurisdiction.mint_random(now);

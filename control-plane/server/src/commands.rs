@@ -1,18 +1,25 @@
 //! What an operator runs on the control plane's own machine: `init`, `issue-certificate`, `join-token`, `verify-store`, `restore`. They
 //! work on the store, also while the server runs (but for `restore`), and also when it does not. What they give is for `main` to print.
 
+mod issue_certificate;
 mod progress;
 mod restore;
+#[cfg(debug_assertions)]
+mod sign_tokens;
 mod verify_store;
 
+pub(crate) use issue_certificate::CertificateArguments;
+#[cfg(test)]
+pub(crate) use issue_certificate::issue_certificate;
 pub(crate) use restore::{RestoreArguments, restore};
+#[cfg(debug_assertions)]
+pub(crate) use sign_tokens::sign_tokens;
 pub(crate) use verify_store::verify_store;
 
 use std::{
     fs::{DirBuilder, OpenOptions},
     io::Write as _,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -28,15 +35,12 @@ use bailiwick_domain::{
     spiffe::{ProcessRole, SpiffeId},
     usage::RequestId,
 };
-use bailiwick_runtime::{
-    configuration::SecretSource,
-    identity::{Identity, Material, new_key_and_csr},
-};
+use bailiwick_runtime::configuration::SecretSource;
 use bailiwick_vault::MasterKey;
 use secrecy::ExposeSecret as _;
 
 use crate::{
-    region::{self, Ground, Region},
+    region::{Ground, Region},
     settings::{MasterKeyPlace, Settings},
 };
 
@@ -65,26 +69,6 @@ pub(crate) async fn init(settings: &Settings, generate_master_key: bool) -> anyh
     };
     let (name, fingerprint) = (&settings.region.region().name, region.authority.fingerprint());
     Ok(format!("The region {name} {done}.\nFingerprint of its certificate authority: {fingerprint}"))
-}
-
-/// Issues a certificate of any role: whoever can read the master key could sign one anyway.
-pub(crate) async fn issue_certificate(
-    settings: &Settings,
-    role: ProcessRole,
-    name: &str,
-    out: &Path,
-    lifetime: Duration,
-) -> anyhow::Result<String> {
-    let holder = SpiffeId::new(settings.region.trust_domain.clone(), role, name)?;
-    let region = Region::open(settings).await?;
-    let (key, csr) = new_key_and_csr()?;
-    let enrollment = region.enrollment(settings);
-    let issued = enrollment.certify(&region::actor(settings)?, &holder, &csr.0, lifetime).await?;
-    region.ground.sql.close().await;
-    let root_pem = region.authority.roots_pem();
-    let material = Material { root_pem, certificate_pem: issued.certificate_pem, key_pem: key.0 };
-    Identity::establish(out, settings.region.trust_domain.clone(), &material)?;
-    Ok(format!("{holder}: ca.pem, cert.pem and key.pem are in {}", out.display()))
 }
 
 /// A join token, which is shown this once.

@@ -27,6 +27,8 @@ use bailiwick_runtime::{
     hardening, telemetry,
 };
 use clap::{Parser, Subcommand, ValueEnum};
+#[cfg(debug_assertions)]
+use secrecy::ExposeSecret as _;
 use secrecy::SecretString;
 
 use settings::{ENVIRONMENT, Settings};
@@ -64,20 +66,7 @@ enum Command {
     },
     /// Issue a certificate of any role; writes ca.pem, cert.pem and key.pem. People and services call the admin API with one. Workers and routers join
     /// with a token instead: a certificate alone makes none of them a member of the region.
-    IssueCertificate {
-        /// What the holder is: an operator may do everything, a service changes nothing of the region itself.
-        #[arg(long, value_enum)]
-        role: Role,
-        /// Name in the certificate and in audit records: lower-case letters, digits and hyphens.
-        #[arg(long)]
-        name: String,
-        /// Folder to write to; made when missing.
-        #[arg(long, value_name = "DIR")]
-        out: PathBuf,
-        /// Minutes until the certificate ends: up to 525600 (a year) for operators and services, 1440 (a day) for processes.
-        #[arg(long, default_value_t = 1440, value_parser = clap::value_parser!(u64).range(1..=525_600))]
-        minutes: u64,
-    },
+    IssueCertificate(commands::CertificateArguments),
     /// Print a token with which one process joins the region, once.
     JoinToken {
         /// What joins.
@@ -89,6 +78,13 @@ enum Command {
         /// Minutes until the token ends.
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=10_080))]
         minutes: u64,
+    },
+    /// Print tokens of whatever is given, signed with the region's own key. Not in what operators run: for attacks, in builds for development.
+    #[cfg(debug_assertions)]
+    SignTokens {
+        /// `header.claims` of a token, each part in base64url.
+        #[arg(required = true)]
+        messages: Vec<String>,
     },
     /// Put a backup in the place of what the configured store holds, while the control plane does not run.
     ///
@@ -108,27 +104,6 @@ enum Command {
         #[arg(short, long, value_enum, default_value_t = commands::Format::Text)]
         output: commands::Format,
     },
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Role {
-    ControlPlane,
-    Worker,
-    Router,
-    Operator,
-    Service,
-}
-
-impl From<Role> for ProcessRole {
-    fn from(role: Role) -> Self {
-        match role {
-            Role::ControlPlane => Self::ControlPlane,
-            Role::Worker => Self::Worker,
-            Role::Router => Self::Router,
-            Role::Operator => Self::Operator,
-            Role::Service => Self::Service,
-        }
-    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -160,10 +135,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             say("The configuration is good.")?;
         }
         Command::Init { generate_master_key } => say(&commands::init(&settings, generate_master_key).await?)?,
-        Command::IssueCertificate { role, name, out, minutes } => {
-            let lifetime = Duration::from_secs(minutes * 60);
-            say(&commands::issue_certificate(&settings, role.into(), &name, &out, lifetime).await?)?;
-        }
+        Command::IssueCertificate(arguments) => say(&arguments.run(&settings).await?)?,
         Command::JoinToken { role, name, minutes } => {
             let role = match role {
                 JoinRole::Worker => ProcessRole::Worker,
@@ -173,6 +145,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 commands::join_token(&settings, role, &name, Duration::from_secs(minutes * 60)).await?;
             // Nothing but the token, so that it can be piped.
             say(token.expose())?;
+        }
+        #[cfg(debug_assertions)]
+        Command::SignTokens { messages } => {
+            for token in commands::sign_tokens(&settings, &messages).await? {
+                say(token.expose_secret())?;
+            }
         }
         Command::Restore(arguments) => say(&commands::restore(&settings, &arguments).await?)?,
         Command::VerifyStore { store, output } => {

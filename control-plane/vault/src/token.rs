@@ -50,6 +50,21 @@ struct Wire {
     jti: String,
 }
 
+#[cfg(debug_assertions)]
+impl EdDsa {
+    /// A token of whatever `header.claims` says. In builds for development alone: there attacks have the region's own key sign what it never would, so that a
+    /// token's signature is not what refuses it.
+    ///
+    /// # Errors
+    /// The key is none.
+    pub fn sign_anything(key: &[u8], message: &str) -> Result<SecretString, VaultError> {
+        let key = EncodingKey::from_ed_der(key);
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::EdDSA);
+        let signature = signature.map_err(|_| unusable())?;
+        Ok(SecretString::from(format!("{message}.{signature}")))
+    }
+}
+
 impl TokenSigner for EdDsa {
     fn new_key(&self) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let pair = Ed25519KeyPair::generate().map_err(|_| unusable())?;
@@ -66,7 +81,7 @@ impl TokenSigner for EdDsa {
         let found = decode_header(token).map_err(|error| refused(&error))?;
         let id: TokenKeyId =
             found.kid.as_deref().and_then(|id| id.parse().ok()).ok_or(TokenRefused::Header)?;
-        if found == header(id) { Ok(id) } else { Err(TokenRefused::Header) }
+        if found == header(id) || !Guard::TokenHeader.stands() { Ok(id) } else { Err(TokenRefused::Header) }
     }
 
     fn verify(&self, token: &str, key: &[u8], issuer: &str, audience: &str) -> Result<Claims, TokenRefused> {
@@ -75,8 +90,11 @@ impl TokenSigner for EdDsa {
         let pair = Ed25519KeyPair::from_pkcs8(key).map_err(|_| TokenRefused::UnknownKey)?;
         let public = DecodingKey::from_ed_der(pair.public_key().as_ref());
         let mut validation = Validation::new(Algorithm::EdDSA);
-        validation.set_issuer(&[issuer]);
+        if Guard::TokenIssuer.stands() {
+            validation.set_issuer(&[issuer]);
+        }
         validation.set_audience(&[audience]);
+        validation.validate_aud = Guard::TokenAudience.stands();
         validation.set_required_spec_claims(&["iss", "aud", "sub", "exp", "nbf"]);
         // The library asks the machine's clock; ours is a parameter, and is asked by the caller.
         validation.validate_exp = false;

@@ -53,12 +53,18 @@ guards! {
     CallerCertificate => "caller_certificate",
     /// A caller's certificate was issued by this region.
     CallerChain => "caller_chain",
+    /// A caller's certificate is good at this time.
+    CallerTime => "caller_time",
+    /// A session is never resumed: each connection's certificates are verified.
+    FullHandshake => "full_handshake",
     /// A certificate names this region's trust domain.
     TrustDomain => "trust_domain",
     /// A certificate names a role that is admitted.
     Role => "role",
     /// A server is a control plane, or a worker, of this region.
     ServerCertificate => "server_certificate",
+    /// A server's certificate is good at this time.
+    ServerTime => "server_time",
     /// A join token is of this region.
     EnrollmentRegion => "enrollment_region",
     /// A join token is the one whose digest is stored.
@@ -69,6 +75,16 @@ guards! {
     TokenRegion => "token_region",
     /// A bearer token is signed by one of the region's own keys.
     TokenSignature => "token_signature",
+    /// A bearer token's header is the one that the region writes, and no other.
+    TokenHeader => "token_header",
+    /// A bearer token was made by this region's control plane.
+    TokenIssuer => "token_issuer",
+    /// A bearer token is for this region's admin API.
+    TokenAudience => "token_audience",
+    /// A bearer token has a beginning.
+    TokenBeginning => "token_beginning",
+    /// A bearer token lives for minutes.
+    TokenLife => "token_life",
     /// A bearer token has an end.
     TokenEnd => "token_end",
     /// A bearer token ends with its account.

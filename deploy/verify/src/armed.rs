@@ -7,6 +7,7 @@ mod backup;
 mod process;
 pub(crate) mod program;
 mod remains;
+pub(crate) mod untimely;
 
 use bailiwick_domain::{
     jurisdiction::Jurisdiction,
@@ -35,6 +36,7 @@ pub(crate) use account::{Account, name as organization};
 pub(crate) use backup::Backup;
 pub(crate) use process::{Process, pinned};
 use program::Program;
+use untimely::{Time, Untimely};
 
 /// How long one request of the preparation may take.
 pub(crate) const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
@@ -75,6 +77,9 @@ pub(crate) struct Armed {
     pub(crate) router: Result<Process, String>,
     /// Made when it is wanted first, once for all targets.
     backup: tokio::sync::OnceCell<Result<Backup, String>>,
+    /// The same: certificates that have expired, and certificates that are not valid yet.
+    expired: tokio::sync::OnceCell<Result<Untimely, String>>,
+    not_yet: tokio::sync::OnceCell<Result<Untimely, String>>,
     /// A service account of its organization, and its token; or why there is none.
     pub(crate) program: Result<Program, String>,
 }
@@ -121,6 +126,8 @@ impl Armed {
             join_token: SecretString::default(),
             run: run.to_owned(),
             backup: tokio::sync::OnceCell::new(),
+            expired: tokio::sync::OnceCell::new(),
+            not_yet: tokio::sync::OnceCell::new(),
             access,
             code,
             domain,
@@ -176,6 +183,15 @@ impl Armed {
     /// A backup of the region.
     pub(crate) async fn backup(&self) -> Result<&Backup, String> {
         self.backup.get_or_init(|| Backup::make(&self.admin)).await.as_ref().map_err(Clone::clone)
+    }
+
+    /// Certificates of the region that are not good now.
+    pub(crate) async fn untimely(&self, time: Time) -> Result<&Untimely, String> {
+        let made = match time {
+            Time::Over => &self.expired,
+            Time::ToCome => &self.not_yet,
+        };
+        made.get_or_init(|| Untimely::make(self, time)).await.as_ref().map_err(Clone::clone)
     }
 
     /// Removes what was made. Says what could not be removed. `something_got_in`: looks for what an attack may have made, too.

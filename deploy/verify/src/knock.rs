@@ -4,7 +4,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use rustls::{
-    AlertDescription, ClientConfig, DigitallySignedStruct, SignatureScheme,
+    AlertDescription, ClientConfig, DigitallySignedStruct, HandshakeKind, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs::default_provider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
@@ -66,12 +66,41 @@ pub(crate) async fn knock_for(
     badge: Option<&Badge>,
     speaks: Speaks,
 ) -> Knock {
-    let alpn: &[u8] = if speaks == Speaks::Grpc { b"h2" } else { b"http/1.1" };
-    let mut stream = match dial(address, sni, badge, alpn).await {
-        Ok(stream) => stream,
-        Err(Dialled::Nobody(why)) => return Knock::Nobody(why),
-        Err(Dialled::Refused(error)) => return refusal(&error),
-    };
+    match dial(address, sni, badge, alpn(speaks)).await {
+        Ok(mut stream) => first_word(&mut stream, speaks).await,
+        Err(Dialled::Nobody(why)) => Knock::Nobody(why),
+        Err(Dialled::Refused(error)) => refusal(&error),
+    }
+}
+
+/// Comes twice, as a client that resumes its session when it can (RFC 8446, section 2.2). Gives what the second handshake was. The error says why that is
+/// not known.
+pub(crate) async fn come_again(
+    address: &str,
+    badge: &Badge,
+    speaks: Speaks,
+) -> Result<HandshakeKind, String> {
+    // One configuration: it keeps the tickets.
+    let config = Arc::new(config(Some(badge), alpn(speaks)).map_err(|error| error.to_string())?);
+    let mut first = shake(address, None, Arc::clone(&config)).await.map_err(|error| error.to_string())?;
+    // Tickets come before anything else (section 4.6.1): whoever has read something has them.
+    match first_word(&mut first, speaks).await {
+        Knock::Admitted => {}
+        refused => return Err(format!("the first connection is not admitted: {refused}")),
+    }
+    let second = shake(address, None, config).await.map_err(|error| error.to_string())?;
+    second.get_ref().1.handshake_kind().ok_or_else(|| "the second handshake is not over".to_owned())
+}
+
+fn alpn(speaks: Speaks) -> &'static [u8] {
+    match speaks {
+        Speaks::Grpc => b"h2",
+        Speaks::Http => b"http/1.1",
+    }
+}
+
+/// What comes of a connection that stands.
+async fn first_word(stream: &mut TlsStream<TcpStream>, speaks: Speaks) -> Knock {
     // An HTTP/2 server speaks first (RFC 9113, section 3.4). An HTTP/1.1 server has to be asked.
     let mut byte = [0_u8; 1];
     if speaks == Speaks::Http {
@@ -141,11 +170,19 @@ pub(crate) async fn dial(
     alpn: &[u8],
 ) -> Result<TlsStream<TcpStream>, Dialled> {
     let config = config(badge, alpn).map_err(|error| Dialled::Refused(io::Error::other(error)))?;
+    shake(address, sni, Arc::new(config)).await
+}
+
+async fn shake(
+    address: &str,
+    sni: Option<&str>,
+    config: Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, Dialled> {
     let stream = tcp(address).await?;
     let ip = stream.peer_addr().map_err(Dialled::Refused)?.ip();
     let name = sni.and_then(|name| ServerName::try_from(name.to_owned()).ok());
     let name = name.unwrap_or_else(|| ServerName::IpAddress(ip.into()));
-    match timeout(TIMEOUT, TlsConnector::from(Arc::new(config)).connect(name, stream)).await {
+    match timeout(TIMEOUT, TlsConnector::from(config).connect(name, stream)).await {
         Ok(shaken) => shaken.map_err(Dialled::Refused),
         Err(_elapsed) => Err(Dialled::Refused(io::Error::other("the handshake took too long"))),
     }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use bailiwick_domain::guard::Guard;
 use bailiwick_domain::key::CaFingerprint;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{ResolvesClientCert, Resumption, verify_server_cert_signed_by_trust_anchor};
@@ -53,8 +54,10 @@ pub(super) fn server_config(
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(resolver);
     // A resumed session is not verified again: neither tickets nor a session cache, on either side.
-    config.send_tls13_tickets = 0;
-    config.session_storage = Arc::new(NoServerSessionStorage {});
+    if Guard::FullHandshake.stands() {
+        config.send_tls13_tickets = 0;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+    }
     Ok(config)
 }
 

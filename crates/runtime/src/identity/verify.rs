@@ -114,7 +114,8 @@ impl ClientCertVerifier for Callers {
     ) -> Result<ClientCertVerified, Error> {
         if Guard::CallerChain.stands() {
             let current = self.identity.current();
-            let verified = current.clients.verify_client_cert(leaf, NO_INTERMEDIATES, now);
+            let at = judged_at(Guard::CallerTime, leaf, now);
+            let verified = current.clients.verify_client_cert(leaf, NO_INTERMEDIATES, at);
             verified.map_err(|error| self.admitted.explain(error, leaf))?;
         }
         self.admitted.check(leaf)?;
@@ -273,7 +274,8 @@ impl ServerCertVerifier for Server {
         if !Guard::ServerCertificate.stands() {
             return Ok(ServerCertVerified::assertion());
         }
-        self.verify_chain(leaf, intermediates, now).map_err(|error| self.admitted.explain(error, leaf))?;
+        let at = judged_at(Guard::ServerTime, leaf, now);
+        self.verify_chain(leaf, intermediates, at).map_err(|error| self.admitted.explain(error, leaf))?;
         self.admitted.check(leaf)?;
         Ok(ServerCertVerified::assertion())
     }
@@ -298,6 +300,16 @@ impl ServerCertVerifier for Server {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         tls::provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The time that a chain is verified for: now. Without its guard, when the leaf became valid, so that its time alone is not judged.
+fn judged_at(guard: Guard, leaf: &CertificateDer<'_>, now: UnixTime) -> UnixTime {
+    match Leaf::read(leaf) {
+        Ok(leaf) if !guard.stands() => {
+            UnixTime::since_unix_epoch(Duration::from_millis(leaf.issued.as_millis()))
+        }
+        _ => now,
     }
 }
 

@@ -6,17 +6,17 @@ use bailiwick_domain::{
     spiffe::{ProcessRole, SpiffeId},
 };
 use bailiwick_proto::status::{metadata_of, reason_of};
-use rustls::AlertDescription;
+use rustls::{AlertDescription, HandshakeKind};
 use secrecy::{ExposeSecret as _, SecretString};
 use tonic::{Code, Status};
 
 use super::{identifiers::nobody, layer};
 use crate::{
-    armed::{program, say},
+    armed::{program, say, untimely::Time},
     attack::{Attack, Pair},
     attempt::{Attempt, Probe},
     badge::Badge,
-    knock::{Knock, Speaks, knock},
+    knock::{Knock, Speaks, come_again, knock},
 };
 
 const WRONG_REGION: &str = "FailedPrecondition wrong_region";
@@ -147,6 +147,26 @@ impl Listener<'_> {
     pub(super) async fn wrong_role(&self, whose: &str, badge: Result<&Badge, &str>) -> Attempt {
         let what = format!("the certificate of this region's own {whose}");
         self.present(what, badge, AlertDescription::CertificateUnknown).await
+    }
+
+    /// A certificate of the target's own region, in a role that is admitted here, but not at this time. TLS has one alert for what has expired and for what is
+    /// not valid yet (RFC 8446, section 6.2: "has expired or is not currently valid").
+    pub(super) async fn untimely(&self, whose: &str, time: Time, badge: Result<&Badge, &str>) -> Attempt {
+        let what = format!("a certificate of {whose} that {time}");
+        self.present(what, badge, AlertDescription::CertificateExpired).await
+    }
+
+    /// A session of somebody whose certificate was taken, resumed: nothing would be verified again.
+    pub(super) async fn resumed(&self, whose: &str, badge: Result<&Badge, &str>) -> Attempt {
+        let what = format!("a session of {whose}, resumed");
+        let probe = Probe::new(what, self.layer, "a full handshake: no session is resumed");
+        let (Some(address), Ok(badge)) = (self.address, badge) else {
+            return probe.not_attempted(badge.err().unwrap_or("the context names no such address"));
+        };
+        match come_again(address, badge, self.speaks).await {
+            Ok(kind) => probe.expect(kind != HandshakeKind::Resumed, format!("{kind:?} handshake")),
+            Err(why) => probe.unanswered(why),
+        }
     }
 
     pub(super) async fn without(&self) -> Attempt {

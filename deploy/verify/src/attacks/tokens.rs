@@ -1,7 +1,11 @@
-//! 16: tokens that are expired, forged or not good here; and certificates of the wrong role.
+//! 16: tokens, certificates and sessions that are not good here.
 //!
-//! What can be forged from outside is forged: other signatures, other algorithms, other claims. Claims that the region's own key signed, but that are not so, only
-//! that key could make: the control plane's own tests do that.
+//! Tokens: what can be forged from outside is forged here, with other signatures, algorithms and claims; what only the region's own key could sign is in [`signed`].
+//! Certificates of the wrong role or time are in [`certificates`]. Sessions: nobody logs in to Bailiwick, so there are none but those of TLS, which are never
+//! resumed; that is tried in [`certificates`] too.
+
+mod certificates;
+mod signed;
 
 use std::time::Duration;
 
@@ -10,17 +14,14 @@ use aws_lc_rs::{
     hmac,
     signature::{Ed25519KeyPair, KeyPair as _},
 };
-use bailiwick_domain::{
-    spiffe::ProcessRole,
-    time::{Clock as _, SystemClock, Timestamp},
-};
+use bailiwick_domain::time::{Clock as _, SystemClock, Timestamp};
 use bailiwick_proto::status::reason_of;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use super::{admin_callers::Listener, identifiers::nobody, layer};
+use super::{identifiers::nobody, layer};
 use crate::{
     armed::{
         program::{self, Program},
@@ -28,14 +29,12 @@ use crate::{
     },
     attack::{Attack, Pair},
     attempt::{Attempt, Probe},
-    knock::Speaks,
 };
 
 const EXPECTED: &str = "Unauthenticated invalid_token";
 /// How much the clock here may be ahead of the control plane's.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
-const NO_KEY: &str = "only the region's own key could sign it; the control plane's tests do";
 
 pub(super) struct Tokens;
 
@@ -46,7 +45,7 @@ impl Attack for Tokens {
     }
 
     fn name(&self) -> &'static str {
-        "tokens and certificates that are not good here"
+        "tokens, certificates and sessions that are not good here"
     }
 
     async fn run(&self, pair: Pair<'_>) -> Vec<Attempt> {
@@ -54,21 +53,7 @@ impl Attack for Tokens {
             Ok(program) => self::tokens(pair, program).await,
             Err(why) => vec![probe("tokens of any kind").not_attempted(why.as_str())],
         };
-        for what in ["a token that is not valid yet", "a token for another audience, well signed"] {
-            attempts.push(probe(what).not_attempted(NO_KEY));
-        }
-        let admin = Listener {
-            address: Some(&pair.target.access.admin),
-            layer: layer::ADMIN_TLS,
-            speaks: Speaks::Grpc,
-        };
-        let worker = pair.target.worker.as_ref().map(|process| &process.badge);
-        attempts.push(admin.wrong_role("worker", worker.map_err(String::as_str)).await);
-        attempts.push(admin.made_up(pair, ProcessRole::Operator).await);
-        let why = "a certificate of the region's own root lives for a minute at least: longer than this run";
-        let of_time =
-            Probe::new("certificates that are expired or not valid yet", layer::ADMIN_TLS, "a TLS alert");
-        attempts.push(of_time.not_attempted(why));
+        attempts.extend(certificates::attempts(pair).await);
         attempts
     }
 }
@@ -80,6 +65,7 @@ async fn tokens(pair: Pair<'_>, program: &Program) -> Vec<Attempt> {
             for (what, token) in forgeries(pair, &parts) {
                 attempts.push(present(probe(what), pair, &token).await);
             }
+            attempts.extend(signed::attempts(pair, &parts).await);
         }
         None => {
             attempts.push(probe("forged tokens").not_attempted("the region's own token has not three parts"))
@@ -106,28 +92,28 @@ impl Parts {
         Some(Self { header: read(header)?, claims: read(claims)?, signature: signature.to_owned() })
     }
 
-    /// The same with one header field changed.
-    fn message(&self, header: Option<(&str, Value)>, claim: Option<(&str, Value)>) -> String {
-        let with = |value: &Value, change: Option<(&str, Value)>| {
+    /// What is signed, with fields of the header and claims changed.
+    fn message(&self, header: &[(&str, Value)], claims: &[(&str, Value)]) -> String {
+        let with = |value: &Value, changes: &[(&str, Value)]| {
             let mut value = value.clone();
-            if let (Some((name, to)), Value::Object(fields)) = (change, &mut value) {
-                fields.insert(name.to_owned(), to);
+            if let Value::Object(fields) = &mut value {
+                fields.extend(changes.iter().map(|(name, to)| ((*name).to_owned(), to.clone())));
             }
             BASE64.encode(value.to_string())
         };
-        format!("{}.{}", with(&self.header, header), with(&self.claims, claim))
+        format!("{}.{}", with(&self.header, header), with(&self.claims, claims))
     }
 }
 
 /// Tokens that the region's own key did not sign.
 fn forgeries(pair: Pair<'_>, parts: &Parts) -> Vec<(&'static str, String)> {
     let mut forged = Vec::new();
-    let none = parts.message(Some(("alg", json!("none"))), None);
+    let none = parts.message(&[("alg", json!("none"))], &[]);
     forged.push(("a token signed with `none`", format!("{none}.")));
-    forged.push(("a token whose signature was taken away", format!("{}.", parts.message(None, None))));
+    forged.push(("a token whose signature was taken away", format!("{}.", parts.message(&[], &[]))));
     // What of the region is public, taken for a secret.
     let public = pair.target.operator.root_fingerprint().to_string();
-    let hs256 = parts.message(Some(("alg", json!("HS256"))), None);
+    let hs256 = parts.message(&[("alg", json!("HS256"))], &[]);
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, public.as_bytes()), hs256.as_bytes());
     forged.push(("a token of another algorithm (HS256)", format!("{hs256}.{}", BASE64.encode(tag))));
     let other = Ed25519KeyPair::generate().ok();
@@ -136,10 +122,9 @@ fn forgeries(pair: Pair<'_>, parts: &Parts) -> Vec<(&'static str, String)> {
             let signature = BASE64.encode(other.sign(message.as_bytes()));
             format!("{message}.{signature}")
         };
-        forged
-            .push(("a token of another key under the region's key's name", sign(parts.message(None, None))));
+        forged.push(("a token of another key under the region's key's name", sign(parts.message(&[], &[]))));
         let key = json!({"kty": "OKP", "crv": "Ed25519", "x": BASE64.encode(other.public_key().as_ref())});
-        forged.push(("a token that brings its key along", sign(parts.message(Some(("jwk", key)), None))));
+        forged.push(("a token that brings its key along", sign(parts.message(&[("jwk", key)], &[]))));
     }
     let claims = [
         ("a token with a longer life written into it", "exp", json!(4_000_000_000_i64)),
@@ -161,7 +146,7 @@ fn forgeries(pair: Pair<'_>, parts: &Parts) -> Vec<(&'static str, String)> {
         ),
     ];
     for (what, name, to) in claims {
-        let message = parts.message(None, Some((name, to)));
+        let message = parts.message(&[], &[(name, to)]);
         forged.push((what, format!("{message}.{}", parts.signature)));
     }
     forged

@@ -1,10 +1,14 @@
 use std::{sync::Arc, time::Duration};
 
 use bailiwick_core::{
-    enrollment::{CERTIFICATE_LIFETIME, Enrollment, longest_lifetime},
+    enrollment::{CERTIFICATE_LIFETIME, Enrollment, Period, longest_lifetime},
+    ports::vault::Validity,
     records::{Chain, Page},
 };
-use bailiwick_domain::{spiffe::ProcessRole, time::ManualClock};
+use bailiwick_domain::{
+    spiffe::ProcessRole,
+    time::{ManualClock, Timestamp},
+};
 use bailiwick_proto::{
     status::{metadata_of, reason_of},
     worker::v1::{
@@ -123,12 +127,15 @@ async fn a_certificate_issued_by_hand_is_recorded_and_bounded_by_its_role() {
     let out = tempfile::tempdir().expect("a folder");
     for role in ProcessRole::ALL {
         let folder = out.path().join(role.as_str());
-        let made = commands::issue_certificate(&settings, role, "by-hand", &folder, 5 * MINUTE).await;
+        let made =
+            commands::issue_certificate(&settings, role, "by-hand", &folder, Period::Lasting(5 * MINUTE))
+                .await;
         assert!(made.is_ok(), "{role}: {made:?}");
         let identity = Identity::load_dir(&folder, world.trust_domain.clone()).expect("loads");
         assert_eq!(identity.spiffe_id(), world.spiffe(role, "by-hand"));
         let over = longest_lifetime(role) + MINUTE;
-        let refused = commands::issue_certificate(&settings, role, "by-hand", &folder, over).await;
+        let refused =
+            commands::issue_certificate(&settings, role, "by-hand", &folder, Period::Lasting(over)).await;
         assert!(refused.is_err(), "{role} may not live {over:?}");
     }
     let page = Page { size: 100, token: None };
@@ -138,6 +145,43 @@ async fn a_certificate_issued_by_hand_is_recorded_and_bounded_by_its_role() {
     let expected: Vec<_> =
         ProcessRole::ALL.iter().map(|role| world.spiffe(*role, "by-hand").to_string()).collect();
     assert_eq!(subjects, expected);
+}
+
+#[tokio::test]
+async fn a_certificate_may_be_issued_for_a_time_that_is_over_and_for_none_that_is_far_away() {
+    let world = World::new("eu-central-1").await;
+    let settings = world.settings();
+    let out = tempfile::tempdir().expect("a folder");
+    let second = |at: Timestamp| at.as_micros().div_euclid(1_000_000);
+    let now = Timestamp::from_micros(second(world.control_plane.parts.clock.now()) * 1_000_000);
+    let issue = async |from: Timestamp, until: Timestamp| {
+        let period = Period::Between(Validity { from, until });
+        commands::issue_certificate(&settings, ProcessRole::Operator, "alice", out.path(), period).await
+    };
+    let (earlier, later) =
+        (|minutes| now.saturating_sub(MINUTE * minutes), |minutes| now.saturating_add(MINUTE * minutes));
+    for (from, until) in [(earlier(20), earlier(10)), (earlier(20), later(10)), (later(4), later(5))] {
+        issue(from, until).await.expect("issued");
+        let identity = Identity::load_dir(out.path(), world.trust_domain.clone()).expect("loads");
+        assert_eq!((identity.issued(), identity.expires()), (from, until));
+    }
+    let year = 365 * 24 * 60;
+    for (from, until, why) in [
+        (earlier(10), earlier(10), "has to end after it begins"),
+        (earlier(10), earlier(20), "has to end after it begins"),
+        (earlier(1), later(year), "may live"),
+        (later(7), later(9), "5 minutes from now"),
+        (earlier(year + 10), earlier(20), "a year ago"),
+    ] {
+        let refused = issue(from, until).await.expect_err(why);
+        assert!(format!("{refused:#}").contains(why), "{refused:#}");
+    }
+    // Whose certificates are revoked gets none from before that.
+    let revoked =
+        world.control_plane.certificate_revoke(&world.operator(), ProcessRole::Operator, "alice").await;
+    revoked.expect("revoked");
+    let refused = issue(earlier(20), later(10)).await.expect_err("revoked");
+    assert!(format!("{refused:#}").contains("is revoked"), "{refused:#}");
 }
 
 /// A member that joined 25 hours ago, and was not heard of since.
