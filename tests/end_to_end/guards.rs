@@ -4,7 +4,7 @@
 //! guard that is added does not compile here before it has a row, and fails before an attack notices that it is gone.
 
 use std::{
-    net::TcpListener,
+    net::TcpStream,
     process::{Command, Output},
 };
 
@@ -275,8 +275,8 @@ impl Member {
             Some(owned) => drop(owned),
             None => kill_hard(self.process.pid),
         }
-        let free = || async { TcpListener::bind(&self.process.address).is_ok().then_some(()) };
-        eventually("its port is free", free).await;
+        let gone = || async { TcpStream::connect(&self.process.address).is_err().then_some(()) };
+        eventually("nobody listens there any more", gone).await;
         self.owned = Some(Owned::start_with(&self.process.command, &self.process.log, environment));
     }
 

@@ -17,6 +17,8 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
+use crate::network::Network;
+
 /// A collector that runs until it is dropped.
 pub struct Collector {
     /// Where it listens.
@@ -35,9 +37,10 @@ struct Inner {
 }
 
 impl Collector {
-    /// Starts one on a port that is free.
+    /// Starts one on a port that is free, where every region reaches it.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let outside = Network::outside_of(Network::of_this_run().as_ref());
+        let listener = TcpListener::bind((outside, 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let received = Received::default();
         let service = TraceServiceServer::new(received.clone());
