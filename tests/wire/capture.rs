@@ -19,7 +19,7 @@ use nix::{
 use crate::namespaces::Namespaces;
 
 /// KiB that the kernel keeps for tcpdump when that is late.
-const BUFFER_KIB: &str = "131072";
+const BUFFER_KIB: &str = "1048576";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A port that nobody listens on (RFC 863).
 const DISCARD: u16 = 9;
@@ -49,8 +49,23 @@ impl Capture {
         let file = namespaces.folder().join(format!("{region}.pcap"));
         let log = file.with_extension("log");
         let output = File::create(&log).expect("a log");
-        let tcpdump = Command::new("ip")
-            .args(["netns", "exec", &namespaces.router(), "tcpdump", "-n", "-U", "-s", "0", "-Z", "root"])
+        // Before everybody else when it wants a processor: what it does not take in time is lost.
+        let tcpdump = Command::new("nice")
+            .args([
+                "-n",
+                "-15",
+                "ip",
+                "netns",
+                "exec",
+                &namespaces.router(),
+                "tcpdump",
+                "-n",
+                "-U",
+                "-s",
+                "0",
+                "-Z",
+                "root",
+            ])
             .args(["-B", BUFFER_KIB, "-i", region, "-w"])
             .arg(&file)
             .stdin(Stdio::null())
