@@ -1,5 +1,6 @@
 //! The shapes of answers, after the public API reference (<https://platform.openai.com/docs/api-reference>).
 
+use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -144,4 +145,13 @@ pub(crate) fn usage_chunk(object: &str, model: &str, usage: &Value) -> Value {
 /// An error.
 pub(crate) fn error(message: &str, kind: &str, code: &str) -> Value {
     json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
+}
+
+/// The type of an error of this status.
+pub(crate) fn error_type(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        429 => "rate_limit_error",
+        500..=599 => "server_error",
+        _ => "invalid_request_error",
+    }
 }

@@ -1,4 +1,4 @@
-//! A simulated provider: an OpenAI-compatible server that answers from a fixed text, counts tokens as words, and
+//! A simulated provider: a server that speaks OpenAI's and Anthropic's dialects, answers from a fixed text, counts tokens as words, and
 //! fails on demand. It stands in where no real provider is configured, and in the tests. Every answer says that it is
 //! simulated.
 //!
@@ -6,6 +6,7 @@
 //! steer it by. `GET /simulated/served` tells what was served, so that a test can compare it with what was metered.
 
 mod answers;
+mod anthropic;
 mod behaviour;
 mod ledger;
 mod names;

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     answers::{self, Request},
+    anthropic,
     behaviour::Behaviour,
     ledger::Ledger,
 };
@@ -37,6 +38,17 @@ enum Kind {
     Chat,
     Completion,
     Embedding,
+    Message,
+}
+
+impl Kind {
+    /// An error, as its dialect says it.
+    fn error(self, status: StatusCode, message: &str, kind: &str, code: &str) -> Value {
+        match self {
+            Self::Message => anthropic::error(status.as_u16(), message),
+            _ => answers::error(message, kind, code),
+        }
+    }
 }
 
 impl Provider {
@@ -45,8 +57,11 @@ impl Provider {
     }
 
     /// The accepted key's position.
-    fn authenticate(&self, headers: &HeaderMap) -> Option<usize> {
-        let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?;
+    fn authenticate(&self, kind: Kind, headers: &HeaderMap) -> Option<usize> {
+        let value = match kind {
+            Kind::Message => headers.get("x-api-key")?.to_str().ok()?,
+            _ => headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?,
+        };
         if self.keys.is_empty() {
             return Some(0);
         }
@@ -59,6 +74,8 @@ pub(crate) fn router(provider: Provider) -> Router {
         .route("/v1/chat/completions", post(|state, headers, body| call(Kind::Chat, state, headers, body)))
         .route("/v1/completions", post(|state, headers, body| call(Kind::Completion, state, headers, body)))
         .route("/v1/embeddings", post(|state, headers, body| call(Kind::Embedding, state, headers, body)))
+        .route("/v1/messages", post(|state, headers, body| call(Kind::Message, state, headers, body)))
+        .route("/v1/messages/count_tokens", post(count_tokens))
         .route("/v1/models", get(models))
         .route("/simulated/served", get(served))
         .layer(DefaultBodyLimit::max(LARGEST_BODY_BYTES))
@@ -76,15 +93,16 @@ async fn served(State(provider): State<Provider>) -> Response {
 }
 
 async fn call(kind: Kind, State(provider): State<Provider>, headers: HeaderMap, body: Bytes) -> Response {
-    let Some(key) = provider.authenticate(&headers) else {
+    let Some(key) = provider.authenticate(kind, &headers) else {
         provider.ledger.note(|served| served.unauthorized += 1);
-        let body = answers::error("Incorrect API key provided.", "invalid_request_error", "invalid_api_key");
-        return (StatusCode::UNAUTHORIZED, Json(body)).into_response();
+        let (status, message) = (StatusCode::UNAUTHORIZED, "Incorrect API key provided.");
+        let body = kind.error(status, message, "invalid_request_error", "invalid_api_key");
+        return (status, Json(body)).into_response();
     };
     let Ok(request) = serde_json::from_slice::<Request>(&body) else {
-        let body =
-            answers::error("We could not parse the JSON body.", "invalid_request_error", "invalid_json");
-        return (StatusCode::BAD_REQUEST, Json(body)).into_response();
+        let (status, message) = (StatusCode::BAD_REQUEST, "We could not parse the JSON body.");
+        let body = kind.error(status, message, "invalid_request_error", "invalid_json");
+        return (status, Json(body)).into_response();
     };
     provider.ledger.note(|served| {
         served.started += 1;
@@ -96,15 +114,26 @@ async fn call(kind: Kind, State(provider): State<Provider>, headers: HeaderMap, 
     answer(kind, provider, request).await
 }
 
+async fn count_tokens(State(provider): State<Provider>, headers: HeaderMap, body: Bytes) -> Response {
+    let kind = Kind::Message;
+    match (provider.authenticate(kind, &headers), serde_json::from_slice::<Request>(&body)) {
+        (Some(_), Ok(request)) => Json(json!({"input_tokens": request.prompt_tokens()})).into_response(),
+        (Some(_), Err(_)) => {
+            (StatusCode::BAD_REQUEST, Json(anthropic::error(400, "We could not parse the JSON body.")))
+                .into_response()
+        }
+        (None, _) => {
+            (StatusCode::UNAUTHORIZED, Json(anthropic::error(401, "invalid x-api-key"))).into_response()
+        }
+    }
+}
+
 async fn answer(kind: Kind, provider: Provider, request: Request) -> Response {
     match Behaviour::of(&request.model) {
         Behaviour::Status(code) => {
             let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let body = answers::error(
-                &format!("simulated failure for: {}", request.last_text()),
-                "server_error",
-                "simulated",
-            );
+            let message = format!("simulated failure for: {}", request.last_text());
+            let body = kind.error(status, &message, answers::error_type(status), "simulated");
             (status, Json(body)).into_response()
         }
         Behaviour::Page(code) => {
@@ -150,6 +179,10 @@ fn whole(kind: Kind, provider: &Provider, request: &Request, behaviour: Behaviou
             answers::tool_calls(&request.model, &words.concat(), &usage)
         }
         Kind::Chat => answers::chat(&request.model, &words.concat(), &usage),
+        Kind::Message => {
+            let tools = behaviour == Behaviour::Tools;
+            anthropic::message(&request.model, &words.concat(), tools, prompt, completion)
+        }
         Kind::Completion => answers::completion(&request.model, &words.concat(), &usage),
         Kind::Embedding => answers::embeddings(&request.model, request.inputs(), prompt),
     };
@@ -223,6 +256,9 @@ fn events(
     completion: u64,
 ) -> Vec<String> {
     let model = &request.model;
+    if kind == Kind::Message {
+        return anthropic::events(model, words, behaviour == Behaviour::Tools, prompt, completion);
+    }
     let chunk = |text: &str, finish: Option<&str>| match kind {
         Kind::Completion => answers::completion_chunk(model, text, finish),
         _ if finish.is_some() => answers::chat_chunk(model, &json!({}), finish),
