@@ -1,10 +1,11 @@
 //! Step 6: the provider's answer goes back as it comes, and usage is read in passing.
 //!
 //! What is not a stream and fits into a small buffer is held until it is whole: so an answer that breaks off, or is none, becomes a 502 rather than
-//! half an answer. Larger answers and streams pass through.
+//! half an answer. Larger answers and streams pass through. Where caller and provider speak different dialects, the answer is translated (`translating`).
 
 mod passing;
 mod reading;
+mod translating;
 
 use std::sync::Arc;
 
@@ -25,19 +26,18 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use crate::{
-    dialects::openai,
-    error,
+    dialects, error,
     memory::{Hold, UNCOUNTED},
     metering::{OpenCall, Outcome},
     metrics::UpstreamFailure,
-    upstream::{Answered, Timeouts},
+    upstream::{Answered, Reading, Timeouts},
 };
 
 /// Bytes of an answer that are held until it is whole.
 const LARGEST_HELD: usize = 256 << 10;
 
 /// Meant for one hop only (RFC 9110, section 7.6.1), or for the provider's own customer, who is not the caller.
-const KEPT_BACK: [HeaderName; 13] = [
+const KEPT_BACK: [HeaderName; 14] = [
     header::CONNECTION,
     header::LOCATION,
     header::PROXY_AUTHENTICATE,
@@ -51,6 +51,7 @@ const KEPT_BACK: [HeaderName; 13] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("openai-organization"),
     HeaderName::from_static("openai-project"),
+    HeaderName::from_static("anthropic-organization-id"),
 ];
 
 /// The answer for the caller. Errors: 502 and 504, settled.
@@ -64,53 +65,45 @@ pub(crate) async fn pass_on(
     note_failure(&answered, status);
     if let Some(error) = refused(status, answered.response.headers()) {
         // The connection is closed with the lease: what is left of the answer is not wanted.
-        settle(
-            answered.call,
-            error.status,
-            CallEnd::ProviderFailed,
-            UsageSource::Estimated,
-            TokenCounts::default(),
-            &*clock,
-        );
-        return Err(error);
+        return Err(failed(answered.call, CallEnd::ProviderFailed, error, &*clock));
     }
+    let withhold_usage = match answered.reading {
+        Reading::Passing { withhold_usage } => withhold_usage,
+        Reading::Translated(translation) => {
+            answered.reading = Reading::Passing { withhold_usage: false };
+            return translating::pass_on(answered, *translation, clock, timeouts, held).await;
+        }
+    };
     for name in KEPT_BACK {
         answered.response.headers_mut().remove(name);
     }
     answered.response.headers_mut().insert(error::MODEL, answered.model.clone());
     if is_event_stream(answered.response.headers()) {
-        return Ok(passing::stream(answered, clock, timeouts.idle));
+        return Ok(passing::stream(answered, withhold_usage, clock, timeouts.idle));
     }
-    match hold(answered.response.body_mut(), timeouts.idle, &mut held).await {
+    match hold(answered.response.body_mut(), LARGEST_HELD, timeouts.idle, &mut held).await {
         Held::Whole(bytes) => whole(answered, bytes, held, &*clock),
         Held::Large(begun) => Ok(passing::large(answered, begun, clock, timeouts.idle)),
-        Held::Broken => {
-            answered.metrics.upstream_failed(UpstreamFailure::InvalidResponse);
-            let error = error::provider_invalid();
-            settle(
-                answered.call,
-                error.status,
-                CallEnd::ProviderFailed,
-                UsageSource::Estimated,
-                TokenCounts::default(),
-                &*clock,
-            );
-            Err(error)
-        }
-        Held::Late => {
-            answered.metrics.upstream_failed(UpstreamFailure::TimedOut);
-            let error = error::provider_timeout();
-            settle(
-                answered.call,
-                error.status,
-                CallEnd::TimedOut,
-                UsageSource::Estimated,
-                TokenCounts::default(),
-                &*clock,
-            );
-            Err(error)
-        }
+        Held::Broken => Err(broken(answered, &*clock)),
+        Held::Late => Err(late(answered, &*clock)),
     }
+}
+
+/// Settles an answer that broke off, or is none.
+fn broken(answered: Answered, clock: &dyn Clock) -> ApiError {
+    answered.metrics.upstream_failed(UpstreamFailure::InvalidResponse);
+    failed(answered.call, CallEnd::ProviderFailed, error::provider_invalid(), clock)
+}
+
+/// Settles an answer that did not come on.
+fn late(answered: Answered, clock: &dyn Clock) -> ApiError {
+    answered.metrics.upstream_failed(UpstreamFailure::TimedOut);
+    failed(answered.call, CallEnd::TimedOut, error::provider_timeout(), clock)
+}
+
+fn failed(call: OpenCall, end: CallEnd, error: ApiError, clock: &dyn Clock) -> ApiError {
+    settle(call, error.status, end, UsageSource::Estimated, TokenCounts::default(), clock);
+    error
 }
 
 /// What never reaches the caller: a refusal of our own credential (its text may repeat a part of it), redirects, which are not followed (R7), and
@@ -147,8 +140,8 @@ enum Held {
     Late,
 }
 
-async fn hold(body: &mut Incoming, idle: std::time::Duration, held: &mut Hold) -> Held {
-    if body.size_hint().lower() > LARGEST_HELD as u64 {
+async fn hold(body: &mut Incoming, limit: usize, idle: std::time::Duration, held: &mut Hold) -> Held {
+    if body.size_hint().lower() > limit as u64 {
         return Held::Large(Bytes::new());
     }
     let mut first: Option<Bytes> = None;
@@ -172,7 +165,7 @@ async fn hold(body: &mut Incoming, idle: std::time::Duration, held: &mut Hold) -
             }
         }
         let length = more.capacity().max(first.as_ref().map_or(0, Bytes::len));
-        let is_large = more.len() > LARGEST_HELD || length > LARGEST_HELD.saturating_mul(2);
+        let is_large = more.len() > limit || length > limit.saturating_mul(2);
         if is_large || (length > UNCOUNTED && !held.try_grow_to(length)) {
             return Held::Large(collected(first, more));
         }
@@ -192,7 +185,7 @@ fn whole(
     clock: &dyn Clock,
 ) -> Result<Response<ResponseBody>, ApiError> {
     fault::step("answer", &bytes);
-    let Answered { response, lease, call, metrics, .. } = answered;
+    let Answered { response, lease, call, call_type, metrics, .. } = answered;
     lease.keep();
     let (head, _) = response.into_parts();
     if !head.status.is_success() {
@@ -207,18 +200,9 @@ fn whole(
         );
         return Ok(Response::from_parts(head, waiting(bytes, held)));
     }
-    let Some(usage) = openai::usage_of(&bytes) else {
+    let Some(usage) = dialects::usage_of(call_type, &bytes) else {
         metrics.upstream_failed(UpstreamFailure::InvalidResponse);
-        let error = error::provider_invalid();
-        settle(
-            call,
-            error.status,
-            CallEnd::ProviderFailed,
-            UsageSource::Estimated,
-            TokenCounts::default(),
-            clock,
-        );
-        return Err(error);
+        return Err(failed(call, CallEnd::ProviderFailed, error::provider_invalid(), clock));
     };
     let source = if usage.is_some() { UsageSource::ProviderFinal } else { UsageSource::Estimated };
     settle(call, head.status, CallEnd::Completed, source, usage.unwrap_or_default(), clock);

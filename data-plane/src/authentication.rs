@@ -8,8 +8,8 @@ use bailiwick_domain::{
     organization::OnStale,
     time::Timestamp,
 };
-use bailiwick_runtime::serving::ApiError;
-use http::{HeaderMap, header::AUTHORIZATION};
+use bailiwick_runtime::serving::{ApiError, NotPresented, presented_key};
+use http::HeaderMap;
 
 use crate::{
     error,
@@ -37,7 +37,10 @@ pub(crate) fn authenticate(
     now: Timestamp,
     instant: Instant,
 ) -> Result<Authenticated, ApiError> {
-    let text = bearer(headers)?;
+    let text = presented_key(headers).map_err(|problem| match problem {
+        NotPresented::Missing => error::missing_key(),
+        NotPresented::Ambiguous => error::invalid_key(),
+    })?;
     check_region(here, key::region_of_prefix(text).ok_or_else(error::invalid_key)?)?;
     let presented = PresentedKey::parse(text).map_err(|_| error::invalid_key())?;
     check_region(here, presented.region_code())?;
@@ -65,19 +68,4 @@ fn check_region(here: &Here, code: bailiwick_domain::region::RegionCode) -> Resu
     }
     let home = here.regions.by_code(code).ok_or_else(error::invalid_key)?;
     Err(error::wrong_region(here.jurisdiction.region(), home))
-}
-
-/// The key in `Authorization: Bearer` (RFC 6750, section 2.1). With two of them, nobody could say which was meant.
-fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
-    let mut all = headers.get_all(AUTHORIZATION).iter();
-    let value = all.next().ok_or_else(error::missing_key)?;
-    if all.next().is_some() {
-        return Err(error::invalid_key());
-    }
-    let (scheme, key) =
-        value.to_str().map_err(|_| error::invalid_key())?.split_once(' ').ok_or_else(error::missing_key)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(error::missing_key());
-    }
-    Ok(key.trim_start())
 }

@@ -19,7 +19,7 @@ pub(crate) fn missing_key() -> ApiError {
     challenged(of(
         StatusCode::UNAUTHORIZED,
         "missing_api_key",
-        "no API key was sent: send it as `Authorization: Bearer bw_…`",
+        "no API key was sent: send it as `Authorization: Bearer bw_…` or as `x-api-key: bw_…`",
     ))
 }
 
@@ -130,6 +130,12 @@ pub(crate) fn model_not_found() -> ApiError {
 
 pub(crate) fn model_not_allowed() -> ApiError {
     of(StatusCode::FORBIDDEN, "model_not_allowed", "the API key may not use this model").with_param("model")
+}
+
+/// What the provider cannot do, or what is wrong with the request in its own dialect. It names the field, and repeats no value.
+pub(crate) fn refused(refused: &bailiwick_dialects::Refused) -> ApiError {
+    of(StatusCode::BAD_REQUEST, refused.code(), refused.to_string())
+        .with_param(refused.refusal.field().to_owned())
 }
 
 pub(crate) fn no_deployment() -> ApiError {

@@ -15,9 +15,9 @@ use bailiwick_domain::{
 };
 use bailiwick_runtime::{
     fault,
-    serving::{ApiError, ConnectionInfo, REQUEST_ID_HEADERS, ResponseBody, Service},
+    serving::{ApiError, ConnectionInfo, ErrorShape, REQUEST_ID_HEADERS, ResponseBody, Service},
 };
-use http::{HeaderValue, Method, Request, Response, header::CONNECTION, request::Parts};
+use http::{HeaderName, HeaderValue, Method, Request, Response, header::CONNECTION, request::Parts};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tracing::Instrument as _;
@@ -26,6 +26,9 @@ use crate::{
     admission, answer, authentication, body, error, memory::Share, metering::Meter, models, permission,
     placement, request, snapshot::SnapshotHandle, upstream::Upstream,
 };
+
+/// The header that Anthropic's SDKs show.
+const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// What one core serves with.
 pub(crate) struct Gateway {
@@ -59,17 +62,18 @@ impl Service for Gateway {
     async fn call(&self, request: Request<Incoming>, connection: &ConnectionInfo) -> Response<ResponseBody> {
         let request_id = request_id(request.headers(), connection);
         let (head, body) = request.into_parts();
+        let shape = ErrorShape::of_path(head.uri.path());
         let mut unread = !body.is_end_stream();
         // Its fields are all that is told of a call: ids and numbers, nothing that was said (R8). Where no spans are exported it costs a branch.
         let span = tracing::debug_span!("call", %request_id, status = tracing::field::Empty);
         let answered = self.answer(&head, body, request_id, &mut unread).instrument(span.clone()).await;
-        let mut response = answered.unwrap_or_else(|error| error.into_response(request_id));
+        let mut response = answered.unwrap_or_else(|error| error.into_response_for(shape, request_id));
         span.record("status", response.status().as_u16());
         if unread {
             // What is left of the body is thrown away with the connection: nobody shall send another request behind it.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        self.mark(&mut response, request_id);
+        self.mark(&mut response, request_id, shape);
         response
     }
 }
@@ -105,16 +109,19 @@ impl Gateway {
         let placed = placement::place(&snapshot, permitted)?;
         let admitted =
             admission::admit(&self.meter, placed, call_type, asked.stream, request_id, self.clock.now())?;
-        let sent = self.upstream.send(admitted, head, &bytes, &asked).await?;
+        let sent = self.upstream.send(admitted, head, &bytes, &asked, &mut hold).await?;
         answer::pass_on(sent, Arc::clone(&self.clock), self.upstream.timeouts(), self.memory.hold()).await
     }
 
     /// Every answer names its call and its region.
-    fn mark(&self, response: &mut Response<ResponseBody>, request_id: RequestId) {
+    fn mark(&self, response: &mut Response<ResponseBody>, request_id: RequestId, shape: ErrorShape) {
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::from_bytes(&request_id.to_ascii()) {
             for name in REQUEST_ID_HEADERS {
                 headers.insert(name, id.clone());
+            }
+            if shape == ErrorShape::Anthropic {
+                headers.insert(ANTHROPIC_REQUEST_ID, id);
             }
         }
         headers.insert(error::REGION, self.here.name.clone());
@@ -126,6 +133,12 @@ fn route(head: &Parts) -> Result<Route<'_>, ApiError> {
         "/v1/chat/completions" => (Route::Call(CallType::ChatCompletion), Method::POST),
         "/v1/completions" => (Route::Call(CallType::Completion), Method::POST),
         "/v1/embeddings" => (Route::Call(CallType::Embedding), Method::POST),
+        "/v1/responses" => (Route::Call(CallType::Response), Method::POST),
+        "/v1/messages" => (Route::Call(CallType::Message), Method::POST),
+        "/v1/messages/count_tokens" => (Route::Call(CallType::TokenCount), Method::POST),
+        "/v1/images/generations" => (Route::Call(CallType::Image), Method::POST),
+        "/v1/audio/speech" => (Route::Call(CallType::Speech), Method::POST),
+        "/v1/moderations" => (Route::Call(CallType::Moderation), Method::POST),
         "/v1/models" => (Route::Models, Method::GET),
         path => match path.strip_prefix("/v1/models/") {
             Some(name) if !name.is_empty() => (Route::Model(name), Method::GET),

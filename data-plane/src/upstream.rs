@@ -4,42 +4,37 @@
 //! deployment, so no two tenants ever share one.
 
 mod connect;
+mod outgoing;
 mod pool;
 
 use std::{sync::Arc, time::Duration};
 
+use bailiwick_dialects::{Context, Dialect, Reply};
 use bailiwick_domain::{
+    price::TokenCounts,
     time::Clock,
     usage::{CallEnd, CallType, UsageSource},
 };
 use bailiwick_runtime::serving::ApiError;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header, request::Parts};
+use http::{HeaderValue, Response, header, request::Parts};
 use http_body::Body as _;
-use http_body_util::Full;
 use hyper::body::Incoming;
 
 use crate::{
     admission::Admitted,
-    dialects::openai,
     error,
+    memory::Hold,
     metering::{OpenCall, Outcome},
     metrics::{CoreMetrics, UpstreamFailure},
-    placement::Place,
-    request::{Asked, splice},
+    request::Asked,
     settings::UpstreamSection,
 };
 
 pub(crate) use connect::Dialler;
+use outgoing::NotMade;
 pub(crate) use pool::Lease;
 use pool::{Pool, Sent};
-
-const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("bailiwick/", env!("CARGO_PKG_VERSION")));
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// Usage is read in passing, so answers come uncompressed.
-const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
-/// What of a caller's head concerns the provider. Everything else (keys, cookies, addresses) stays here.
-const PASSED_ON: [HeaderName; 2] = [header::ACCEPT, HeaderName::from_static("openai-beta")];
 
 /// How long providers may take.
 #[derive(Clone, Copy, Debug)]
@@ -76,12 +71,54 @@ pub(crate) struct Answered {
     /// The connection; it goes back into its place when the answer was read to its end.
     pub(crate) lease: Lease,
     pub(crate) call: OpenCall,
-    /// Whether usage was asked for by us alone, and is to be kept from the caller.
-    pub(crate) withhold_usage: bool,
+    pub(crate) call_type: CallType,
+    /// How the answer is read, and what of it goes on.
+    pub(crate) reading: Reading,
     /// Whether the answer says itself where it ends. Where only the connection's end ends it, a cut looks the same.
     pub(crate) delimited: bool,
     pub(crate) model: HeaderValue,
     pub(crate) metrics: CoreMetrics,
+}
+
+/// How an answer is read.
+pub(crate) enum Reading {
+    /// It passes. `withhold_usage`: usage was asked for by us alone, and is to be kept from the caller.
+    Passing { withhold_usage: bool },
+    /// It is translated.
+    Translated(Box<Translation>),
+}
+
+/// How an answer is written for the caller.
+pub(crate) struct Translation {
+    pub(crate) wanted: Wanted,
+    pub(crate) provider: Dialect,
+    /// The public name of the model.
+    pub(crate) model: String,
+    /// When the call was admitted: seconds since the epoch.
+    pub(crate) created_seconds: u64,
+    pub(crate) request_id: String,
+}
+
+/// What an answer is translated into.
+pub(crate) enum Wanted {
+    /// A chat's.
+    Chat(Reply),
+    /// A count of tokens.
+    Count,
+}
+
+impl Translation {
+    pub(crate) fn context(&self) -> Context<'_> {
+        Context { request_id: &self.request_id, model: &self.model, created: self.created_seconds }
+    }
+
+    /// Whether a stream is expected.
+    pub(crate) fn stream(&self) -> Option<&Reply> {
+        match &self.wanted {
+            Wanted::Chat(reply) if reply.stream => Some(reply),
+            _ => None,
+        }
+    }
 }
 
 impl Upstream {
@@ -105,26 +142,45 @@ impl Upstream {
         head: &Parts,
         body: &Bytes,
         asked: &Asked,
+        hold: &mut Hold,
     ) -> Result<Answered, ApiError> {
         let (placed, mut call, call_type) = admitted.into_parts();
-        let withhold_usage = asked.stream && call_type != CallType::Embedding && !asked.asks_for_usage();
-        let model = HeaderValue::try_from(placed.permitted().model().name.as_str());
+        let placed_model = Arc::clone(placed.permitted().model());
+        let model = HeaderValue::try_from(placed_model.name.as_str());
         let model = model.map_err(|_| ApiError::internal("the model's name is no header"))?;
         let (mut attempts, mut failure) = (0_u16, error::no_deployment());
         for place in placed.into_places() {
-            attempts += 1;
-            call.attempts(attempts);
             let deployment = place.deployment();
             call.goes_to(deployment.id, deployment.price);
-            let spliced = splice(body, asked, deployment.upstream_model.as_str(), withhold_usage);
-            let request = outgoing(&place, call_type, &head.headers, spliced)?;
+            let made = outgoing::make(&place, call_type, &head.headers, body, asked, hold);
+            let (request, made_as) = match made {
+                Ok(made) => made,
+                // Another place may be able to do it.
+                Err(NotMade::Refused(refused)) => {
+                    failure = error::refused(&refused);
+                    continue;
+                }
+                Err(NotMade::Failed(error)) => return Err(self.not_sent(call, attempts, error)),
+            };
+            attempts += 1;
+            call.attempts(attempts);
             let sent = self.pool.send(&place, request, self.timeouts);
             match sent.await {
                 Sent::Answered(response, lease) => {
                     call.first_byte(self.clock.now());
                     call.answered(response.status().as_u16());
                     let (metrics, delimited) = (self.metrics.clone(), is_delimited(&response));
-                    return Ok(Answered { response, lease, call, withhold_usage, delimited, model, metrics });
+                    let reading = made_as.reading(deployment.dialect, &call, &placed_model);
+                    return Ok(Answered {
+                        response,
+                        lease,
+                        call,
+                        call_type,
+                        reading,
+                        delimited,
+                        model,
+                        metrics,
+                    });
                 }
                 Sent::Unreached(refused) => {
                     self.metrics.upstream_failed(refused.class());
@@ -141,7 +197,21 @@ impl Upstream {
                 }
             }
         }
+        if attempts == 0 {
+            return Err(self.not_sent(call, attempts, failure));
+        }
         Err(self.failed(call, CallEnd::ProviderFailed, failure))
+    }
+
+    /// Settles a call that no provider has heard of: it is answered in full, and cost nothing.
+    fn not_sent(&self, call: OpenCall, attempts: u16, error: ApiError) -> ApiError {
+        if attempts > 0 {
+            return self.failed(call, CallEnd::ProviderFailed, error);
+        }
+        let (status, end) = (error.status.as_u16(), CallEnd::Completed);
+        let (source, tokens) = (UsageSource::ProviderFinal, TokenCounts::default());
+        call.settle(Outcome { status, end, source, tokens }, self.clock.now());
+        error
     }
 
     /// Settles a call that no provider has answered.
@@ -150,7 +220,7 @@ impl Upstream {
             status: error.status.as_u16(),
             end,
             source: UsageSource::Estimated,
-            tokens: bailiwick_domain::price::TokenCounts::default(),
+            tokens: TokenCounts::default(),
         };
         call.settle(outcome, self.clock.now());
         error
@@ -161,31 +231,4 @@ impl Upstream {
 fn is_delimited(response: &Response<Incoming>) -> bool {
     response.body().size_hint().exact().is_some()
         || response.headers().contains_key(header::TRANSFER_ENCODING)
-}
-
-/// The request for a provider: made anew, with nothing of the caller's head but what is listed.
-fn outgoing(
-    place: &Place,
-    call_type: CallType,
-    given: &HeaderMap,
-    body: Bytes,
-) -> Result<Request<Full<Bytes>>, ApiError> {
-    let endpoint = &place.deployment().prepared;
-    let path = format!("{}{}", endpoint.path_prefix, openai::path(call_type));
-    let uri: Uri = path.parse().map_err(|_| ApiError::internal("the endpoint has no path"))?;
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = uri;
-    let headers = request.headers_mut();
-    headers.insert(header::HOST, endpoint.host_header.clone());
-    headers.insert(header::AUTHORIZATION, place.credential().authorization.clone());
-    headers.insert(header::CONTENT_TYPE, JSON);
-    headers.insert(header::ACCEPT_ENCODING, IDENTITY);
-    headers.insert(header::USER_AGENT, USER_AGENT);
-    for name in PASSED_ON {
-        if let Some(value) = given.get(&name) {
-            headers.insert(name, value.clone());
-        }
-    }
-    Ok(request)
 }

@@ -201,6 +201,12 @@ fn call_type_to_wire(value: CallType) -> wire::CallType {
         CallType::ChatCompletion => wire::CallType::ChatCompletion,
         CallType::Completion => wire::CallType::Completion,
         CallType::Embedding => wire::CallType::Embedding,
+        CallType::Response => wire::CallType::Response,
+        CallType::Message => wire::CallType::Message,
+        CallType::TokenCount => wire::CallType::TokenCount,
+        CallType::Image => wire::CallType::Image,
+        CallType::Speech => wire::CallType::Speech,
+        CallType::Moderation => wire::CallType::Moderation,
     }
 }
 
@@ -209,6 +215,12 @@ fn call_type_from_wire(value: wire::CallType) -> Result<CallType, ConvertError> 
         wire::CallType::ChatCompletion => Ok(CallType::ChatCompletion),
         wire::CallType::Completion => Ok(CallType::Completion),
         wire::CallType::Embedding => Ok(CallType::Embedding),
+        wire::CallType::Response => Ok(CallType::Response),
+        wire::CallType::Message => Ok(CallType::Message),
+        wire::CallType::TokenCount => Ok(CallType::TokenCount),
+        wire::CallType::Image => Ok(CallType::Image),
+        wire::CallType::Speech => Ok(CallType::Speech),
+        wire::CallType::Moderation => Ok(CallType::Moderation),
         wire::CallType::Unspecified => Err(invalid("call_type", "is unknown")),
     }
 }

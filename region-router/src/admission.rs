@@ -9,8 +9,8 @@ use bailiwick_domain::{
     key::{self, PresentedKey},
     region::{RegionCode, Regions},
 };
-use bailiwick_runtime::serving::ApiError;
-use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
+use bailiwick_runtime::serving::{ApiError, NotPresented, presented_key};
+use http::request::Parts;
 
 use crate::error;
 
@@ -30,7 +30,10 @@ impl Admission {
 
     /// Judges a head. Errors: 401 without a good key, 421 for another region's.
     pub(crate) fn judge(&self, head: &Parts) -> Result<Admitted, ApiError> {
-        let key = bearer(&head.headers)?;
+        let key = presented_key(&head.headers).map_err(|problem| match problem {
+            NotPresented::Missing => error::missing_key(),
+            NotPresented::Ambiguous => error::invalid_key(),
+        })?;
         let code = key::region_of_prefix(key).ok_or_else(error::invalid_key)?;
         self.check_region(code)?;
         let presented = PresentedKey::parse(key).map_err(|_| error::invalid_key())?;
@@ -63,21 +66,6 @@ impl Admission {
     pub(crate) fn region_name(&self) -> &str {
         self.jurisdiction.region().name.as_str()
     }
-}
-
-/// The key in `Authorization: Bearer` (RFC 6750, section 2.1). One header, one key: with two, nobody could say which was meant.
-fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
-    let mut all = headers.get_all(AUTHORIZATION).iter();
-    let value = all.next().ok_or_else(error::missing_key)?;
-    if all.next().is_some() {
-        return Err(error::invalid_key());
-    }
-    let text = value.to_str().map_err(|_| error::invalid_key())?;
-    let (scheme, key) = text.split_once(' ').ok_or_else(error::missing_key)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(error::missing_key());
-    }
-    Ok(key.trim_start())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 pub(crate) const HOME_ENDPOINT: HeaderName = HeaderName::from_static("x-bailiwick-home-endpoint");
 
 pub(crate) fn missing_key() -> ApiError {
-    let message = "no API key was sent: send it as `Authorization: Bearer bw_…`";
+    let message = "no API key was sent: send it as `Authorization: Bearer bw_…` or as `x-api-key: bw_…`";
     challenged(ApiError::new(StatusCode::UNAUTHORIZED, "missing_api_key", message))
 }
 

@@ -8,7 +8,7 @@ use std::{rc::Rc, sync::Arc};
 use bailiwick_domain::usage::RequestId;
 use bailiwick_runtime::{
     fault,
-    serving::{ConnectionInfo, ResponseBody, Service},
+    serving::{ConnectionInfo, ErrorShape, ResponseBody, Service},
 };
 use http::{HeaderValue, Method, Request, Response, header::CONNECTION};
 use http_body::Body as _;
@@ -37,6 +37,7 @@ impl Service for Gateway {
         let request_id = RequestId::random();
         let (head, body) = request.into_parts();
         let has_body = !body.is_end_stream();
+        let shape = ErrorShape::of_path(head.uri.path());
         fault::step("route", head.uri.path_and_query().map_or("", |path| path.as_str()).as_bytes());
         let span = tracing::debug_span!("route", %request_id, status = tracing::field::Empty);
         let answer = if head.uri.path() == signup::PATH {
@@ -58,7 +59,7 @@ impl Service for Gateway {
         };
         let response = answer.unwrap_or_else(|error| {
             self.metrics.refused(error.code);
-            let mut response = error.into_response(request_id);
+            let mut response = error.into_response_for(shape, request_id);
             if has_body {
                 // It may be unread; it is thrown away with the connection, and nobody shall send another request behind it.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

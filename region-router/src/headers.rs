@@ -1,5 +1,6 @@
 //! Headers between two hops.
 
+use bailiwick_runtime::serving::API_KEY;
 use http::{HeaderMap, HeaderName, header};
 
 /// Meant for one hop only (RFC 9110, section 7.6.1), and `Expect`, which was answered here.
@@ -23,7 +24,8 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             .flat_map(|value| value.split(','))
             .filter_map(|name| name.trim().parse::<HeaderName>().ok());
         // What says whose call it is, and how long its body is, nobody may have removed.
-        let kept = [header::AUTHORIZATION, header::CONTENT_LENGTH, header::HOST, header::CONTENT_TYPE];
+        let kept =
+            [header::AUTHORIZATION, API_KEY, header::CONTENT_LENGTH, header::HOST, header::CONTENT_TYPE];
         let named: Vec<HeaderName> = named.filter(|name| !kept.contains(name)).collect();
         for name in named {
             headers.remove(name);
@@ -44,11 +46,12 @@ mod tests {
     fn only_what_belongs_to_one_hop_is_removed() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
-            ("connection", "close, x-private, authorization"),
+            ("connection", "close, x-private, authorization, x-api-key"),
             ("keep-alive", "5"),
             ("x-private", "1"),
             ("transfer-encoding", "chunked"),
             ("authorization", "Bearer x"),
+            ("x-api-key", "x"),
             ("content-type", "application/json"),
         ] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -56,6 +59,6 @@ mod tests {
         strip_hop_by_hop(&mut headers);
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
-        assert_eq!(left, ["authorization", "content-type"]);
+        assert_eq!(left, ["authorization", "content-type", "x-api-key"]);
     }
 }

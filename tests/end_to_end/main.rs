@@ -7,6 +7,7 @@ mod canary;
 mod certificates;
 mod command;
 mod crash;
+mod dialects;
 mod doors;
 mod faults;
 mod field_history;

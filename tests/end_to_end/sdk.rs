@@ -1,4 +1,4 @@
-//! The unmodified OpenAI SDK for Python, against each region, with `base_url` and `api_key` changed and nothing else.
+//! The unmodified SDKs of OpenAI and Anthropic for Python, against each region, with `base_url` and `api_key` changed and nothing else.
 
 use std::{path::Path, process::Command};
 
@@ -8,7 +8,7 @@ use bailiwick_tests::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_openai_sdk_works_in_every_region_by_base_url_and_key_alone() {
+async fn the_sdks_work_in_every_region_by_base_url_and_key_alone() {
     let python =
         std::env::var("BAILIWICK_SDK_PYTHON").expect("BAILIWICK_SDK_PYTHON: ./tests/run prepares it");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("end_to_end/sdk.py");
@@ -18,11 +18,17 @@ async fn the_openai_sdk_works_in_every_region_by_base_url_and_key_alone() {
         let admin = Admin::of(name, region);
         let credential = admin.new_credential(&region.organization, "key").await;
         let mut revision = 0;
-        for model in ["status-429", "status-500", "status-400"] {
+        for model in ["status-429", "status-500", "status-400", "echo", "tools"] {
             let upstream = format!("simulated-{model}");
             revision = admin
                 .new_model(&region.organization, model, &installation.provider, &upstream, &credential)
                 .await;
+        }
+        for model in ["echo", "tools", "status-429", "status-529"] {
+            let (name, upstream) = (format!("claude-{model}"), format!("simulated-{model}"));
+            let (organization, endpoint) = (&region.organization, &installation.provider);
+            revision =
+                admin.new_model_of("anthropic", organization, &name, endpoint, &upstream, &credential).await;
         }
         admin.applied(revision).await;
         let output = Command::new(&python)

@@ -136,9 +136,23 @@ impl Admin {
         made.credential.expect("credential").id
     }
 
-    /// A model of this public name that calls `upstream_model` at `endpoint`. Gives the revision that holds it.
+    /// A model of this public name that calls `upstream_model` at `endpoint`, which speaks as OpenAI does. Gives the revision that holds it.
     pub async fn new_model(
         &self,
+        organization: &str,
+        name: &str,
+        endpoint: &str,
+        upstream_model: &str,
+        credential: &str,
+    ) -> u64 {
+        let provider = "openai_compatible";
+        self.new_model_of(provider, organization, name, endpoint, upstream_model, credential).await
+    }
+
+    /// The same, at a provider of this kind.
+    pub async fn new_model_of(
+        &self,
+        provider: &str,
         organization: &str,
         name: &str,
         endpoint: &str,
@@ -148,7 +162,7 @@ impl Admin {
         let request = wire::CreateDeploymentRequest {
             idempotency_key: fresh(),
             organization_id: organization.to_owned(),
-            provider: "openai_compatible".to_owned(),
+            provider: provider.to_owned(),
             endpoint: endpoint.to_owned(),
             upstream_model: upstream_model.to_owned(),
             credential_id: credential.to_owned(),

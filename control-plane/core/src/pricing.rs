@@ -33,7 +33,8 @@ pub fn price_of(settings: &Settings, deployment: &DeploymentRecord) -> Option<(P
     let operator =
         || settings.prices.get(&(provider, model.to_owned())).map(|price| (*price, PriceSource::Operator));
     let catalogue = || {
-        let entry = PriceCatalogue::builtin().lookup(provider.as_str(), model)?;
+        let mut names = provider.listed_as().iter();
+        let entry = names.find_map(|name| PriceCatalogue::builtin().lookup(name, model))?;
         Some((entry.price, PriceSource::Catalogue))
     };
     own.or_else(operator).or_else(catalogue)

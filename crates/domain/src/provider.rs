@@ -13,14 +13,53 @@ pub enum Provider {
     OpenAi,
     /// Anything that speaks OpenAI's dialect.
     OpenAiCompatible,
+    /// OpenAI's models in Azure.
+    AzureOpenAi,
+    /// Anthropic.
+    Anthropic,
+    /// Gemini in AI Studio.
+    Gemini,
+    /// Gemini in Vertex AI.
+    Vertex,
+    /// Bedrock, called with a Bedrock API key.
+    Bedrock,
 }
 
 impl Provider {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::OpenAi,
+        Self::OpenAiCompatible,
+        Self::AzureOpenAi,
+        Self::Anthropic,
+        Self::Gemini,
+        Self::Vertex,
+        Self::Bedrock,
+    ];
+
     /// The word that stands for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
             Self::OpenAiCompatible => "openai_compatible",
+            Self::AzureOpenAi => "azure_openai",
+            Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
+            Self::Vertex => "vertex",
+            Self::Bedrock => "bedrock",
+        }
+    }
+
+    /// Its names in the catalogue of list prices. Azure has none: its deployments are named by whoever makes them, so a name does not say what is behind it.
+    pub fn listed_as(self) -> &'static [&'static str] {
+        match self {
+            Self::AzureOpenAi => &[],
+            Self::Vertex => &["vertex_ai-language-models"],
+            Self::Bedrock => &["bedrock_converse", "bedrock"],
+            Self::OpenAi => &["openai"],
+            Self::OpenAiCompatible => &["openai_compatible"],
+            Self::Anthropic => &["anthropic"],
+            Self::Gemini => &["gemini"],
         }
     }
 }
@@ -35,17 +74,13 @@ impl FromStr for Provider {
     type Err = ProviderError;
 
     fn from_str(text: &str) -> Result<Self, ProviderError> {
-        match text {
-            "openai" => Ok(Self::OpenAi),
-            "openai_compatible" => Ok(Self::OpenAiCompatible),
-            _ => Err(ProviderError),
-        }
+        Self::ALL.into_iter().find(|provider| provider.as_str() == text).ok_or(ProviderError)
     }
 }
 
 /// An unknown provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the provider is one of openai, openai_compatible")]
+#[error("the provider is one of openai, openai_compatible, azure_openai, anthropic, gemini, vertex, bedrock")]
 pub struct ProviderError;
 
 /// Base URL of a provider, such as `https://api.openai.com/v1`, without a trailing slash: https, or http where the host is an address literal or

@@ -230,6 +230,18 @@ words! {
         Completion = "completions",
         /// `/v1/embeddings`.
         Embedding = "embeddings",
+        /// `/v1/responses`.
+        Response = "responses",
+        /// `/v1/messages`.
+        Message = "messages",
+        /// `/v1/messages/count_tokens`.
+        TokenCount = "messages.count_tokens",
+        /// `/v1/images/generations`.
+        Image = "images.generations",
+        /// `/v1/audio/speech`.
+        Speech = "audio.speech",
+        /// `/v1/moderations`.
+        Moderation = "moderations",
     }
 }
 

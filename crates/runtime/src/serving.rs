@@ -16,6 +16,7 @@ mod error;
 mod io;
 mod linger;
 mod listen;
+mod presented;
 mod refusal;
 mod registry;
 
@@ -34,7 +35,8 @@ use crate::identity::{Acceptor, Peer, PublicAcceptor};
 
 pub use body::{BoxError, ResponseBody};
 pub use cores::{Serving, ServingError, serve_per_core};
-pub use error::{ApiError, ErrorKind, REQUEST_ID_HEADERS};
+pub use error::{ApiError, ErrorKind, ErrorShape, REQUEST_ID_HEADERS};
+pub use presented::{API_KEY, NotPresented, presented_key};
 
 /// What answers requests on one core. It answers always: errors are responses, see [`ApiError`].
 pub trait Service: 'static {

@@ -14,7 +14,7 @@ use std::{
 use bailiwick_domain::{
     price::TokenCounts,
     time::Clock,
-    usage::{CallEnd, UsageSource},
+    usage::{CallEnd, CallType, UsageSource},
 };
 use bailiwick_runtime::{
     fault,
@@ -35,8 +35,13 @@ use crate::{
 };
 
 /// A stream of events.
-pub(super) fn stream(answered: Answered, clock: Arc<dyn Clock>, idle: Duration) -> Response<ResponseBody> {
-    let reader = Reader::of_events(answered.withhold_usage);
+pub(super) fn stream(
+    answered: Answered,
+    withhold_usage: bool,
+    clock: Arc<dyn Clock>,
+    idle: Duration,
+) -> Response<ResponseBody> {
+    let reader = Reader::of_events(answered.call_type, withhold_usage);
     let mut response = pass(answered, Bytes::new(), reader, clock, idle);
     // What is kept back would be missing from it.
     response.headers_mut().remove(header::CONTENT_LENGTH);
@@ -50,7 +55,20 @@ pub(super) fn large(
     clock: Arc<dyn Clock>,
     idle: Duration,
 ) -> Response<ResponseBody> {
-    pass(answered, begun, Reader::of_object(), clock, idle)
+    let reader = Reader::of_object(answered.call_type);
+    pass(answered, begun, reader, clock, idle)
+}
+
+/// A stream that is translated, behind a head of our own.
+pub(super) fn translated(
+    answered: Answered,
+    head: Response<()>,
+    reader: Reader,
+    clock: Arc<dyn Clock>,
+    idle: Duration,
+) -> Response<ResponseBody> {
+    let body = pass(answered, Bytes::new(), reader, clock, idle).into_body();
+    head.map(|()| body)
 }
 
 fn pass(
@@ -60,12 +78,13 @@ fn pass(
     clock: Arc<dyn Clock>,
     idle: Duration,
 ) -> Response<ResponseBody> {
-    let Answered { response, lease, call, metrics, delimited, .. } = answered;
+    let Answered { response, lease, call, call_type, metrics, delimited, .. } = answered;
     let (head, body) = response.into_parts();
     let metering = Metering { call: Some(call), status: head.status, clock, metrics };
     let deadline = Box::pin(sleep(idle));
     let mut passing = Passing {
         body,
+        call_type,
         delimited,
         lease: Some(lease),
         reader,
@@ -84,6 +103,7 @@ fn pass(
 
 struct Passing {
     body: Incoming,
+    call_type: CallType,
     /// Whether the answer says itself where it ends.
     delimited: bool,
     lease: Option<Lease>,
@@ -129,6 +149,9 @@ impl Passing {
         if self.reader.is_done() {
             // Before the caller can know that it is the end (R10).
             self.metering.settle(CallEnd::Completed, self.reader.counted());
+        } else if self.reader.is_failed() {
+            self.broken(CallEnd::ProviderFailed);
+            return;
         } else if let Some(call) = &mut self.metering.call
             && let (UsageSource::Partial | UsageSource::ProviderFinal, tokens) = self.reader.counted()
         {
@@ -147,6 +170,10 @@ impl Passing {
             return;
         }
         self.reader.finish(&mut self.ready);
+        if self.reader.is_failed() {
+            self.broken(CallEnd::ProviderFailed);
+            return;
+        }
         self.metering.settle(CallEnd::Completed, self.reader.counted());
         if let Some(lease) = self.lease.take() {
             lease.keep();
@@ -166,7 +193,9 @@ impl Passing {
             _ => UpstreamFailure::InvalidResponse,
         });
         self.metering.settle(end, self.reader.counted());
-        self.ready.extend(self.reader.separator().map(|separator| error_event(separator, end)));
+        self.reader.tell(end, &mut self.ready);
+        let separator = self.reader.separator();
+        self.ready.extend(separator.map(|separator| error_event(self.call_type, separator, end)));
         self.end = Some(End::Cut);
     }
 
@@ -194,13 +223,26 @@ impl Passing {
     }
 }
 
-/// An error in the middle of a stream, as OpenAI sends it; SDKs raise it.
-fn error_event(separator: &str, end: CallEnd) -> Bytes {
+/// An error in the middle of a stream, as the caller's SDK raises it.
+fn error_event(call_type: CallType, separator: &str, end: CallEnd) -> Bytes {
     let error = if end == CallEnd::TimedOut { error::provider_timeout() } else { error::provider_invalid() };
-    let value = serde_json::json!({"error": {
-        "message": error.message, "type": error.kind, "param": null, "code": error.code,
-    }});
-    Bytes::from(format!("{separator}data: {value}\n\n"))
+    let (message, code) = (&error.message, error.code);
+    match call_type {
+        CallType::Message => {
+            let start: &[u8] = b"event: error\ndata: ";
+            [separator.as_bytes(), start, &error.anthropic_body(None), b"\n\n"].concat().into()
+        }
+        CallType::Response => {
+            let value = serde_json::json!({"type": "error", "code": code, "message": message, "param": null});
+            format!("{separator}event: error\ndata: {value}\n\n").into()
+        }
+        _ => {
+            let value = serde_json::json!({"error": {
+                "message": message, "type": error.kind, "param": null, "code": code,
+            }});
+            format!("{separator}data: {value}\n\n").into()
+        }
+    }
 }
 
 impl Body for Passing {

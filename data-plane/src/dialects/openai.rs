@@ -1,20 +1,11 @@
 //! OpenAI's dialect, and everybody's who speaks it (<https://platform.openai.com/docs/api-reference>).
 
-use bailiwick_domain::{price::TokenCounts, usage::CallType};
+use bailiwick_domain::price::TokenCounts;
 use memchr::memmem;
 use serde::{Deserialize, de::IgnoredAny};
 
 /// The last event of a stream.
 const DONE: &[u8] = b"[DONE]";
-
-/// Where a call goes, below the endpoint's own path.
-pub(crate) fn path(call_type: CallType) -> &'static str {
-    match call_type {
-        CallType::ChatCompletion => "/chat/completions",
-        CallType::Completion => "/completions",
-        CallType::Embedding => "/embeddings",
-    }
-}
 
 /// `usage`, as answers carry it.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]

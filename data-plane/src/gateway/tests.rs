@@ -1,6 +1,7 @@
 //! Calls through a gateway that really serves, to providers that misbehave as told.
 
 mod answers;
+mod dialects;
 mod provider;
 mod refusals;
 mod residency;

@@ -137,6 +137,16 @@ pub(crate) struct OpenCall {
 }
 
 impl OpenCall {
+    /// Names the call, to the caller too.
+    pub(crate) fn request_id(&self) -> RequestId {
+        self.event.request_id
+    }
+
+    /// When it was admitted.
+    pub(crate) fn started(&self) -> Timestamp {
+        self.event.started
+    }
+
     /// The provider's first byte came. Later calls change nothing.
     pub(crate) fn first_byte(&mut self, now: Timestamp) {
         self.event.first_byte.get_or_insert(now);

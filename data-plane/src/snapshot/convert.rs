@@ -30,6 +30,7 @@ use super::{
     },
     keys::{KeyRow, Restrictions},
 };
+use crate::dialects;
 
 const MAX_ALLOWED_MODELS: usize = 100;
 const MAX_DEPLOYMENTS: usize = 32;
@@ -119,6 +120,9 @@ fn allowed_models(names: &[String]) -> Converted<Option<Arc<[ModelName]>>> {
     Ok(Some(names).filter(|names| !names.is_empty()))
 }
 
+/// What stands before a secret that is sent as a bearer's (RFC 6750, section 2.1).
+const BEARER: &[u8] = b"Bearer ";
+
 pub(super) fn credential(
     jurisdiction: &Jurisdiction,
     mut credential: wire::Credential,
@@ -128,17 +132,23 @@ pub(super) fn credential(
         return Err(invalid("secret", format!("has not 1 to {MAX_SECRET_BYTES} bytes")));
     }
     // The header owns the only copy, and zeroes it when the last request is done with it.
-    let mut header = Zeroizing::new(Vec::with_capacity("Bearer ".len() + secret.len()));
-    header.extend_from_slice(b"Bearer ");
+    let mut header = Zeroizing::new(Vec::with_capacity(BEARER.len() + secret.len()));
+    header.extend_from_slice(BEARER);
     header.extend_from_slice(secret.as_bytes());
-    let mut authorization = HeaderValue::from_maybe_shared(Bytes::from_owner(header))
-        .map_err(|_| invalid("secret", "has characters that no HTTP header can carry"))?;
-    authorization.set_sensitive(true);
+    let header = Bytes::from_owner(header);
+    let value = |bytes: Bytes| {
+        let mut value = HeaderValue::from_maybe_shared(bytes)
+            .map_err(|_| invalid("secret", "has characters that no HTTP header can carry"))?;
+        value.set_sensitive(true);
+        Ok::<_, ConvertError>(value)
+    };
+    let (alone, authorization) = (value(header.slice(BEARER.len()..))?, value(header)?);
     Ok(CredentialEntry {
         id: admit::<CredentialId>(jurisdiction, "id", &credential.id)?.into_inner(),
         organization: admit::<OrganizationId>(jurisdiction, "organization_id", &credential.organization_id)?
             .into_inner(),
         authorization,
+        alone,
     })
 }
 
@@ -164,8 +174,7 @@ pub(super) fn deployment(
     jurisdiction: &Jurisdiction,
     deployment: &wire::Deployment,
 ) -> Converted<DeploymentEntry> {
-    // Both providers that there are speak one dialect, so nothing of it is kept.
-    let _known: Provider = parse("provider", &deployment.provider)?;
+    let provider: Provider = parse("provider", &deployment.provider)?;
     let endpoint: Endpoint = parse("endpoint", &deployment.endpoint)?;
     let prepared =
         PreparedEndpoint::of(&endpoint).ok_or_else(|| invalid("endpoint", "has no usable host"))?;
@@ -173,6 +182,7 @@ pub(super) fn deployment(
         id: admit::<DeploymentId>(jurisdiction, "id", &deployment.id)?.into_inner(),
         organization: admit::<OrganizationId>(jurisdiction, "organization_id", &deployment.organization_id)?
             .into_inner(),
+        dialect: dialects::of(provider),
         upstream_model: parse("upstream_model", &deployment.upstream_model)?,
         credential: admit::<CredentialId>(jurisdiction, "credential_id", &deployment.credential_id)?
             .into_inner(),

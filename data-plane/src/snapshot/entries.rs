@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use bailiwick_dialects::Dialect;
 use bailiwick_domain::{
     egress::{EgressPolicy, Residency},
     id::{CredentialId, DeploymentId, ModelId, OrganizationId},
@@ -84,6 +85,8 @@ pub(crate) struct DeploymentEntry {
     pub(crate) id: DeploymentId,
     /// Whose it is.
     pub(crate) organization: OrganizationId,
+    /// What the provider speaks.
+    pub(crate) dialect: Dialect,
     /// The provider's name of the model.
     pub(crate) upstream_model: ModelName,
     /// What the provider is shown.
@@ -127,7 +130,7 @@ impl PreparedEndpoint {
     }
 }
 
-/// A provider's secret, in the form that is sent: `Bearer …`. Zeroed when the last request that uses it is done.
+/// A provider's secret, in the forms that are sent: `Bearer …`, and alone. Both are the same bytes, zeroed when the last request that uses it is done.
 pub(crate) struct CredentialEntry {
     /// Its identifier.
     pub(crate) id: CredentialId,
@@ -135,6 +138,8 @@ pub(crate) struct CredentialEntry {
     pub(crate) organization: OrganizationId,
     /// `Authorization` header, marked sensitive.
     pub(crate) authorization: HeaderValue,
+    /// For headers that carry it alone, marked sensitive.
+    pub(crate) alone: HeaderValue,
 }
 
 impl fmt::Debug for CredentialEntry {

@@ -1,5 +1,5 @@
 use bailiwick_domain::key::ApiKey;
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, header::AUTHORIZATION};
 use proptest::prelude::*;
 
 use super::*;
@@ -57,6 +57,26 @@ fn everything_else_is_one_and_the_same_401() {
     for value in [None, Some("Basic abc"), Some("Bearer")] {
         assert_eq!(refused(value).code, "missing_api_key", "{value:?}");
     }
+}
+
+#[test]
+fn r6_a_key_in_x_api_key_is_judged_as_one_in_authorization() {
+    let here = ApiKey::generate("euc1".parse().expect("code"));
+    let with = |key: &str| {
+        let mut head = head(None);
+        head.headers.insert("x-api-key", key.parse().expect("value"));
+        head
+    };
+    assert!(admission().judge(&with(here.expose())).is_ok());
+    let code = |head: &Parts| admission().judge(head).err().map(|error| error.code);
+    assert_eq!(code(&with("bw_usw1_x")), Some("wrong_region"));
+    assert_eq!(code(&with("sk-abc")), Some("invalid_api_key"));
+    let mut two = with("bw_usw1_x");
+    two.headers.append("x-api-key", here.expose().parse().expect("value"));
+    assert_eq!(code(&two), Some("invalid_api_key"));
+    let mut both = with(here.expose());
+    both.headers.insert(AUTHORIZATION, "Bearer bw_usw1_x".parse().expect("value"));
+    assert_eq!(code(&both), Some("invalid_api_key"));
 }
 
 #[test]

@@ -23,6 +23,8 @@ const MODELS: [&str; 10] = [
     "page-403",
     "page-502",
 ];
+/// Models of a provider who speaks Anthropic's dialect, called in it and in OpenAI's.
+const TRANSLATED: [&str; 6] = ["truncated", "echo", "tools", "garbage", "status-400", "status-529"];
 /// Larger than what a worker holds of an answer: it passes while it comes.
 const LARGE_WORDS: usize = 20_000;
 
@@ -54,6 +56,13 @@ impl Voice {
             let (endpoint, upstream) = (&installation.provider, format!("simulated-{model}"));
             revision = admin.new_model(&region.organization, model, endpoint, &upstream, &credential).await;
         }
+        for model in TRANSLATED {
+            let (endpoint, upstream) = (&installation.provider, format!("simulated-{model}"));
+            let name = format!("anthropic-{model}");
+            let organization = &region.organization;
+            revision =
+                admin.new_model_of("anthropic", organization, &name, endpoint, &upstream, &credential).await;
+        }
         admin.applied(revision).await;
         let application = Application::of(&region);
         Self { content: content.to_owned(), application, admin, region, metered: 0 }
@@ -62,6 +71,7 @@ impl Voice {
     /// Everything.
     pub(super) async fn speak(mut self) -> Said {
         self.answered().await;
+        self.translated().await;
         self.shapes().await;
         self.refused().await;
         let key = self.misplaced_keys().await;
@@ -94,6 +104,36 @@ impl Voice {
             assert!(answer.text().await.expect("text").len() > large.len(), "a large answer passes");
             self.metered += 1;
         }
+    }
+
+    /// Every kind of answer that is translated: a provider of one dialect, a caller of the other; and both of Anthropic's.
+    async fn translated(&mut self) {
+        let content = self.content.clone();
+        for stream in [false, true] {
+            for (path, model) in TRANSLATED
+                .iter()
+                .flat_map(|model| {
+                    let anthropic = format!("anthropic-{model}");
+                    [("/chat/completions", anthropic.clone()), ("/messages", anthropic)]
+                })
+                .chain(["echo", "tools", "status-429"].map(|model| ("/messages", model.to_owned())))
+            {
+                let body = json!({"model": model, "max_tokens": 99, "stream": stream,
+                                  "messages": [{"role": "user", "content": content}]});
+                let answer = self.application.post(path, &body).await.expect("answer");
+                let (status, text) = (answer.status(), answer.text().await);
+                if model.ends_with("echo") {
+                    let text = text.expect("text");
+                    assert!(text.contains(&content), "{path} {model} {status}: {text}");
+                }
+                self.metered += 1;
+            }
+        }
+        // Refused by name: the value is not repeated.
+        let body = json!({"model": "anthropic-echo", "logprobs": true, "user": content, "messages": [{"role": "user", "content": content}]});
+        refuses(self.signed(self.application.http.post(self.url("/chat/completions"))).json(&body), &content)
+            .await;
+        self.metered += 1;
     }
 
     /// Every place of a request that can hold something.
@@ -215,7 +255,9 @@ impl Voice {
         for request in [
             http.get(self.url(&format!("/models?api_key={key}"))),
             http.get(self.url(&format!("/{key}"))),
-            http.get(self.url("/models")).header("x-api-key", &key),
+            http.get(self.url("/models")).header("api-key", &key),
+            http.get(self.url("/models")).header("x-api-key", format!("{key}x")),
+            http.get(self.url("/models")).header("x-api-key", &key).bearer_auth(&key),
             http.get(self.url("/models")).header("cookie", format!("key={key}")),
             http.get(self.url("/models")).basic_auth(&key, Some(&key)),
             http.get(self.url("/models")).bearer_auth(format!("{key}x")),

@@ -1,4 +1,7 @@
-//! Errors as callers' SDKs read them: `{"error": {"message", "type", "param", "code", "request_id"}}`.
+//! Errors as callers' SDKs read them: `{"error": {"message", "type", "param", "code", "request_id"}}` for OpenAI's, and
+//! `{"type": "error", "error": {"type", "message", "code"}, "request_id"}` for Anthropic's (<https://docs.claude.com/en/api/errors>).
+
+use std::borrow::Cow;
 
 use bailiwick_domain::usage::RequestId;
 use bytes::Bytes;
@@ -24,9 +27,28 @@ pub struct ApiError {
     /// What is wrong and what to do, for people. Never a secret, never another tenant's data.
     pub message: String,
     /// The request's field that is wrong, if one is.
-    pub param: Option<&'static str>,
+    pub param: Option<Cow<'static, str>>,
     /// Further headers, such as `retry-after`.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Which SDK reads an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorShape {
+    /// OpenAI's.
+    OpenAi,
+    /// Anthropic's.
+    Anthropic,
+}
+
+impl ErrorShape {
+    /// That of whoever calls this path.
+    pub fn of_path(path: &str) -> Self {
+        match path {
+            "/v1/messages" | "/v1/messages/count_tokens" => Self::Anthropic,
+            _ => Self::OpenAi,
+        }
+    }
 }
 
 /// OpenAI's classes of errors.
@@ -81,6 +103,21 @@ struct Inner<'a> {
     request_id: &'a str,
 }
 
+#[derive(Serialize)]
+struct AnthropicEnvelope<'a> {
+    r#type: &'a str,
+    error: AnthropicInner<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct AnthropicInner<'a> {
+    r#type: &'a str,
+    message: &'a str,
+    code: &'a str,
+}
+
 impl ApiError {
     /// An error in the class of its status.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
@@ -95,8 +132,8 @@ impl ApiError {
 
     /// Names the request's field that is wrong.
     #[must_use]
-    pub fn with_param(self, param: &'static str) -> Self {
-        Self { param: Some(param), ..self }
+    pub fn with_param(self, param: impl Into<Cow<'static, str>>) -> Self {
+        Self { param: Some(param.into()), ..self }
     }
 
     /// Adds a header.
@@ -106,10 +143,19 @@ impl ApiError {
         self
     }
 
-    /// The answer.
+    /// The answer, for OpenAI's SDKs.
     pub fn into_response(self, request_id: RequestId) -> Response<ResponseBody> {
+        self.into_response_for(ErrorShape::OpenAi, request_id)
+    }
+
+    /// The answer.
+    pub fn into_response_for(self, shape: ErrorShape, request_id: RequestId) -> Response<ResponseBody> {
         let id = request_id.to_string();
-        let mut response = Response::new(self.body(&id).into());
+        let body = match shape {
+            ErrorShape::OpenAi => self.body(&id),
+            ErrorShape::Anthropic => self.anthropic_body(Some(&id)),
+        };
+        let mut response = Response::new(body.into());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -126,11 +172,31 @@ impl ApiError {
         let error = Inner {
             message: &self.message,
             r#type: self.kind,
-            param: self.param,
+            param: self.param.as_deref(),
             code: self.code,
             request_id,
         };
         // A struct of texts always becomes JSON.
         serde_json::to_vec(&Envelope { error }).unwrap_or_default().into()
+    }
+
+    /// What Anthropic's SDKs read. In the middle of a stream, the answer's head has told the request's id.
+    pub fn anthropic_body(&self, request_id: Option<&str>) -> Bytes {
+        let error = AnthropicInner { r#type: self.anthropic_type(), message: &self.message, code: self.code };
+        let envelope = AnthropicEnvelope { r#type: "error", error, request_id };
+        serde_json::to_vec(&envelope).unwrap_or_default().into()
+    }
+
+    fn anthropic_type(&self) -> &'static str {
+        match self.status.as_u16() {
+            401 => "authentication_error",
+            403 => "permission_error",
+            404 => "not_found_error",
+            413 => "request_too_large",
+            429 => "rate_limit_error",
+            504 => "timeout_error",
+            500..=599 => "api_error",
+            _ => "invalid_request_error",
+        }
     }
 }

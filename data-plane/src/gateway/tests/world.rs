@@ -204,10 +204,15 @@ impl World {
 
     /// A nano-dollar a token, so that every token shows.
     pub(super) fn deployment(&self, id: DeploymentId, endpoint: &str) -> Kind {
+        self.deployment_of("openai_compatible", id, endpoint)
+    }
+
+    /// The same, at a provider of this kind.
+    pub(super) fn deployment_of(&self, provider: &str, id: DeploymentId, endpoint: &str) -> Kind {
         Kind::Deployment(config::Deployment {
             id: id.to_string(),
             organization_id: self.organization.to_string(),
-            provider: "openai_compatible".into(),
+            provider: provider.into(),
             endpoint: endpoint.into(),
             upstream_model: "upstream".into(),
             credential_id: self.credential.to_string(),

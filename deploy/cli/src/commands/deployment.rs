@@ -35,10 +35,13 @@ pub(crate) enum DeploymentCommand {
 pub(crate) struct CreateArguments {
     #[arg(long, value_name = "ID")]
     org: String,
-    /// `openai` or `openai_compatible`
+    /// openai, openai_compatible, azure_openai, anthropic, gemini, vertex or bedrock
     #[arg(long)]
     provider: String,
     /// Base URL, e.g. https://api.openai.com/v1
+    ///
+    /// It ends in /v1 for openai, openai_compatible and anthropic; /openai for azure_openai; /v1beta for gemini;
+    /// /v1/projects/PROJECT/locations/LOCATION for vertex; nothing for bedrock.
     #[arg(long, value_name = "URL")]
     endpoint: String,
     /// The provider's name of the model

@@ -1,0 +1,105 @@
+//! A stream of one dialect becomes one of another, event by event.
+
+use std::collections::VecDeque;
+
+use bailiwick_dialects::{Class, Dialect, Progress, Reply, StreamTranslator, Usage, bedrock::Frames};
+use bailiwick_domain::usage::CallEnd;
+use bytes::Bytes;
+
+use crate::{
+    dialects::sse::{self, Events},
+    memory::{Hold, UNCOUNTED},
+    upstream::Translation,
+};
+
+pub(crate) struct TranslatedReader {
+    cutter: Cutter,
+    translator: StreamTranslator,
+    /// What the translation may hold, where the caller's dialect tells late once more what was told.
+    held: Hold,
+    written_bytes: usize,
+}
+
+/// What cuts the provider's bytes into events.
+enum Cutter {
+    Events(Events),
+    Frames(Frames),
+}
+
+impl TranslatedReader {
+    pub(crate) fn new(reply: &Reply, translation: &Translation, held: Hold) -> Self {
+        let cutter = match translation.provider {
+            Dialect::Bedrock => Cutter::Frames(Frames::default()),
+            _ => Cutter::Events(Events::default()),
+        };
+        let translator = reply.translate_stream(&translation.context());
+        Self { cutter, translator, held, written_bytes: 0 }
+    }
+
+    pub(super) fn take(&mut self, piece: &Bytes, ready: &mut VecDeque<Bytes>) {
+        let mut out = Vec::new();
+        if self.cut(piece, &mut out).is_err() {
+            self.translator.fail(Class::InvalidAnswer, &mut out);
+        }
+        self.written_bytes = self.written_bytes.saturating_add(out.len());
+        if self.written_bytes > UNCOUNTED && self.held.grow_to(self.written_bytes).is_err() {
+            self.translator.fail(Class::Overloaded, &mut out);
+        }
+        ready.extend(Some(out).filter(|out| !out.is_empty()).map(Bytes::from));
+    }
+
+    /// Errors: what came is no stream of the dialect, or has an event that is too large to be read.
+    fn cut(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), ()> {
+        let Self { cutter, translator, .. } = self;
+        match cutter {
+            Cutter::Events(events) => {
+                events.push(piece);
+                while let Some(raw) = events.next() {
+                    if !raw.whole {
+                        return Err(());
+                    }
+                    translator.event("", &sse::data(&raw.bytes), out);
+                }
+            }
+            Cutter::Frames(frames) => {
+                frames.push(piece);
+                while let Some(frame) = frames.pop().map_err(|_fault| ())? {
+                    translator.event(&frame.name, &frame.payload, out);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The provider's body ended where it said it would.
+    pub(super) fn finish(&mut self, ready: &mut VecDeque<Bytes>) {
+        let mut out = Vec::new();
+        self.translator.end(true, &mut out);
+        ready.extend(Some(out).filter(|out| !out.is_empty()).map(Bytes::from));
+    }
+
+    /// The provider broke off, or took too long.
+    pub(super) fn fail(&mut self, end: CallEnd, ready: &mut VecDeque<Bytes>) {
+        let class = if end == CallEnd::TimedOut { Class::Timeout } else { Class::InvalidAnswer };
+        let mut out = Vec::new();
+        self.translator.fail(class, &mut out);
+        ready.extend(Some(out).filter(|out| !out.is_empty()).map(Bytes::from));
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.translator.progress() == Progress::Done
+    }
+
+    /// Whether the caller was told of an error.
+    pub(super) fn is_failed(&self) -> bool {
+        matches!(self.translator.progress(), Progress::Failed(_) | Progress::Broken(_))
+    }
+
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.translator.usage()
+    }
+
+    pub(super) fn pieces(&self) -> u64 {
+        self.translator.pieces()
+    }
+}

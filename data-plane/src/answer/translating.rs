@@ -1,0 +1,143 @@
+//! An answer in another dialect than the caller's. It is held until it is whole, or, as a stream, translated event by event.
+//!
+//! Of the provider's head nothing goes on but what it says of when to try again.
+
+use std::sync::Arc;
+
+use bailiwick_dialects::{Dialect, Failure, translate_count_answer};
+use bailiwick_domain::{
+    price::TokenCounts,
+    time::Clock,
+    usage::{CallEnd, UsageSource},
+};
+use bailiwick_runtime::{
+    fault,
+    serving::{ApiError, ResponseBody},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+
+use super::{
+    Held, broken, failed, hold, is_event_stream, late, passing,
+    reading::{Reader, TranslatedReader},
+    settle, waiting,
+};
+use crate::{
+    dialects, error,
+    memory::Hold,
+    upstream::{Answered, Timeouts, Translation, Wanted},
+};
+
+/// Bytes of an answer that can be translated: it has to be whole.
+const LARGEST_TRANSLATED: usize = 8 << 20;
+/// An answer as it came, as it was read, and as it is written.
+const COPIES: usize = 3;
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const BEDROCK_STREAM: &[u8] = b"application/vnd.amazon.eventstream";
+
+/// The answer for the caller. Errors: 502, 503 and 504, settled.
+pub(super) async fn pass_on(
+    mut answered: Answered,
+    translation: Translation,
+    clock: Arc<dyn Clock>,
+    timeouts: Timeouts,
+    mut held: Hold,
+) -> Result<Response<ResponseBody>, ApiError> {
+    let is_success = answered.response.status().is_success();
+    if let (Some(reply), true) = (translation.stream(), is_success) {
+        if !is_stream_of(translation.provider, answered.response.headers()) {
+            return Err(broken(answered, &*clock));
+        }
+        let reader = TranslatedReader::new(reply, &translation, held);
+        let head = head_of(StatusCode::OK, EVENT_STREAM, &answered);
+        return Ok(passing::translated(
+            answered,
+            head,
+            Reader::Translated(Box::new(reader)),
+            clock,
+            timeouts.idle,
+        ));
+    }
+    match hold(answered.response.body_mut(), LARGEST_TRANSLATED, timeouts.idle, &mut held).await {
+        Held::Whole(bytes) if !is_success => Ok(failure(answered, &translation, &bytes, held, &*clock)),
+        Held::Whole(bytes) => whole(answered, &translation, &bytes, held, &*clock),
+        Held::Large(begun) if begun.len() <= LARGEST_TRANSLATED && !begun.is_empty() => {
+            Err(failed(answered.call, CallEnd::ProviderFailed, error::overloaded(), &*clock))
+        }
+        Held::Large(_) | Held::Broken => Err(broken(answered, &*clock)),
+        Held::Late => Err(late(answered, &*clock)),
+    }
+}
+
+fn is_stream_of(provider: Dialect, headers: &HeaderMap) -> bool {
+    if provider != Dialect::Bedrock {
+        return is_event_stream(headers);
+    }
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(BEDROCK_STREAM))
+}
+
+fn whole(
+    answered: Answered,
+    translation: &Translation,
+    bytes: &Bytes,
+    mut held: Hold,
+    clock: &dyn Clock,
+) -> Result<Response<ResponseBody>, ApiError> {
+    fault::step("answer", bytes);
+    if held.grow_to(bytes.len().saturating_mul(COPIES)).is_err() {
+        return Err(failed(answered.call, CallEnd::ProviderFailed, error::overloaded(), clock));
+    }
+    let translated = match &translation.wanted {
+        Wanted::Chat(reply) => reply
+            .translate_answer(bytes, &translation.context())
+            .map(|translated| (translated.body, translated.usage.map(dialects::tokens))),
+        Wanted::Count => translate_count_answer(bytes).map(|body| (body, Some(TokenCounts::default()))),
+    };
+    let Ok((body, usage)) = translated else {
+        return Err(broken(answered, clock));
+    };
+    let head = head_of(StatusCode::OK, JSON, &answered);
+    answered.lease.keep();
+    let source = if usage.is_some() { UsageSource::ProviderFinal } else { UsageSource::Estimated };
+    settle(answered.call, StatusCode::OK, CallEnd::Completed, source, usage.unwrap_or_default(), clock);
+    Ok(head.map(|()| waiting(body.into(), held)))
+}
+
+/// The provider's own error, in the caller's dialect. It cost nothing.
+fn failure(
+    answered: Answered,
+    translation: &Translation,
+    bytes: &Bytes,
+    held: Hold,
+    clock: &dyn Clock,
+) -> Response<ResponseBody> {
+    fault::step("answer", bytes);
+    let (status, headers) = (answered.response.status(), answered.response.headers());
+    let error_type = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
+    let failure = Failure::read(translation.provider, status.as_u16(), error_type, bytes);
+    let (status, body) = failure.answer(dialects::call(answered.call_type), &translation.request_id);
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let head = head_of(status, JSON, &answered);
+    answered.lease.keep();
+    settle(
+        answered.call,
+        status,
+        CallEnd::Completed,
+        UsageSource::ProviderFinal,
+        TokenCounts::default(),
+        clock,
+    );
+    head.map(|()| waiting(body.into(), held))
+}
+
+fn head_of(status: StatusCode, content_type: HeaderValue, answered: &Answered) -> Response<()> {
+    let mut head = Response::new(());
+    *head.status_mut() = status;
+    head.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    head.headers_mut().insert(error::MODEL, answered.model.clone());
+    if let Some(after) = answered.response.headers().get(header::RETRY_AFTER) {
+        head.headers_mut().insert(header::RETRY_AFTER, after.clone());
+    }
+    head
+}
