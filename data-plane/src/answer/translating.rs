@@ -8,7 +8,7 @@ use bailiwick_dialects::{Dialect, Failure, translate_count_answer};
 use bailiwick_domain::{
     price::TokenCounts,
     time::Clock,
-    usage::{CallEnd, UsageSource},
+    usage::{CallEnd, CallType, UsageSource},
 };
 use bailiwick_runtime::{
     fault,
@@ -49,6 +49,8 @@ pub(super) async fn pass_on(
         if !is_stream_of(translation.provider, answered.response.headers()) {
             return Err(broken(answered, &*clock));
         }
+        // The last event of responses repeats the answer, so all of it is held until then.
+        let held = Some(held).filter(|_| answered.call_type == CallType::Response);
         let reader = TranslatedReader::new(reply, &translation, held);
         let head = head_of(StatusCode::OK, EVENT_STREAM, &answered);
         return Ok(passing::translated(

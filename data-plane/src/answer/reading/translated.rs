@@ -15,8 +15,8 @@ use crate::{
 pub(crate) struct TranslatedReader {
     cutter: Cutter,
     translator: StreamTranslator,
-    /// What the translation may hold, where the caller's dialect tells late once more what was told.
-    held: Hold,
+    /// What the translation holds, where the caller's dialect tells late once more what was told. `None`: it holds nothing.
+    held: Option<Hold>,
     written_bytes: usize,
 }
 
@@ -27,7 +27,7 @@ enum Cutter {
 }
 
 impl TranslatedReader {
-    pub(crate) fn new(reply: &Reply, translation: &Translation, held: Hold) -> Self {
+    pub(crate) fn new(reply: &Reply, translation: &Translation, held: Option<Hold>) -> Self {
         let cutter = match translation.provider {
             Dialect::Bedrock => Cutter::Frames(Frames::default()),
             _ => Cutter::Events(Events::default()),
@@ -41,9 +41,11 @@ impl TranslatedReader {
         if self.cut(piece, &mut out).is_err() {
             self.translator.fail(Class::InvalidAnswer, &mut out);
         }
-        self.written_bytes = self.written_bytes.saturating_add(out.len());
-        if self.written_bytes > UNCOUNTED && self.held.grow_to(self.written_bytes).is_err() {
-            self.translator.fail(Class::Overloaded, &mut out);
+        if let Some(held) = &mut self.held {
+            self.written_bytes = self.written_bytes.saturating_add(out.len());
+            if self.written_bytes > UNCOUNTED && held.grow_to(self.written_bytes).is_err() {
+                self.translator.fail(Class::Overloaded, &mut out);
+            }
         }
         ready.extend(Some(out).filter(|out| !out.is_empty()).map(Bytes::from));
     }

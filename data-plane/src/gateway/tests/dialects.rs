@@ -379,3 +379,50 @@ async fn a_key_is_taken_from_x_api_key_and_from_one_place_alone() {
     assert_eq!((seen.status, seen.json()["type"].clone()), (421, json!("error")));
     assert_eq!(seen.headers["x-bailiwick-home-endpoint"], "https://use1.example/");
 }
+
+#[tokio::test]
+async fn a_stream_that_fails_by_the_providers_own_word_is_told_and_metered_as_failed() {
+    let failed = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"canary\"}}\n\n";
+    let garbage = "data: canary\n\n";
+    for (last, code) in [(failed, "provider_overloaded"), (garbage, "provider_invalid_response")] {
+        // It would go on for ever: nothing is waited for.
+        let provider = Provider::start([events(&[START, BLOCK, DELTA, last], Then::Wait)]).await;
+        let world = of("anthropic", &at(&provider));
+        let seen = world.call(CHAT_STREAM).await;
+        assert!(!seen.whole && seen.body.contains("hello") && !seen.body.contains("canary"), "{}", seen.body);
+        let told = seen.body.trim_end().rsplit("data: ").next().unwrap();
+        let told: serde_json::Value = serde_json::from_str(told).unwrap();
+        assert_eq!(told["error"]["code"], code);
+        let event = world.metered(1).await.remove(0);
+        assert_eq!((event.end(), event.source()), (CallEnd::ProviderFailed, UsageSource::Partial));
+        eventually(|| provider.left() == 1).await;
+    }
+}
+
+/// Twice what a worker of these tests may hold.
+const LARGE: usize = 2 << 20;
+
+#[tokio::test]
+async fn an_answer_is_translated_only_where_there_is_room_for_it() {
+    let provider = Provider::start([answering(200, &MESSAGE.replace("hello", &"x".repeat(LARGE)))]).await;
+    let world = of("anthropic", &at(&provider));
+    let seen = world.call(CHAT).await;
+    assert_eq!((seen.status, seen.code().as_str()), (503, "worker_overloaded"));
+    assert_eq!(world.metered(1).await[0].end(), CallEnd::ProviderFailed);
+}
+
+#[tokio::test]
+async fn a_long_stream_is_held_for_those_alone_whose_dialect_repeats_it() {
+    let delta = DELTA.replace("hello", &"x".repeat(LARGE / 32));
+    let deltas = vec![delta.as_str(); 32];
+    let pieces = [&[START, BLOCK], &deltas[..], &[CLOSE, END, STOP]].concat();
+    let provider = Provider::start([events(&pieces, Then::Keep)]).await;
+    let world = of("anthropic", &at(&provider));
+    let seen = world.call(CHAT_STREAM).await;
+    assert!(seen.whole && seen.body.len() > LARGE);
+    let asked = r#"{"model":"public","stream":true,"input":"canary"}"#;
+    let seen = world.send(world.post("/v1/responses", asked)).await;
+    assert!(!seen.whole && seen.body.len() < LARGE);
+    let last = seen.body.trim_end().rsplit("\n\n").next().unwrap();
+    assert!(last.contains("provider_overloaded"), "{last}");
+}
