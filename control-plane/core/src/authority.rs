@@ -205,7 +205,7 @@ impl AuthorityChange {
 
     /// How far it is.
     async fn status(&self, now: Timestamp) -> Result<AuthorityStatus, UseCaseError> {
-        let stored = self.store.trust_fetch().await?;
+        let stage = self.stage_in_effect(&self.store.trust_fetch().await?);
         let issuing = self.authority.fingerprint();
         let standby = self.authority.standby().map(|root| root.fingerprint());
         let (mut unaware, mut remaining) = (Vec::new(), Vec::new());
@@ -216,10 +216,20 @@ impl AuthorityChange {
             unaware = self.trust.processes().into_iter().filter(|process| !knows(process)).collect();
             remaining = remaining_of(self.store.held_certificates(now).await?, issuing);
         }
-        if stored.stage == AuthorityStage::Distributing {
+        if stage == AuthorityStage::Distributing {
             remaining.clear();
         }
-        Ok(AuthorityStatus { stage: stored.stage, issuing, standby, unaware, remaining })
+        Ok(AuthorityStatus { stage, issuing, standby, unaware, remaining })
+    }
+
+    /// The stage that this control plane acts by. It issues under the second root a moment after the store says so; until then nobody who holds a certificate of the
+    /// first one would seem to need another.
+    fn stage_in_effect(&self, stored: &TrustRecord) -> AuthorityStage {
+        let current = self.trust.state().is_some_and(|state| state.version == stored.version);
+        match stored.stage {
+            AuthorityStage::Issuing if !current => AuthorityStage::Distributing,
+            stage => stage,
+        }
     }
 }
 
