@@ -3,9 +3,11 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    ops::Range,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -27,6 +29,9 @@ use crate::{
 /// For each thing that it is waited for.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
+/// Below those that the system gives to connections (`ip_local_port_range`, ip(7)): one of those could be taken by another attempt's connection before the worker
+/// listens there.
+const PORTS: Range<u16> = 28_500..32_500;
 
 /// A worker that runs; killed on drop.
 pub(crate) struct WorkerProgram {
@@ -141,11 +146,17 @@ fn spawn(program: &Path, configuration: &Path, log: &Path) -> Result<Child, Stri
         .map_err(failed)
 }
 
-/// Addresses that nobody listens on at the moment. All are held until the last is found, so no two are the same.
+/// Addresses that nobody listens on at the moment, and that this run gives to no other worker. All are held until the last is found.
 fn free_addresses<const N: usize>() -> Result<[SocketAddr; N], String> {
-    let held: Result<Vec<TcpListener>, _> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
-    let held = held.map_err(|error| format!("there is no free port: {error}"))?;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let room = u32::from(PORTS.end - PORTS.start);
+    let candidates = (0..room).filter_map(|_| {
+        let next = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + u16::try_from(next % room).ok()?;
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()
+    });
+    let held: Vec<TcpListener> = candidates.take(N).collect();
     let addresses: Result<Vec<SocketAddr>, _> = held.iter().map(TcpListener::local_addr).collect();
     let addresses = addresses.map_err(|error| error.to_string())?;
-    addresses.try_into().map_err(|_| "there are too few ports".to_owned())
+    addresses.try_into().map_err(|_| "there are too few free ports".to_owned())
 }

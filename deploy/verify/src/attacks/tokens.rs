@@ -45,7 +45,7 @@ impl Attack for Tokens {
     }
 
     fn name(&self) -> &'static str {
-        "tokens, certificates and sessions that are not good here"
+        "tokens, certificates, sessions not good here"
     }
 
     async fn run(&self, pair: Pair<'_>) -> Vec<Attempt> {
