@@ -8,6 +8,7 @@ use std::{
 };
 
 use bailiwick_domain::spiffe::ProcessRole;
+use bailiwick_proto::admin::v1::{GetRegionRequest, WorkerState};
 use bailiwick_tests::{
     admin::{Admin, operator},
     calls::{Application, refusal},
@@ -304,5 +305,14 @@ async fn r3_certificates_that_expire_open_no_border() {
     for process in members() {
         says(process, "\"ready\":true,\"conditions\"").await;
     }
+    // Who comes back serves by what it held, and hears of what is new when it is subscribed again: keys of the attack must not come before that.
+    let admin = Admin::of(REGION, region);
+    let now = admin.region().get_region(GetRegionRequest {}).await.expect("the region").into_inner();
+    admin.applied(now.revision).await;
+    eventually("nobody is away", || async {
+        let workers = admin.workers().await;
+        workers.iter().all(|worker| worker.state() == WorkerState::Ready).then_some(())
+    })
+    .await;
     attack(&installation);
 }
