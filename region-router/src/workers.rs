@@ -29,9 +29,7 @@ impl Workers {
     pub(crate) fn store(&self, workers: Vec<Worker>) {
         self.0.store(Arc::new(workers));
     }
-}
 
-impl Workers {
     /// Takes a view over. One without any worker leaves the last one in use: workers that open their streams anew, as all of them do when the certificates that they were opened
     /// with end, are away from the control plane for a moment, and serve. Whoever is really gone cannot be connected to, and whoever is revoked does not get past the handshake.
     fn told(&self, seen: Vec<Worker>, ready: &Condition) {
@@ -96,3 +94,6 @@ fn worker(endpoint: bailiwick_proto::worker::v1::WorkerEndpoint) -> Option<Worke
     }
     Some(Worker { name: endpoint.name, address: address.ok()?, boot_id: endpoint.boot_id })
 }
+
+#[cfg(test)]
+mod tests;

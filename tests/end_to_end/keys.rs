@@ -120,6 +120,15 @@ impl<'a> ControlPlane<'a> {
         .await;
     }
 
+    /// It was started anew, and says so in its log.
+    pub(crate) async fn waits_for_its_key_service(&self) {
+        let log = self.process.log.with_extension("again.log");
+        eventually("it says what it waits for", || async {
+            fs::read_to_string(&log).ok()?.contains("key management service is away").then_some(())
+        })
+        .await;
+    }
+
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
         self.start();
@@ -186,6 +195,22 @@ pub(crate) async fn create_organization(admin: &Admin) {
         ..Default::default()
     };
     admin.organizations().create_organization(request).await.expect("an organization");
+}
+
+/// What needs the service says that it is away.
+pub(crate) async fn refused_for_now(admin: &Admin) {
+    eventually("a new organization is refused for now", || async {
+        let request = CreateOrganizationRequest {
+            idempotency_key: fresh(),
+            region: REGION.to_owned(),
+            name: "not now".to_owned(),
+            ..Default::default()
+        };
+        let refused = admin.organizations().create_organization(request).await.err()?;
+        let reason = bailiwick_proto::status::reason_of(&refused);
+        (reason.as_deref() == Some("key_service_unavailable")).then_some(())
+    })
+    .await;
 }
 
 pub(crate) async fn rotate(admin: &Admin) -> Rotation {
@@ -377,18 +402,7 @@ async fn r4_the_master_key_moves_into_a_key_management_service_that_goes_away_an
     assert_eq!(half.finished_at_micros, 0, "{half:?}");
     kms.open.store(false, Ordering::Relaxed);
     // What was unlocked before serves on; what needs the service says that it is away, and nothing is half made.
-    eventually("a new organization is refused for now", || async {
-        let request = CreateOrganizationRequest {
-            idempotency_key: fresh(),
-            region: REGION.to_owned(),
-            name: "not now".to_owned(),
-            ..Default::default()
-        };
-        let refused = admin.organizations().create_organization(request).await.err()?;
-        let reason = bailiwick_proto::status::reason_of(&refused);
-        (reason.as_deref() == Some("key_service_unavailable")).then_some(())
-    })
-    .await;
+    refused_for_now(&admin).await;
     kms.open.store(true, Ordering::Relaxed);
     let over = rotation_until(&admin, &begun.id, |rotation| rotation.finished_at_micros > 0).await;
     assert_eq!(over.done, over.total);
@@ -400,11 +414,7 @@ async fn r4_the_master_key_moves_into_a_key_management_service_that_goes_away_an
     control_plane.stop().await;
     kms.open.store(false, Ordering::Relaxed);
     control_plane.start();
-    let log = control_plane.process.log.with_extension("again.log");
-    eventually("it says what it waits for", || async {
-        fs::read_to_string(&log).ok()?.contains("key management service is away").then_some(())
-    })
-    .await;
+    control_plane.waits_for_its_key_service().await;
     kms.open.store(true, Ordering::Relaxed);
     control_plane.ready().await;
     create_organization(&admin).await;

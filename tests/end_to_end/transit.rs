@@ -7,15 +7,11 @@ use std::{
     process::Command,
 };
 
-use bailiwick_proto::admin::v1::CreateOrganizationRequest;
-use bailiwick_tests::{
-    admin::{Admin, fresh},
-    eventually,
-    installation::Installation,
-    process::Owned,
-};
+use bailiwick_tests::{admin::Admin, eventually, installation::Installation, process::Owned};
 
-use crate::keys::{ControlPlane, Load, create_organization, master_keys, populate, rotate, rotation_until};
+use crate::keys::{
+    ControlPlane, Load, create_organization, master_keys, populate, refused_for_now, rotate, rotation_until,
+};
 
 const REGION: &str = "eu-central-1";
 const ROOT: &str = "root-of-the-test";
@@ -113,18 +109,7 @@ async fn r4_the_master_key_moves_into_a_transit_engine_that_is_sealed_and_comes_
 
     // Sealed in the middle: what was unlocked serves on, what needs the engine says that it is away.
     assert!(bao.command(&["operator", "seal"]));
-    eventually("a new organization is refused for now", || async {
-        let request = CreateOrganizationRequest {
-            idempotency_key: fresh(),
-            region: REGION.to_owned(),
-            name: "not now".to_owned(),
-            ..Default::default()
-        };
-        let refused = admin.organizations().create_organization(request).await.err()?;
-        let reason = bailiwick_proto::status::reason_of(&refused);
-        (reason.as_deref() == Some("key_service_unavailable")).then_some(())
-    })
-    .await;
+    refused_for_now(&admin).await;
     bao.unseal();
     let over = rotation_until(&admin, &begun.id, |rotation| rotation.finished_at_micros > 0).await;
     assert_eq!(over.done, over.total);
@@ -136,11 +121,7 @@ async fn r4_the_master_key_moves_into_a_transit_engine_that_is_sealed_and_comes_
     control_plane.stop().await;
     assert!(bao.command(&["operator", "seal"]));
     control_plane.start();
-    let log = control_plane.process.log.with_extension("again.log");
-    eventually("it says what it waits for", || async {
-        fs::read_to_string(&log).ok()?.contains("key management service is away").then_some(())
-    })
-    .await;
+    control_plane.waits_for_its_key_service().await;
     bao.unseal();
     control_plane.ready().await;
     create_organization(&admin).await;

@@ -5,4 +5,5 @@ pub mod coordination;
 pub mod rows;
 pub mod store;
 pub mod token;
+mod transaction;
 pub mod vault;

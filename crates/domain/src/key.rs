@@ -13,14 +13,19 @@ use std::{
     str::FromStr,
 };
 
-use aws_lc_rs::hmac;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroize;
 
-pub use self::fingerprint::{CaFingerprint, CaFingerprintError};
+pub use self::{
+    fingerprint::{CaFingerprint, CaFingerprintError},
+    pepper::{KeyDigest, Pepper, Purpose},
+    tokens::{JoinToken, ServiceSecret},
+};
 use crate::{base62, jurisdiction::Regional, region::RegionCode, text::serde_as_text};
 
 mod fingerprint;
+mod pepper;
+mod tokens;
 
 const API_KEY: &str = "bw";
 const JOIN_TOKEN: &str = "bwjoin";
@@ -197,203 +202,6 @@ impl fmt::Debug for PresentedKey<'_> {
 /// no look-up, so no oracle on whether the key is valid.
 pub fn region_of_prefix(text: &str) -> Option<RegionCode> {
     text.strip_prefix("bw_")?.split_once('_')?.0.parse().ok()
-}
-
-/// With which a process enrolls, once: `bwjoin_euc1_<id>_<secret><root's fingerprint, 43 base62><CRC-32>`. The fingerprint lets the newcomer
-/// recognise its control plane before it has a trust store.
-pub struct JoinToken {
-    id: JoinTokenId,
-    fingerprint: CaFingerprint,
-    text: SecretString,
-}
-
-impl JoinToken {
-    /// A new token, from the operating system's generator.
-    pub fn generate(region: RegionCode, fingerprint: CaFingerprint) -> Self {
-        Self::with_id(JoinTokenId { region, id: base62::random() }, fingerprint)
-    }
-
-    /// A token with this identifier and a new secret; a forgery where the identifier is known already.
-    pub fn with_id(id: JoinTokenId, fingerprint: CaFingerprint) -> Self {
-        Self { id, fingerprint, text: assemble(JOIN_TOKEN, id.region, id.id, Some(fingerprint)) }
-    }
-
-    /// Checks shape and checksum. Errors never repeat the token.
-    pub fn parse(text: &str) -> Result<Self, KeyFormatError> {
-        let parts = split(JOIN_TOKEN, SECRET_LEN + FINGERPRINT_LEN, text)?;
-        let digits = parts.tail.get(SECRET_LEN..).unwrap_or_default();
-        let fingerprint = base62::to_bytes(digits).ok_or(KeyFormatError::Fingerprint)?;
-        Ok(Self {
-            id: JoinTokenId { region: parts.region, id: parts.id },
-            fingerprint: CaFingerprint(fingerprint),
-            text: SecretString::from(text),
-        })
-    }
-
-    /// Its identifier.
-    pub fn id(&self) -> JoinTokenId {
-        self.id
-    }
-
-    /// The fingerprint of the only root to trust.
-    pub fn ca_fingerprint(&self) -> CaFingerprint {
-        self.fingerprint
-    }
-
-    /// What is stored of it.
-    pub fn digest(&self, pepper: &Pepper) -> KeyDigest {
-        pepper.digest_bytes(self.expose().as_bytes())
-    }
-
-    /// The token itself.
-    pub fn expose(&self) -> &str {
-        self.text.expose_secret()
-    }
-}
-
-impl Regional for JoinToken {
-    fn region_code(&self) -> RegionCode {
-        self.id.region
-    }
-}
-
-impl fmt::Debug for JoinToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "JoinToken({}, [redacted])", self.id)
-    }
-}
-
-/// What a service account exchanges for a bearer token: `bwsvc_euc1_<account's id>_<secret><CRC-32>`. It zeroes itself on drop and never prints.
-pub struct ServiceSecret {
-    account: ServiceAccountId,
-    text: SecretString,
-}
-
-impl ServiceSecret {
-    /// The first secret of a new account, from the operating system's generator.
-    pub fn generate(region: RegionCode) -> Self {
-        Self::another(ServiceAccountId { region, id: base62::random::<ID_LEN>() })
-    }
-
-    /// A new secret of an account.
-    pub fn another(account: ServiceAccountId) -> Self {
-        let text = assemble(SERVICE_SECRET, account.region, account.id, None);
-        Self { account, text }
-    }
-
-    /// Checks shape and checksum. Errors never repeat the secret.
-    pub fn parse(text: &str) -> Result<Self, KeyFormatError> {
-        let parts = split(SERVICE_SECRET, SECRET_LEN, text)?;
-        let account = ServiceAccountId { region: parts.region, id: parts.id };
-        Ok(Self { account, text: SecretString::from(text) })
-    }
-
-    /// Whose it is, or says that it is.
-    pub fn account(&self) -> ServiceAccountId {
-        self.account
-    }
-
-    /// The secret itself: shown once, to the one who made it.
-    pub fn expose(&self) -> &str {
-        self.text.expose_secret()
-    }
-
-    /// What is stored of it.
-    pub fn digest(&self, pepper: &Pepper) -> KeyDigest {
-        pepper.digest_bytes(self.expose().as_bytes())
-    }
-
-    /// Whether it is the one that was stored. Constant time.
-    pub fn is(&self, digest: &KeyDigest, pepper: &Pepper) -> bool {
-        pepper.verify_bytes(self.expose().as_bytes(), digest)
-    }
-}
-
-impl Regional for ServiceSecret {
-    fn region_code(&self) -> RegionCode {
-        self.account.region
-    }
-}
-
-impl fmt::Debug for ServiceSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ServiceSecret({}, [redacted])", self.account)
-    }
-}
-
-/// A region's pepper: the HMAC-SHA256 key under which keys are stored. A row copied to another region never validates there.
-#[derive(Clone)]
-pub struct Pepper(hmac::Key);
-
-impl Pepper {
-    /// From 32 bytes. The copy that is given here is zeroed; the caller zeroes its own.
-    pub fn from_bytes(mut bytes: [u8; 32]) -> Self {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
-        bytes.zeroize();
-        Self(key)
-    }
-
-    /// The digest of a presented key.
-    pub fn digest(&self, key: &PresentedKey<'_>) -> KeyDigest {
-        self.digest_bytes(key.bytes())
-    }
-
-    /// Whether the presented key is the one that was stored. Constant time.
-    pub fn verify(&self, key: &PresentedKey<'_>, digest: &KeyDigest) -> bool {
-        self.verify_bytes(key.bytes(), digest)
-    }
-
-    /// Whether these bytes are those that were stored. Constant time.
-    fn verify_bytes(&self, bytes: &[u8], digest: &KeyDigest) -> bool {
-        hmac::verify(&self.0, bytes, &digest.0).is_ok()
-    }
-
-    /// A keyed hash of what is no key. What is hashed for one purpose is never equal to what is hashed for another, nor to a key's digest:
-    /// whoever may write a text for the one gains nothing at the other.
-    pub fn digest_for(&self, purpose: Purpose, bytes: &[u8]) -> KeyDigest {
-        // No key begins like this, and no label holds the byte that ends it.
-        self.digest_bytes(&[b"bailiwick/", purpose.label().as_bytes(), b"\0", bytes].concat())
-    }
-
-    fn digest_bytes(&self, bytes: &[u8]) -> KeyDigest {
-        let mut digest = [0; 32];
-        digest.iter_mut().zip(hmac::sign(&self.0, bytes).as_ref()).for_each(|(to, from)| *to = *from);
-        KeyDigest(digest)
-    }
-}
-
-/// What a keyed hash is for, beside keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// To find a sealed e-mail address.
-    EmailAddress,
-    /// To know a call's idempotency key again.
-    IdempotencyKey,
-}
-
-impl Purpose {
-    fn label(self) -> &'static str {
-        match self {
-            Self::EmailAddress => "e-mail/1",
-            Self::IdempotencyKey => "idempotency/1",
-        }
-    }
-}
-
-impl fmt::Debug for Pepper {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pepper([redacted])")
-    }
-}
-
-/// HMAC-SHA256 of a whole key under the region's pepper.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeyDigest(pub [u8; 32]);
-
-impl fmt::Debug for KeyDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeyDigest(..)")
-    }
 }
 
 fn assemble(

@@ -11,11 +11,14 @@
 
 #[path = "support/accounts.rs"]
 mod accounts;
+#[path = "../examples/simulation/scenario.rs"]
+mod scenario;
 #[path = "../examples/simulation/world.rs"]
 mod world;
 
 use bailiwick_quota::limit::Measure;
-use world::{BANDS, Calls, Demand, Outcomes, Scenario, run, scenario};
+use scenario::{BANDS, Calls, Demand, Outcomes, Scenario, scenario};
+use world::run;
 
 fn short(workers: usize, demand: Demand, percent: u64) -> Scenario {
     Scenario { seconds: 65, ..scenario(workers, demand, 3_000, percent) }

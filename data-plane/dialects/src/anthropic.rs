@@ -18,4 +18,4 @@ mod caller;
 mod provider;
 
 pub(crate) use caller::{CallerStream, decode, decode_count, write};
-pub(crate) use provider::{ProviderStream, arguments, counts, encode, read_answer, usage_of_message};
+pub(crate) use provider::{ProviderStream, arguments, check, counts, encode, read_answer, usage_of_message};

@@ -33,6 +33,7 @@ mod opaque;
 mod anthropic;
 pub mod bedrock;
 mod chat;
+mod content;
 mod count;
 mod failure;
 mod fault;

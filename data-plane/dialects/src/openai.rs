@@ -22,8 +22,8 @@ mod caller;
 mod provider;
 
 pub(crate) use caller::{
-    CallerStream, cache_point, decode, detail, effort, end_user, json_schema, only, source, tool_choice_word,
-    without_account_effect, write,
+    CallerStream, cache_point, decode, detail, effort, end_user, function, json_schema, only, source,
+    tool_choice_word, without_account_effect, write,
 };
 pub(crate) use provider::{ProviderStream, encode, read_answer, usage_of_chat};
 

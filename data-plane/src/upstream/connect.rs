@@ -1,13 +1,13 @@
 //! Dials a provider. R7 is kept here for the last time: [`outbound::dial`] judges the address that is really dialled, by the proof that came with the place.
 
-use std::{io, sync::Arc};
+use std::io;
 
 use bailiwick_domain::egress::AdmittedAddress;
 use bailiwick_runtime::{
     outbound::{self, DialError, Resolver},
     serving::ApiError,
 };
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -72,14 +72,8 @@ pub(crate) struct Dialler {
 }
 
 impl Dialler {
-    /// Trusts the roots that browsers trust, as Mozilla lists them.
     pub(crate) fn new(resolver: Resolver) -> Result<Self, rustls::Error> {
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let mut config = config.with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { resolver, tls: TlsConnector::from(Arc::new(config)) })
+        Ok(Self { resolver, tls: outbound::public_tls(b"http/1.1")? })
     }
 
     /// Connects to a place; to which address, too.

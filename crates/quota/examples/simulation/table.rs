@@ -5,7 +5,8 @@ use comfy_table::{Table, presets::ASCII_MARKDOWN};
 
 use crate::{
     accounts::limit,
-    world::{Calls, Demand, Outcomes, REQUESTS, Scenario, run, scenario},
+    scenario::{Calls, Demand, Outcomes, REQUESTS, Scenario, scenario},
+    world::run,
 };
 
 const FLEETS: [usize; 5] = [1, 2, 8, 32, 200];

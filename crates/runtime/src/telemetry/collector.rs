@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -87,7 +86,11 @@ struct Way {
 
 impl Way {
     fn to(collector: &Collector, resolver: Resolver) -> Result<Self, ReachError> {
-        let tls = if collector.is_tls() { Some(tls().map_err(io::Error::other)?) } else { None };
+        let tls = if collector.is_tls() {
+            Some(outbound::public_tls(b"h2").map_err(io::Error::other)?)
+        } else {
+            None
+        };
         Ok(Self { collector: collector.clone(), resolver, tls, told: AtomicBool::new(false) })
     }
 
@@ -112,14 +115,4 @@ impl Way {
         }
         reached
     }
-}
-
-/// Trusts the roots that browsers trust, as Mozilla lists them.
-fn tls() -> Result<TlsConnector, rustls::Error> {
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let mut config = config.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(TlsConnector::from(Arc::new(config)))
 }

@@ -1,7 +1,7 @@
 //! The request.
 
 use crate::{
-    anthropic::{arguments, counts},
+    anthropic::{self, arguments, counts},
     chat::{
         Effort, Format, Media, MediaKind, Part, Reasoning, Request, Role, Source, Tool, ToolCall, ToolChoice,
         ToolResult, anthropic_signature,
@@ -44,22 +44,12 @@ pub(crate) fn counted<'a>(request: &'a Request<'_>, model: &str) -> Result<Objec
 }
 
 fn check(request: &Request<'_>) -> Result<(), Refusal> {
-    let sampling = request.sampling;
-    let refuse = |field: &str, why| Err(Refusal::unsupported(field, why));
-    match () {
-        () if request.choices > 1 => refuse("n", "it gives one answer"),
-        () if request.logprobs.is_some() => refuse("logprobs", "it tells no probabilities"),
-        () if sampling.seed.is_some() => refuse("seed", "it has no seed"),
-        () if sampling.frequency_penalty.is_some() => refuse("frequency_penalty", "it has no such penalty"),
-        () if sampling.presence_penalty.is_some() => refuse("presence_penalty", "it has no such penalty"),
-        () if sampling.temperature.is_some_and(|temperature| temperature > 1.0) => {
-            refuse("temperature", "it is 1 at most")
-        }
-        () if request.parallel_tool_calls == Some(false) && !request.tools.is_empty() => {
-            refuse("parallel_tool_calls", "it cannot be told to call one tool at a time")
-        }
-        () => Ok(()),
+    anthropic::check(request)?;
+    if request.parallel_tool_calls == Some(false) && !request.tools.is_empty() {
+        let why = "it cannot be told to call one tool at a time";
+        return Err(Refusal::unsupported("parallel_tool_calls", why));
     }
+    Ok(())
 }
 
 fn inference<'a>(request: &'a Request<'_>) -> Object<'a> {

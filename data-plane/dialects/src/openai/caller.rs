@@ -8,6 +8,6 @@ mod stream;
 pub(crate) use answer::write;
 pub(crate) use parts::{cache_point, detail, source};
 pub(crate) use request::{
-    decode, effort, end_user, json_schema, only, tool_choice_word, without_account_effect,
+    decode, effort, end_user, function, json_schema, only, tool_choice_word, without_account_effect,
 };
 pub(crate) use stream::CallerStream;

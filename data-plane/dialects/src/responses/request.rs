@@ -169,13 +169,7 @@ fn tool<'a>(value: &Value<'a>) -> Result<Tool<'a>, Refusal> {
             return Err(wanted.unsupported("it has no such tools"));
         }
     }
-    let tool = Tool {
-        name: fields.need("name")?.text()?,
-        description: fields.text("description")?,
-        schema: fields.take("parameters").map(|schema| schema.raw_object()).transpose()?,
-        strict: fields.flag("strict")?,
-        cache: None,
-    };
+    let tool = openai::function(&mut fields)?;
     fields.end()?;
     Ok(tool)
 }
@@ -247,21 +241,8 @@ fn message<'a>(fields: &mut Fields<'a>) -> Result<Message<'a>, Refusal> {
 }
 
 fn content<'a>(value: &Value<'a>, role: Role) -> Result<Vec<Part<'a>>, Refusal> {
-    if value.is_text() {
-        return Ok(vec![Part::Text(value.text()?)]);
-    }
-    let mut parts = Vec::new();
-    for entry in value.list(limits::PARTS)? {
-        let mut fields = entry.object()?;
-        let kind = fields.kind()?;
-        let cached = fields.take("prompt_cache_breakpoint");
-        parts.push(part(&entry, &kind, role, &mut fields)?);
-        if let Some(cached) = cached {
-            parts.push(openai::cache_point(&cached)?);
-        }
-        fields.end()?;
-    }
-    Ok(parts)
+    let read = |value: &Value<'a>, kind: &str, fields: &mut Fields<'a>| part(value, kind, role, fields);
+    crate::content::content(value, read, openai::cache_point)
 }
 
 fn part<'a>(value: &Value<'a>, kind: &str, role: Role, fields: &mut Fields<'a>) -> Result<Part<'a>, Refusal> {

@@ -221,22 +221,11 @@ fn message<'a>(value: &Value<'a>) -> Result<Message<'a>, Refusal> {
     Ok(Message { role, parts })
 }
 
-type ReadBlock = for<'v, 'a> fn(&'v Value<'a>, &'v str, &'v mut Fields<'a>) -> Result<Part<'a>, Refusal>;
+type ReadBlock<'a> = fn(&Value<'a>, &str, &mut Fields<'a>) -> Result<Part<'a>, Refusal>;
 
 /// Text, or a list of blocks.
-fn content<'a>(value: &Value<'a>, read: ReadBlock) -> Result<Vec<Part<'a>>, Refusal> {
-    if value.is_text() {
-        return Ok(vec![Part::Text(value.text()?)]);
-    }
-    let mut parts = Vec::new();
-    for entry in value.list(limits::PARTS)? {
-        let mut fields = entry.object()?;
-        let kind = fields.kind()?;
-        parts.push(read(&entry, &kind, &mut fields)?);
-        parts.extend(cache(&mut fields)?.map(|hour| Part::CachePoint { hour }));
-        fields.end()?;
-    }
-    Ok(parts)
+fn content<'a>(value: &Value<'a>, read: ReadBlock<'a>) -> Result<Vec<Part<'a>>, Refusal> {
+    crate::content::content(value, read, |fields| Ok(cache(fields)?.map(|hour| Part::CachePoint { hour })))
 }
 
 fn text_block<'a>(value: &Value<'a>, kind: &str, fields: &mut Fields<'a>) -> Result<Part<'a>, Refusal> {

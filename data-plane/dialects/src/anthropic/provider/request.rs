@@ -48,7 +48,8 @@ pub(crate) fn counts(part: &Part<'_>) -> bool {
     }
 }
 
-fn check(request: &Request<'_>) -> Result<(), Refusal> {
+/// What neither Anthropic nor Bedrock's Converse can do.
+pub(crate) fn check(request: &Request<'_>) -> Result<(), Refusal> {
     let sampling = request.sampling;
     let refuse = |field: &str, why| Err(Refusal::unsupported(field, why));
     match () {

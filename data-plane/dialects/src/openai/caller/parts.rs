@@ -36,33 +36,20 @@ fn message<'a>(value: &Value<'a>) -> Result<Message<'a>, Refusal> {
     Ok(Message { role, parts })
 }
 
-type ReadPart = for<'v, 'a> fn(&'v Value<'a>, &'v str, &'v mut Fields<'a>) -> Result<Part<'a>, Refusal>;
+type ReadPart<'a> = fn(&Value<'a>, &str, &mut Fields<'a>) -> Result<Part<'a>, Refusal>;
 
 /// Text, or a list of parts.
-fn content<'a>(value: &Value<'a>, read: ReadPart) -> Result<Vec<Part<'a>>, Refusal> {
-    if value.is_text() {
-        return Ok(vec![Part::Text(value.text()?)]);
-    }
-    let mut parts = Vec::new();
-    for entry in value.list(limits::PARTS)? {
-        let mut fields = entry.object()?;
-        let kind = fields.kind()?;
-        let cached = fields.take("prompt_cache_breakpoint");
-        parts.push(read(&entry, &kind, &mut fields)?);
-        if let Some(cached) = cached {
-            parts.push(cache_point(&cached)?);
-        }
-        fields.end()?;
-    }
-    Ok(parts)
+fn content<'a>(value: &Value<'a>, read: ReadPart<'a>) -> Result<Vec<Part<'a>>, Refusal> {
+    crate::content::content(value, read, cache_point)
 }
 
 /// How long it is kept has no effect on the answer, and no other provider has OpenAI's times.
-pub(crate) fn cache_point<'a>(value: &Value<'a>) -> Result<Part<'a>, Refusal> {
-    let mut fields = value.object()?;
-    fields.without_effect(&["mode", "ttl"]);
-    fields.end()?;
-    Ok(Part::CachePoint { hour: false })
+pub(crate) fn cache_point<'a>(fields: &mut Fields<'a>) -> Result<Option<Part<'a>>, Refusal> {
+    let Some(value) = fields.take("prompt_cache_breakpoint") else { return Ok(None) };
+    let mut point = value.object()?;
+    point.without_effect(&["mode", "ttl"]);
+    point.end()?;
+    Ok(Some(Part::CachePoint { hour: false }))
 }
 
 fn text_only<'a>(value: &Value<'a>, kind: &str, fields: &mut Fields<'a>) -> Result<Part<'a>, Refusal> {

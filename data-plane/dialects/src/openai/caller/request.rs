@@ -156,22 +156,22 @@ fn tool<'a>(value: &Value<'a>) -> Result<Tool<'a>, Refusal> {
     if fields.kind()? != "function" {
         return Err(value.unsupported("only functions are translated"));
     }
-    let function = function(&fields.need("function")?)?;
+    let mut described = fields.need("function")?.object()?;
+    let tool = function(&mut described)?;
+    described.end()?;
     fields.end()?;
-    Ok(function)
+    Ok(tool)
 }
 
-fn function<'a>(value: &Value<'a>) -> Result<Tool<'a>, Refusal> {
-    let mut fields = value.object()?;
-    let tool = Tool {
+/// A function's name, description and schema.
+pub(crate) fn function<'a>(fields: &mut Fields<'a>) -> Result<Tool<'a>, Refusal> {
+    Ok(Tool {
         name: fields.need("name")?.text()?,
         description: fields.text("description")?,
         schema: fields.take("parameters").map(|schema| schema.raw_object()).transpose()?,
         strict: fields.flag("strict")?,
         cache: None,
-    };
-    fields.end()?;
-    Ok(tool)
+    })
 }
 
 fn tool_choice<'a>(value: &Value<'a>) -> Result<ToolChoice<'a>, Refusal> {
