@@ -3,7 +3,7 @@
 
 use std::{env, error::Error, path::PathBuf};
 
-const FILES: [&str; 21] = [
+const FILES: [&str; 22] = [
     "bailiwick/config/v1/resources.proto",
     "bailiwick/admin/v1/common.proto",
     "bailiwick/admin/v1/organization.proto",
@@ -24,6 +24,7 @@ const FILES: [&str; 21] = [
     "bailiwick/worker/v1/trust.proto",
     "bailiwick/worker/v1/configuration.proto",
     "bailiwick/worker/v1/usage.proto",
+    "bailiwick/worker/v1/quota.proto",
     "bailiwick/worker/v1/discovery.proto",
 ];
 

@@ -152,6 +152,7 @@ pub(crate) const TABLE: &[Rpc] = &[
     process("/bailiwick.worker.v1.ConfigurationService/Subscribe", P::ConfigurationSubscribe),
     process("/bailiwick.worker.v1.ConfigurationService/Snapshot", P::ConfigurationSubscribe),
     process("/bailiwick.worker.v1.UsageService/Report", P::UsageReport),
+    process("/bailiwick.worker.v1.QuotaService/Exchange", P::QuotaExchange),
     process("/bailiwick.worker.v1.DiscoveryService/Watch", P::DiscoveryWatch),
     process("/bailiwick.worker.v1.SignupService/SignUp", P::SignUp),
     process("/bailiwick.worker.v1.RenewalService/Renew", P::CertificateRenew),

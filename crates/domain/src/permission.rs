@@ -24,6 +24,7 @@ pub enum Permission {
     RegionWrite,
     ConfigurationSubscribe,
     UsageReport,
+    QuotaExchange,
     DiscoveryWatch,
     SignUp,
     CertificateRenew,
@@ -32,7 +33,7 @@ pub enum Permission {
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::OrganizationRead,
         Self::OrganizationWrite,
         Self::OrganizationList,
@@ -51,6 +52,7 @@ impl Permission {
         Self::RegionWrite,
         Self::ConfigurationSubscribe,
         Self::UsageReport,
+        Self::QuotaExchange,
         Self::DiscoveryWatch,
         Self::SignUp,
         Self::CertificateRenew,
@@ -134,7 +136,11 @@ fn allows_process(role: ProcessRole, permission: Permission) -> bool {
         ProcessRole::Worker => {
             matches!(
                 permission,
-                P::ConfigurationSubscribe | P::UsageReport | P::CertificateRenew | P::TrustFollow
+                P::ConfigurationSubscribe
+                    | P::UsageReport
+                    | P::QuotaExchange
+                    | P::CertificateRenew
+                    | P::TrustFollow
             )
         }
         ProcessRole::Router => {

@@ -33,6 +33,7 @@ pub(crate) fn entry(resource: &OpenedResource) -> Option<Entry> {
                 suspended: *suspended,
                 on_stale: convert::on_stale_to_wire(*on_stale).into(),
                 residency: Some(convert::residency_to_wire(residency)),
+                limits: Vec::new(),
             })
         }
         OpenedResource::ApiKey(key) => Kind::ApiKey(api_key(key)),

@@ -1,8 +1,9 @@
 use super::*;
 
-const OF_PROCESSES: [Permission; 6] = [
+const OF_PROCESSES: [Permission; 7] = [
     Permission::ConfigurationSubscribe,
     Permission::UsageReport,
+    Permission::QuotaExchange,
     Permission::DiscoveryWatch,
     Permission::SignUp,
     Permission::CertificateRenew,
@@ -21,6 +22,7 @@ fn what_holds_prompts_may_touch_no_account() {
             ProcessRole::Worker => &[
                 Permission::ConfigurationSubscribe,
                 Permission::UsageReport,
+                Permission::QuotaExchange,
                 Permission::CertificateRenew,
                 Permission::TrustFollow,
             ],

@@ -78,7 +78,11 @@ fn finish_pending(directory: &Path) -> Result<(), IdentityError> {
         }
     }
     sync(directory)?;
-    fs::remove_dir_all(&pending).map_err(failed("remove", &pending))
+    match fs::remove_dir_all(&pending) {
+        // Another process has finished it meanwhile: both have moved the same files to the same places.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done.map_err(failed("remove", &pending)),
+    }
 }
 
 /// Deletes the key first: without it the rest is worth nothing.

@@ -87,6 +87,29 @@ fn a_crash_in_the_middle_of_a_replacement_leaves_the_new_identity_whole() {
 }
 
 #[test]
+fn whoever_reads_while_another_finishes_a_replacement_reads_it_whole() {
+    let authority = Authority::of("eu-central-1");
+    let (_folder, dir) = folder();
+    let domain = authority.trust_domain.clone();
+    Identity::establish(&dir, domain.clone(), &authority.material(WORKER)).unwrap();
+    for _ in 0..200 {
+        // As a crash before the first of the moves leaves it; then two processes start at once.
+        let pending = dir.join("pending");
+        fs::create_dir(&pending).unwrap();
+        for name in ["ca.pem", "cert.pem", "key.pem"] {
+            fs::copy(dir.join(name), pending.join(name)).unwrap();
+        }
+        std::thread::scope(|scope| {
+            let read = || Identity::load_dir(&dir, domain.clone());
+            let both = [scope.spawn(read), scope.spawn(read)];
+            for one in both {
+                one.join().unwrap().unwrap();
+            }
+        });
+    }
+}
+
+#[test]
 fn a_replacement_that_is_refused_changes_nothing() {
     let authority = Authority::of("eu-central-1");
     let (_folder, dir) = folder();
