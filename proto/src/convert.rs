@@ -1,6 +1,9 @@
 //! Wire types into domain types, and back. Every identifier is admitted on the way in: a foreign one makes the whole
 //! conversion fail, so nothing half-converted exists.
 
+pub mod limit;
+pub mod quota;
+
 use std::str::FromStr;
 
 use bailiwick_domain::{

@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::Bound,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -26,7 +27,7 @@ use self::{cell::Shortage, clock::Bounds};
 use crate::{
     limit::{Account, Limit},
     policy::Policy,
-    protocol::{Exchange, FromHolder, Hello, HolderId, Leases, ToHolder},
+    protocol::{Exchange, FromHolder, Hello, HolderId, Leases, MAX_REPORTS, MAX_SUPERSEDED, ToHolder},
 };
 
 mod atomic;
@@ -60,6 +61,8 @@ struct Talk {
     sequence: u64,
     term: u64,
     sent: VecDeque<(u64, Monotonic)>,
+    /// Whose news the next exchange begins with: not always the same ones are left out of one that is full.
+    next_reported: Option<Account>,
 }
 
 /// What becomes of a call.
@@ -74,8 +77,10 @@ pub enum Outcome {
 }
 
 impl Holder {
-    /// One that holds nothing yet. `nonce` is random. `supersedes` are this worker's earlier names, where it is certain that those lives are over.
-    pub fn new(policy: Policy, nonce: u64, supersedes: Vec<HolderId>) -> Self {
+    /// One that holds nothing yet. `nonce` is random. `supersedes` are this worker's earlier names, where it is certain that those lives are over; of more than
+    /// [`MAX_SUPERSEDED`] the last are told.
+    pub fn new(policy: Policy, nonce: u64, mut supersedes: Vec<HolderId>) -> Self {
+        supersedes.drain(..supersedes.len().saturating_sub(MAX_SUPERSEDED));
         let talk = Talk { nonce, supersedes, ..Talk::default() };
         Self {
             policy,
@@ -183,8 +188,17 @@ impl Holder {
         if leaving {
             cells.values().for_each(|cell| cell.give_all_back());
         }
-        let reports =
-            cells.values().filter_map(|cell| cell.report(sequence, &bounds, &self.policy, now)).collect();
+        let first = talk.next_reported.take();
+        let after = cells.range((first.map_or(Bound::Unbounded, Bound::Included), Bound::Unbounded));
+        let before = cells.iter().take_while(|(account, _)| first.is_some_and(|first| **account < first));
+        let mut reports = Vec::new();
+        for (account, cell) in after.chain(before) {
+            if reports.len() >= MAX_REPORTS {
+                talk.next_reported = Some(*account);
+                break;
+            }
+            reports.extend(cell.report(sequence, &bounds, &self.policy, now));
+        }
         FromHolder::Exchange(Exchange { holder, sequence, leaving, reports })
     }
 

@@ -14,6 +14,9 @@ use crate::window::Period;
 /// The largest amount of a limit. In nano-dollars it is a billion dollars; with it, no sum over leases can overflow.
 pub const MAX_AMOUNT: u64 = 1_000_000_000_000_000_000;
 
+/// Limits of one organization, at most.
+pub const MAX_LIMITS: usize = 100;
+
 /// A limit, as an administrator sets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {

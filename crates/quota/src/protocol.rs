@@ -7,6 +7,11 @@ use bailiwick_domain::time::Timestamp;
 
 use crate::{limit::Account, window::Window};
 
+/// Reports of one exchange, at most; the rest comes with further ones.
+pub const MAX_REPORTS: usize = 10_000;
+/// Earlier names in one hello, at most.
+pub const MAX_SUPERSEDED: usize = 64;
+
 /// Names one life of a worker towards the allocator. Given by the allocator: never twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HolderId(pub u64);
@@ -25,7 +30,7 @@ pub enum FromHolder {
 pub struct Hello {
     /// Chosen by the worker at random for this hello; the answer repeats it.
     pub nonce: u64,
-    /// Earlier lives of this worker that are over for certain: it holds the lock of their journals.
+    /// Earlier lives of this worker that are over for certain: it holds the lock of their journals. At most [`MAX_SUPERSEDED`].
     pub supersedes: Vec<HolderId>,
 }
 
@@ -38,7 +43,7 @@ pub struct Exchange {
     pub sequence: u64,
     /// The worker is about to end, has given back what it could, and will take nothing more.
     pub leaving: bool,
-    /// Of each account that has news.
+    /// Of each account that has news. At most [`MAX_REPORTS`].
     pub reports: Vec<Report>,
 }
 
