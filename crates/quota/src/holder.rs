@@ -76,6 +76,18 @@ pub enum Outcome {
     Refused(Refusal),
 }
 
+/// How an account stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The whole limit.
+    pub amount: u64,
+    /// What a caller may hope for in the present window, as far as this worker knows: what is idle here, and what the control plane had lent to nobody when it last spoke
+    /// of it. What is idle at other workers is missing from it, and what they have taken since then is not.
+    pub remaining: u64,
+    /// Until the limit begins anew; `None` where it never does, or nothing is known of its window yet.
+    pub resets_in: Option<Duration>,
+}
+
 impl Holder {
     /// One that holds nothing yet. `nonce` is random. `supersedes` are this worker's earlier names, where it is certain that those lives are over; of more than
     /// [`MAX_SUPERSEDED`] the last are told.
@@ -91,10 +103,23 @@ impl Holder {
         }
     }
 
-    /// The account's cell, made at its first use. For configuration, not for a call's path.
+    /// The account's cell, made at its first use; the amount is the limit's from now on. For configuration, not for a call's path.
     pub fn cell(&self, account: Account, limit: &Limit) -> Arc<Cell> {
         let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(cells.entry(account).or_insert_with(|| Arc::new(Cell::new(account, limit))))
+        let cell = cells.entry(account).or_insert_with(|| Arc::new(Cell::new(account, limit)));
+        cell.set_amount(limit.amount());
+        Arc::clone(cell)
+    }
+
+    /// Forgets the cells of accounts that will never be used again: those of limits, keys and models that are gone. What a call still holds goes on to be settled, and is told to nobody.
+    pub fn retain(&self, is_there: impl Fn(&Account) -> bool) {
+        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        cells.retain(|account, _| is_there(account));
+    }
+
+    /// How many accounts it knows.
+    pub fn accounts(&self) -> usize {
+        self.cells.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Takes all that the call wants, or nothing.
@@ -115,6 +140,25 @@ impl Holder {
             },
             outcome => outcome,
         }
+    }
+
+    /// For a call that cannot go on waiting: why it is refused. `None` where it waits for nothing.
+    pub fn give_up(&self, waiting: Waiting, now: Monotonic) -> Option<Refusal> {
+        waiting.first().map(|cell| self.refusal(cell, Reason::NoAnswer, now))
+    }
+
+    /// How an account stands, to be told to callers.
+    pub fn standing(&self, cell: &Cell, now: Monotonic) -> Standing {
+        Standing {
+            amount: cell.amount(),
+            remaining: cell.remaining(),
+            resets_in: self.until_window_ends(cell, now),
+        }
+    }
+
+    fn until_window_ends(&self, cell: &Cell, now: Monotonic) -> Option<Duration> {
+        let window = cell.window().filter(|window| !window.is_endless())?;
+        Some(window.ends.saturating_since(self.bounds.load().earliest(&self.policy, now)))
     }
 
     fn attempt(&self, wants: &[Want<'_>], now: Monotonic, until: Monotonic) -> Outcome {
@@ -147,10 +191,7 @@ impl Holder {
 
     fn refusal(&self, cell: &Cell, reason: Reason, now: Monotonic) -> Refusal {
         let endless = cell.window().is_none_or(|window| window.is_endless());
-        let window_ends = || {
-            let earliest = self.bounds.load().earliest(&self.policy, now);
-            cell.window().map(|window| window.ends.saturating_since(earliest))
-        };
+        let window_ends = || self.until_window_ends(cell, now);
         let retry_after = match reason {
             Reason::LargerThanLimit => None,
             Reason::UsedUp if !endless => window_ends(),

@@ -140,4 +140,6 @@ pub struct Lease {
     pub recall: u64,
     /// The limit is used up: what the worker asked for is nowhere.
     pub exhausted: bool,
+    /// Units of the window that were lent to nobody when this was said, to be told to callers.
+    pub left: u64,
 }

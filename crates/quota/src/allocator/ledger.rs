@@ -354,6 +354,7 @@ impl Ledger {
                     keep,
                     recall: entry.recall,
                     exhausted: entry.exhausted,
+                    left: self.pool(),
                 },
             ))
         };

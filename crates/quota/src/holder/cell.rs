@@ -25,6 +25,8 @@ pub struct Cell {
     account: Account,
     measure: Measure,
     amount: AtomicU64,
+    /// Units of the present window that were lent to nobody, as last heard.
+    left: AtomicU64,
     current: ArcSwap<Current>,
     /// Units of calls that wait now.
     waiting: AtomicU64,
@@ -82,6 +84,7 @@ impl Cell {
             account,
             measure: limit.measure(),
             amount: AtomicU64::new(limit.amount()),
+            left: AtomicU64::new(limit.amount()),
             current: ArcSwap::from_pointee(nothing),
             waiting: AtomicU64::new(0),
             asked: AtomicU64::new(0),
@@ -105,7 +108,18 @@ impl Cell {
         self.amount.load(Ordering::Relaxed)
     }
 
-    /// What this worker can still take without asking. For telling callers, who want to know how near they are.
+    /// The limit as it is configured now. Leases tell the same, and later ones of another amount win.
+    pub(super) fn set_amount(&self, amount: u64) {
+        self.amount.store(amount, Ordering::Relaxed);
+    }
+
+    /// What a caller may hope for: what is idle here, and what the control plane had lent to nobody when it last spoke of this window. What is idle at other workers is
+    /// missing from it, and what they have taken since then is not; of a window that nothing was heard of it is what nobody could have taken before.
+    pub(super) fn remaining(&self) -> u64 {
+        self.available().saturating_add(self.left.load(Ordering::Relaxed)).min(self.amount())
+    }
+
+    /// What this worker can still take without asking.
     pub fn available(&self) -> u64 {
         self.current.load().slice.available()
     }
@@ -191,6 +205,7 @@ impl Cell {
         control.extra = 0;
         let slice = Slice::new(control.standing);
         self.current.store(Arc::new(Current { window: Some(window), slice }));
+        self.left.store(self.amount().saturating_sub(control.standing), Ordering::Relaxed);
         self.exhausted_until.store(0, Ordering::Relaxed);
     }
 
@@ -287,6 +302,7 @@ impl Cell {
                 self.exhausted_until.store(until, Ordering::Relaxed);
             }
             self.give_back(&current.slice, lease, lease.recall > control.recall);
+            self.left.store(lease.left, Ordering::Relaxed);
         }
         let recalled = lease.recall > control.recall;
         control.recall = control.recall.max(lease.recall);

@@ -69,6 +69,7 @@ fn granted(cell: &Cell, extra: u64, standing: u64) -> Lease {
         keep: u64::MAX,
         recall: 0,
         exhausted: false,
+        left: 0,
     }
 }
 
@@ -141,6 +142,60 @@ fn a_refusal_names_the_limit_and_when_the_window_ends() {
     assert_eq!((refusal.reason, refusal.retry_after), (Reason::LargerThanLimit, None));
     let ask_again = SECOND;
     assert!(matches!(desk.reserve(&[(&requests, 1)], ask_again), Outcome::Wait(_)));
+}
+
+#[test]
+fn callers_are_told_what_is_idle_here_and_what_was_lent_to_nobody() {
+    let mut desk = Desk::new();
+    let requests = desk.cell(Measure::RequestsPerMinute, 100);
+    let remaining = |desk: &Desk, now| desk.holder.standing(&requests, at(now)).remaining;
+    assert_eq!(remaining(&desk, 0), 100, "nothing was heard of it");
+    let now = START.saturating_add(Duration::from_secs(20));
+    desk.hear(vec![Lease { left: 60, ..granted(&requests, 5, 7) }], 0, now, 0);
+    let call = desk.reserve(&[(&requests, 1)], 0);
+    let standing = desk.holder.standing(&requests, at(0));
+    assert_eq!((standing.amount, standing.remaining), (100, 64));
+    assert_eq!(standing.resets_in, Some(Duration::from_secs(40)));
+    // The next window begins with the standing slice; what others begin it with, nobody has told.
+    drop((call, desk.reserve(&[(&requests, 1)], 50 * SECOND)));
+    assert_eq!(remaining(&desk, 50 * SECOND), 99);
+}
+
+#[test]
+fn a_limit_that_is_changed_is_taken_as_changed_before_the_control_plane_lends_by_it() {
+    let mut desk = Desk::new();
+    let requests = desk.cell(Measure::RequestsPerMinute, 10);
+    desk.hear(Vec::new(), 0, START, 0);
+    assert!(matches!(desk.reserve(&[(&requests, 20)], 1), Outcome::Refused(_)), "larger than the limit");
+    let same = desk.cell(Measure::RequestsPerMinute, 100);
+    assert!(Arc::ptr_eq(&same, &requests));
+    assert!(matches!(desk.reserve(&[(&requests, 20)], 1), Outcome::Wait(_)));
+}
+
+#[test]
+fn of_what_is_gone_nothing_is_told() {
+    let mut desk = Desk::new();
+    let (requests, money) = (desk.cell(Measure::RequestsPerMinute, 10), desk.cell(Measure::NanoUsdTotal, 10));
+    desk.hear(vec![granted(&requests, 5, 0), granted(&money, 5, 0)], 0, START, 0);
+    let Outcome::Reserved(call) = desk.reserve(&[(&requests, 1), (&money, 1)], 1) else { panic!("enough") };
+    desk.holder.retain(|account| account != money.account());
+    assert_eq!(desk.holder.accounts(), 1);
+    call.settle(Used::default());
+    let FromHolder::Exchange(exchange) = desk.holder.exchange(at(2)) else { panic!("named") };
+    let told: Vec<_> = exchange.reports.iter().map(|report| report.account).collect();
+    assert_eq!(told, [*requests.account()]);
+}
+
+#[test]
+fn who_gives_up_waiting_is_told_of_the_limit_and_asks_no_longer() {
+    let mut desk = Desk::new();
+    let requests = desk.cell(Measure::RequestsPerMinute, 10);
+    desk.hear(Vec::new(), 0, START, 0);
+    let Outcome::Wait(waiting) = desk.reserve(&[(&requests, 1)], 1) else { panic!("nothing is lent") };
+    let refusal = desk.holder.give_up(waiting, at(2)).expect("it waited for something");
+    assert_eq!((refusal.account, refusal.reason), (*requests.account(), Reason::NoAnswer));
+    let FromHolder::Exchange(exchange) = desk.holder.exchange(at(3)) else { panic!("named") };
+    assert!(exchange.reports.iter().all(|report| report.urgent == 0));
 }
 
 #[test]
