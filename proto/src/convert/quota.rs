@@ -200,6 +200,7 @@ fn lease_to_wire(lease: &Lease) -> Option<wire::QuotaLease> {
         keep: lease.keep,
         recall: lease.recall,
         exhausted: lease.exhausted,
+        left: lease.left,
     })
 }
 
@@ -221,6 +222,7 @@ fn lease_from_wire(jurisdiction: &Jurisdiction, lease: &wire::QuotaLease) -> Res
         keep: lease.keep,
         recall: lease.recall,
         exhausted: lease.exhausted,
+        left: lease.left,
     })
 }
 

@@ -37,10 +37,10 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn leases()(account in accounts(), starts in i64::MIN..0, ends in 0_i64.., counts: [u64; 6], exhausted: bool) -> Lease {
-        let [amount, extra, standing, standing_version, keep, recall] = counts;
+    fn leases()(account in accounts(), starts in i64::MIN..0, ends in 0_i64.., counts: [u64; 7], exhausted: bool) -> Lease {
+        let [amount, extra, standing, standing_version, keep, recall, left] = counts;
         let window = Window { starts: Timestamp::from_micros(starts), ends: Timestamp::from_micros(ends) };
-        Lease { account, window, amount, extra, standing, standing_version, keep, recall, exhausted }
+        Lease { account, window, amount, extra, standing, standing_version, keep, recall, exhausted, left }
     }
 }
 
@@ -131,6 +131,7 @@ fn lease(account: Account) -> Lease {
         keep: u64::MAX,
         recall: 0,
         exhausted: false,
+        left: 5,
     }
 }
 
