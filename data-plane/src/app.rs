@@ -24,6 +24,7 @@ use bailiwick_runtime::{
     membership::{Member, serve_while_a_member},
     ops::{Condition, Ops},
     outbound::Resolver,
+    resources,
     serving::{HttpLimits, Listen, Serving, Transport, serve_per_core},
     telemetry,
 };
@@ -55,6 +56,8 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     let _telemetry =
         telemetry::init(&settings.telemetry, &settings.resolver, "bailiwick-worker", region.as_str())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let descriptors = resources::take_descriptors();
+    tracing::info!(descriptors, "a call that is under way takes two file descriptors");
 
     // First, so that `/readyz` says what a worker that cannot enroll is waiting for.
     let ops = Ops::new();

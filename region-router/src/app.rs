@@ -10,6 +10,7 @@ use bailiwick_runtime::{
     lifecycle::{Tasks, run_until_signalled},
     membership::{Member, serve_while_a_member},
     ops::Ops,
+    resources,
     serving::{CoreContext, Listen, Serving, Transport, serve_per_core},
     telemetry,
 };
@@ -46,6 +47,8 @@ pub(crate) fn serve(file: &Path) -> anyhow::Result<ExitCode> {
 async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let region = settings.region.region().name.to_string();
     let _telemetry = telemetry::init(&settings.telemetry, &settings.resolver, "bailiwick-router", &region)?;
+    let descriptors = resources::take_descriptors();
+    tracing::info!(descriptors, "a call that is under way takes two file descriptors");
     let (ops, mut tasks) = (Ops::new(), Tasks::new());
     let (certified, discovered) =
         (ops.readiness().register("identity"), ops.readiness().register("discovery"));

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+};
 
 /// An application: a base URL and a key.
 #[derive(Clone)]
@@ -50,6 +54,68 @@ impl Application {
     /// Posts JSON.
     pub async fn post(&self, path: &str, body: &Value) -> reqwest::Result<Response> {
         self.http.post(format!("{}{path}", self.base_url)).bearer_auth(&self.key).json(body).send().await
+    }
+}
+
+/// A call on a connection of its own, read byte by byte: for callers that take their time, and for thousands of them.
+pub struct Caller {
+    stream: TcpStream,
+    /// What was received, unless it was [forgotten](Self::forget).
+    pub received: Vec<u8>,
+}
+
+impl Caller {
+    /// Sends a chat completion that shall be streamed.
+    pub async fn stream(base_url: &str, key: &str, model: &str) -> std::io::Result<Self> {
+        Self::with_buffer(base_url, key, model, None).await
+    }
+
+    /// The same with a socket that takes no more than about so many bytes ahead of its reader.
+    pub async fn with_buffer(
+        base_url: &str,
+        key: &str,
+        model: &str,
+        bytes: Option<u32>,
+    ) -> std::io::Result<Self> {
+        let address = base_url.trim_start_matches("http://").trim_end_matches("/v1");
+        let socket = TcpSocket::new_v4()?;
+        if let Some(bytes) = bytes {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        let mut stream = socket.connect(address.parse().expect("an address")).await?;
+        let body =
+            json!({"model": model, "stream": true, "messages": [{"role": "user", "content": "hello"}]})
+                .to_string();
+        let request = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await?;
+        Ok(Self { stream, received: Vec::new() })
+    }
+
+    /// Reads on; gives how many bytes came, 0 at the connection's end.
+    pub async fn read(&mut self, most: usize) -> std::io::Result<usize> {
+        let mut piece = vec![0; most];
+        let length = self.stream.read(&mut piece).await?;
+        self.received.extend_from_slice(&piece[..length]);
+        Ok(length)
+    }
+
+    /// Reads until this has come. False: the connection ended before.
+    pub async fn read_to(&mut self, text: &str) -> std::io::Result<bool> {
+        while !self.received.windows(text.len()).any(|window| window == text.as_bytes()) {
+            if self.read(4096).await? == 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Forgets what was received.
+    pub fn forget(&mut self) {
+        self.received = Vec::new();
     }
 }
 

@@ -9,6 +9,7 @@ pub mod collector;
 pub mod installation;
 pub mod network;
 pub mod process;
+pub mod provider;
 
 use std::time::{Duration, Instant};
 

@@ -40,6 +40,13 @@ pub fn runs(pid: i32) -> bool {
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
 }
 
+/// Bytes of memory that a process has in use.
+pub fn memory_bytes(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next());
+    1024 * kilobytes.expect("Linux says it").parse::<u64>().expect("a number")
+}
+
 /// A process of this test, ended when the test lets go of it.
 pub struct Owned(pub Child);
 

@@ -1,4 +1,5 @@
-//! What the machine gives this process: how much memory it may use, and how much a disk still takes. For bounds that fit where a process happens to run.
+//! What the machine gives this process: how much memory it may use, how many files it may open, and how much a disk still takes. For bounds that fit where a process
+//! happens to run.
 
 use std::{
     fs, io,
@@ -6,7 +7,7 @@ use std::{
 };
 
 use nix::sys::{
-    resource::{Resource, getrlimit},
+    resource::{Resource, getrlimit, setrlimit},
     statvfs::statvfs,
 };
 
@@ -27,6 +28,16 @@ pub fn memory_bytes() -> Option<u64> {
 pub fn disk_free_bytes(folder: &Path) -> io::Result<u64> {
     let disk = statvfs(folder)?;
     Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
+}
+
+/// Takes as many file descriptors as this process may have, and says how many: every connection is one, and what systems allow by default is meant for programs that
+/// have few. `None` where the system does not say, or does not let it.
+pub fn take_descriptors() -> Option<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;
+    }
+    Some(hard)
 }
 
 /// Of address space and data (setrlimit(2)), what is not used yet. Allocations fail beyond it, and a process that cannot allocate ends.
@@ -88,6 +99,14 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         assert!(disk_free_bytes(folder.path()).expect("a folder") > 0);
         assert!(disk_free_bytes(Path::new("/no/such/folder")).is_err());
+    }
+
+    #[test]
+    fn a_process_takes_the_descriptors_that_it_may_have() {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("limit");
+        setrlimit(Resource::RLIMIT_NOFILE, hard.min(1024), hard).expect("less is allowed");
+        assert_eq!(take_descriptors(), Some(hard));
+        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).expect("limit"), (hard, hard));
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(crate) enum Behaviour {
     Hang,
     /// Streams one word every 50 ms, and many of them.
     Slow,
+    /// Streams one word every two seconds until `POST /simulated/release`, then ends.
+    Held,
     /// Redirects elsewhere.
     Redirect,
     /// Answers with calls of a tool whose arguments repeat the last message.
@@ -37,6 +39,7 @@ impl Behaviour {
             "garbage" => Self::Garbage,
             "hang" => Self::Hang,
             "slow" => Self::Slow,
+            "held" => Self::Held,
             "redirect" => Self::Redirect,
             "tools" => Self::Tools,
             "headers" => Self::Headers,

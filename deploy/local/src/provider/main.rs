@@ -76,6 +76,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         IpAddr::V4(own) => own,
         IpAddr::V6(_) => Ipv4Addr::LOCALHOST,
     };
+    bailiwick_runtime::resources::take_descriptors();
     let listener = TcpListener::bind(arguments.listen).await?;
     complain(&format!("simulated provider: listening on {}", listener.local_addr()?));
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {

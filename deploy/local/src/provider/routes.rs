@@ -12,6 +12,7 @@ use axum::{
 };
 use futures_util::{Stream, StreamExt, stream};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::{
     answers::{self, Request},
@@ -21,7 +22,9 @@ use crate::{
 };
 
 const SLOW_CHUNK: Duration = Duration::from_millis(50);
+const HELD_CHUNK: Duration = Duration::from_secs(2);
 const CUT_AFTER: Duration = Duration::from_millis(30);
+const DONE: &[u8] = b"data: [DONE]\n\n";
 const LARGEST_BODY_BYTES: usize = 32 << 20;
 
 /// What all calls share.
@@ -31,6 +34,8 @@ pub(crate) struct Provider {
     ledger: Arc<Ledger>,
     latency: Duration,
     chunk_delay: Duration,
+    /// How often what is held was released.
+    released: watch::Sender<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,7 +58,22 @@ impl Kind {
 
 impl Provider {
     pub(crate) fn new(keys: Vec<String>, latency: Duration, chunk_delay: Duration) -> Self {
-        Self { keys: keys.into(), ledger: Arc::default(), latency, chunk_delay }
+        Self {
+            keys: keys.into(),
+            ledger: Arc::default(),
+            latency,
+            chunk_delay,
+            released: watch::Sender::default(),
+        }
+    }
+
+    /// Notes a call that was answered to its end.
+    fn served(&self, prompt: u64, completion: u64) {
+        self.ledger.note(|served| {
+            served.completed += 1;
+            served.prompt_tokens += prompt;
+            served.completion_tokens += completion;
+        });
     }
 
     /// The accepted key's position.
@@ -78,6 +98,7 @@ pub(crate) fn router(provider: Provider) -> Router {
         .route("/v1/messages/count_tokens", post(count_tokens))
         .route("/v1/models", get(models))
         .route("/simulated/served", get(served))
+        .route("/simulated/release", post(release))
         .layer(DefaultBodyLimit::max(LARGEST_BODY_BYTES))
         .with_state(provider)
 }
@@ -90,6 +111,10 @@ async fn models() -> Json<Value> {
 
 async fn served(State(provider): State<Provider>) -> Response {
     Json(provider.ledger.read()).into_response()
+}
+
+async fn release(State(provider): State<Provider>) {
+    provider.released.send_modify(|times| *times += 1);
 }
 
 async fn call(kind: Kind, State(provider): State<Provider>, headers: HeaderMap, body: Bytes) -> Response {
@@ -163,6 +188,7 @@ async fn answer(kind: Kind, provider: Provider, request: Request) -> Response {
         Behaviour::Redirect => {
             (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, "http://127.0.0.1:9/v1")]).into_response()
         }
+        Behaviour::Held if kind == Kind::Chat => held(provider, &request),
         behaviour if request.stream && kind != Kind::Embedding => {
             streamed(kind, provider, &request, behaviour)
         }
@@ -190,11 +216,7 @@ fn whole(kind: Kind, provider: &Provider, request: &Request, behaviour: Behaviou
     if behaviour == Behaviour::Truncated {
         return truncated(&bytes);
     }
-    provider.ledger.note(|served| {
-        served.completed += 1;
-        served.prompt_tokens += prompt;
-        served.completion_tokens += if kind == Kind::Embedding { 0 } else { completion };
-    });
+    provider.served(prompt, if kind == Kind::Embedding { 0 } else { completion });
     ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
 }
 
@@ -234,17 +256,44 @@ fn streamed(kind: Kind, provider: Provider, request: &Request, behaviour: Behavi
                 tokio::time::sleep(delay).await;
             }
             if index == last && !cut {
-                provider.ledger.note(|served| {
-                    served.completed += 1;
-                    served.prompt_tokens += prompt;
-                    served.completion_tokens += completion;
-                });
+                provider.served(prompt, completion);
             }
             Ok::<_, io::Error>(Bytes::from(event))
         }
     });
     let end = if cut { cut_off().left_stream() } else { stream::empty().right_stream() };
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(chunks.chain(end))).into_response()
+}
+
+/// A stream that goes on until it is released.
+fn held(provider: Provider, request: &Request) -> Response {
+    let (model, prompt) = (request.model.clone(), request.prompt_tokens());
+    let start = Some((provider.released.subscribe(), 0));
+    let pieces = stream::unfold(start, move |state| {
+        let (provider, model) = (provider.clone(), model.clone());
+        async move {
+            let (mut released, words) = state?;
+            let ends = words > 0
+                && tokio::select! {
+                    _ = released.changed() => true,
+                    () = tokio::time::sleep(HELD_CHUNK) => false,
+                };
+            if !ends {
+                let delta = json!({"role": "assistant", "content": "word "});
+                return Some((data(&answers::chat_chunk(&model, &delta, None)), Some((released, words + 1))));
+            }
+            provider.served(prompt, words);
+            let usage = answers::usage_chunk("chat.completion.chunk", &model, &answers::usage(prompt, words));
+            let stop = answers::chat_chunk(&model, &json!({}), Some("stop"));
+            Some(([data(&stop), data(&usage), Bytes::from_static(DONE)].concat().into(), None))
+        }
+    });
+    let body = Body::from_stream(pieces.map(Ok::<_, io::Error>));
+    ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
+}
+
+fn data(value: &Value) -> Bytes {
+    format!("data: {value}\n\n").into()
 }
 
 fn events(
@@ -270,7 +319,10 @@ fn events(
         .wants_usage()
         .then(|| answers::usage_chunk(object, model, &answers::usage(prompt, completion)));
     let values = words.iter().map(|word| chunk(word, None)).chain([chunk("", Some("stop"))]).chain(usage);
-    values.map(|value| format!("data: {value}\n\n")).chain(["data: [DONE]\n\n".to_owned()]).collect()
+    values
+        .map(|value| format!("data: {value}\n\n"))
+        .chain([String::from_utf8_lossy(DONE).into_owned()])
+        .collect()
 }
 
 fn count(words: &[String]) -> u64 {
