@@ -28,7 +28,7 @@ use hyper::body::Incoming;
 use crate::{
     dialects, error,
     memory::{Hold, UNCOUNTED},
-    metering::{OpenCall, Outcome},
+    metering::{OpenCall, Outcome, Settled},
     metrics::UpstreamFailure,
     upstream::{Answered, Reading, Timeouts},
 };
@@ -82,7 +82,7 @@ pub(crate) async fn pass_on(
         return Ok(passing::stream(answered, withhold_usage, clock, timeouts.idle));
     }
     match hold(answered.response.body_mut(), LARGEST_HELD, timeouts.idle, &mut held).await {
-        Held::Whole(bytes) => whole(answered, bytes, held, &*clock),
+        Held::Whole(bytes) => whole(answered, bytes, held, &*clock).await,
         Held::Large(begun) => Ok(passing::large(answered, begun, clock, timeouts.idle)),
         Held::Broken => Err(broken(answered, &*clock)),
         Held::Late => Err(late(answered, &*clock)),
@@ -102,7 +102,7 @@ fn late(answered: Answered, clock: &dyn Clock) -> ApiError {
 }
 
 fn failed(call: OpenCall, end: CallEnd, error: ApiError, clock: &dyn Clock) -> ApiError {
-    settle(call, error.status, end, UsageSource::Estimated, TokenCounts::default(), clock);
+    settle(call, error.status, end, UsageSource::Estimated, TokenCounts::default(), clock).at_once();
     error
 }
 
@@ -178,7 +178,7 @@ fn collected(first: Option<Bytes>, more: BytesMut) -> Bytes {
 }
 
 /// A whole answer: it is recorded, then passed on untouched.
-fn whole(
+async fn whole(
     answered: Answered,
     bytes: Bytes,
     held: Hold,
@@ -197,7 +197,8 @@ fn whole(
             UsageSource::ProviderFinal,
             TokenCounts::default(),
             clock,
-        );
+        )
+        .at_once();
         return Ok(Response::from_parts(head, waiting(bytes, held)));
     }
     let Some(usage) = dialects::usage_of(call_type, &bytes) else {
@@ -205,7 +206,7 @@ fn whole(
         return Err(failed(call, CallEnd::ProviderFailed, error::provider_invalid(), clock));
     };
     let source = if usage.is_some() { UsageSource::ProviderFinal } else { UsageSource::Estimated };
-    settle(call, head.status, CallEnd::Completed, source, usage.unwrap_or_default(), clock);
+    settle(call, head.status, CallEnd::Completed, source, usage.unwrap_or_default(), clock).recorded().await;
     Ok(Response::from_parts(head, waiting(bytes, held)))
 }
 
@@ -224,6 +225,6 @@ fn settle(
     source: UsageSource,
     tokens: TokenCounts,
     clock: &dyn Clock,
-) {
-    call.settle(Outcome { status: status.as_u16(), end, source, tokens }, clock.now());
+) -> Settled {
+    call.settle(Outcome { status: status.as_u16(), end, source, tokens }, clock.now())
 }

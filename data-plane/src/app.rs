@@ -186,8 +186,9 @@ impl Worker {
         let serving = serve_per_core(listeners, serve.cores.get(), limits, drain, move |core| {
             let writer = writers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let metrics = metrics.core(core.index);
-            let upstream = Upstream::new(dialler.clone(), timeouts, Arc::clone(&clock), metrics.clone());
             let meter = Meter::new(writer, Arc::clone(&clock));
+            let upstream =
+                Upstream::new(dialler.clone(), meter.clone(), timeouts, Arc::clone(&clock), metrics.clone());
             // It ends with its meter, or with this core's runtime.
             drop(tokio::task::spawn_local(meter.recovery()));
             let gateway = Gateway {

@@ -18,6 +18,7 @@ mod account;
 mod journals;
 mod meter;
 mod record;
+mod recorded;
 mod report;
 mod segment;
 mod tail;
@@ -26,7 +27,8 @@ mod writer;
 pub(crate) use self::{
     account::Account,
     journals::{FolderLock, Journals, say_standing},
-    meter::{Meter, OpenCall, Outcome, StartedCall},
+    meter::{Meter, OpenCall, Outcome, Settled, StartedCall},
+    recorded::Recorded,
     report::Reporter,
     writer::Writer,
 };

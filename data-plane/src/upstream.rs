@@ -25,7 +25,7 @@ use crate::{
     admission::Admitted,
     error,
     memory::Hold,
-    metering::{OpenCall, Outcome},
+    metering::{Meter, OpenCall, Outcome},
     metrics::{CoreMetrics, UpstreamFailure},
     request::Asked,
     settings::UpstreamSection,
@@ -124,11 +124,12 @@ impl Translation {
 impl Upstream {
     pub(crate) fn new(
         dialler: Dialler,
+        meter: Meter,
         timeouts: Timeouts,
         clock: Arc<dyn Clock>,
         metrics: CoreMetrics,
     ) -> Self {
-        Self { pool: Pool::new(dialler), timeouts, clock, metrics }
+        Self { pool: Pool::new(dialler, meter), timeouts, clock, metrics }
     }
 
     pub(crate) fn timeouts(&self) -> Timeouts {
@@ -187,6 +188,10 @@ impl Upstream {
                     tracing::warn!(deployment = %deployment.id, reason = %refused, "a provider cannot be reached");
                     failure = refused.into();
                 }
+                // The disk did not take its record, so the provider has heard of nothing.
+                Sent::Lost if !call.is_recorded() => {
+                    return Err(self.not_sent(call, 0, error::journal_full()));
+                }
                 Sent::Lost => {
                     self.metrics.upstream_failed(UpstreamFailure::InvalidResponse);
                     return Err(self.failed(call, CallEnd::ProviderFailed, error::provider_invalid()));
@@ -210,7 +215,7 @@ impl Upstream {
         }
         let (status, end) = (error.status.as_u16(), CallEnd::Completed);
         let (source, tokens) = (UsageSource::ProviderFinal, TokenCounts::default());
-        call.settle(Outcome { status, end, source, tokens }, self.clock.now());
+        call.settle(Outcome { status, end, source, tokens }, self.clock.now()).at_once();
         error
     }
 
@@ -222,7 +227,7 @@ impl Upstream {
             source: UsageSource::Estimated,
             tokens: TokenCounts::default(),
         };
-        call.settle(outcome, self.clock.now());
+        call.settle(outcome, self.clock.now()).at_once();
         error
     }
 }

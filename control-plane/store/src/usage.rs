@@ -8,12 +8,7 @@ mod rollup;
 use std::collections::{BTreeSet, HashSet};
 
 use bailiwick_core::{ports::store::StoreError, records::UsageInserted};
-use bailiwick_domain::{
-    guard::Guard,
-    id::OrganizationId,
-    jurisdiction::Local,
-    usage::{EventId, UsageEvent},
-};
+use bailiwick_domain::{guard::Guard, id::OrganizationId, jurisdiction::Local, usage::UsageEvent};
 
 use crate::{bulk, session::Db};
 
@@ -37,19 +32,41 @@ pub(crate) async fn insert(
     let mut ours: Vec<&UsageEvent> = events.iter().map(Local::get).filter(|event| is_known(event)).collect();
     ours.sort_by_key(|event| event.event_id);
     ours.dedup_by_key(|event| event.event_id);
+    let new = match all_new(db, &ours).await? {
+        true => ours,
+        false => those_that_are_new(db, ours).await?,
+    };
     let mut rollups = rollup::Rollups::default();
-    let mut inserted = 0;
-    for chunk in bulk::chunks(&ours) {
-        let new = event::insert(db, chunk).await?;
-        let all = new.len() == chunk.len();
-        let new: HashSet<EventId> = new.into_iter().collect();
-        for event in chunk.iter().filter(|event| all || new.contains(&event.event_id)) {
-            rollups.add(event);
-            inserted += 1;
-        }
-    }
+    new.iter().for_each(|event| rollups.add(event));
+    let inserted = u32::try_from(new.len()).unwrap_or(u32::MAX);
     rollups.store(db).await?;
     Ok(UsageInserted { inserted, unknown_organization })
+}
+
+/// Stores them if all are new, which they nearly always are: then no row has to come back from the database. Else nothing is stored.
+async fn all_new(db: &mut Db<'_>, events: &[&UsageEvent]) -> Result<bool, StoreError> {
+    db.execute(sqlx::query("SAVEPOINT usage_events")).await?;
+    for chunk in bulk::chunks(events) {
+        let inserted = event::insert(db, chunk).await?;
+        if usize::try_from(inserted) != Ok(chunk.len()) {
+            db.execute(sqlx::query("ROLLBACK TO SAVEPOINT usage_events")).await?;
+            return Ok(false);
+        }
+    }
+    db.execute(sqlx::query("RELEASE SAVEPOINT usage_events")).await?;
+    Ok(true)
+}
+
+/// Stores and gives those that were not there before.
+async fn those_that_are_new<'a>(
+    db: &mut Db<'_>,
+    events: Vec<&'a UsageEvent>,
+) -> Result<Vec<&'a UsageEvent>, StoreError> {
+    let mut new = HashSet::new();
+    for chunk in bulk::chunks(&events) {
+        new.extend(event::insert_telling(db, chunk).await?);
+    }
+    Ok(events.into_iter().filter(|event| new.contains(&event.event_id)).collect())
 }
 
 /// Deleted organizations are known until their usage is closed: what their last calls cost still counts. After that their events are destroyed, and one

@@ -138,7 +138,7 @@ impl Metering {
     fn settle(&mut self, end: CallEnd, (source, tokens): (UsageSource, TokenCounts)) {
         let Some(call) = self.call.take() else { return };
         let status = self.status.as_u16();
-        call.settle(Outcome { status, end, source, tokens }, self.clock.now());
+        call.settle(Outcome { status, end, source, tokens }, self.clock.now()).at_once();
     }
 }
 

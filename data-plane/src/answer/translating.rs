@@ -63,7 +63,7 @@ pub(super) async fn pass_on(
     }
     match hold(answered.response.body_mut(), LARGEST_TRANSLATED, timeouts.idle, &mut held).await {
         Held::Whole(bytes) if !is_success => Ok(failure(answered, &translation, &bytes, held, &*clock)),
-        Held::Whole(bytes) => whole(answered, &translation, &bytes, held, &*clock),
+        Held::Whole(bytes) => whole(answered, &translation, &bytes, held, &*clock).await,
         Held::Large(begun) if begun.len() <= LARGEST_TRANSLATED && !begun.is_empty() => {
             Err(failed(answered.call, CallEnd::ProviderFailed, error::overloaded(), &*clock))
         }
@@ -79,7 +79,7 @@ fn is_stream_of(provider: Dialect, headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(BEDROCK_STREAM))
 }
 
-fn whole(
+async fn whole(
     answered: Answered,
     translation: &Translation,
     bytes: &Bytes,
@@ -102,7 +102,9 @@ fn whole(
     let head = head_of(StatusCode::OK, JSON, &answered);
     answered.lease.keep();
     let source = if usage.is_some() { UsageSource::ProviderFinal } else { UsageSource::Estimated };
-    settle(answered.call, StatusCode::OK, CallEnd::Completed, source, usage.unwrap_or_default(), clock);
+    let settled =
+        settle(answered.call, StatusCode::OK, CallEnd::Completed, source, usage.unwrap_or_default(), clock);
+    settled.recorded().await;
     Ok(head.map(|()| waiting(body.into(), held)))
 }
 
@@ -129,7 +131,8 @@ fn failure(
         UsageSource::ProviderFinal,
         TokenCounts::default(),
         clock,
-    );
+    )
+    .at_once();
     head.map(|()| waiting(body.into(), held))
 }
 

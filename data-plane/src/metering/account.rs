@@ -125,7 +125,7 @@ impl Account {
         self.reserved.fetch_sub(EVENT_RESERVE_BYTES, Ordering::Relaxed);
     }
 
-    /// Bytes were written.
+    /// Bytes are written, or about to be.
     pub(super) fn written(&self, size: u64) {
         let bytes = self.bytes.fetch_add(size, Ordering::Relaxed).saturating_add(size);
         let warn_at = self.max_bytes / 5 * 4;
@@ -136,6 +136,11 @@ impl Account {
                 "the usage journal is at 80 % of its bound; calls are refused when it is full"
             );
         }
+    }
+
+    /// Bytes were not written after all.
+    pub(super) fn not_written(&self, size: u64) {
+        self.bytes.fetch_sub(size, Ordering::Relaxed);
     }
 
     /// Bytes were deleted.

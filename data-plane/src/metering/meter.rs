@@ -1,6 +1,9 @@
 //! A call's meter: starts with a record on disk and ends with one, whatever happens between.
+//!
+//! Records of calls that begin or end in the same turn of a core's event loop go to disk together. What waits for them says so: [`Meter::write`] comes before the first
+//! byte to a provider, and [`Settled`] before the end of an answer.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 use bailiwick_domain::{
     id::{DeploymentId, ModelId, OrganizationId},
@@ -86,7 +89,8 @@ impl Meter {
         }
     }
 
-    /// Records that a call starts: when this returns, the record is on disk, and a crash cannot hide the call.
+    /// Records that a call starts. The record is on disk before a provider hears of it, because connections to providers write what waits first
+    /// ([`super::Recorded`]): a crash cannot hide the call.
     ///
     /// # Errors
     /// [`JournalFull`]: refuse the call, because it could not be metered.
@@ -99,6 +103,23 @@ impl Meter {
         let event =
             UsageEvent { status: CLIENT_CLOSED_REQUEST, end: CallEnd::CallerLeft, attempts: 0, ..event };
         Ok(OpenCall { meter: self.clone(), event, price: call.price, settled: false })
+    }
+}
+
+impl Meter {
+    /// Brings to disk what waits.
+    ///
+    /// # Errors
+    /// The disk does not take it: what depends on it must not happen.
+    pub(crate) fn write(&self) -> std::io::Result<()> {
+        match &mut *self.writer.borrow_mut() {
+            Some(writer) if writer.is_behind() => writer.write(),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_behind(&self) -> bool {
+        self.writer.borrow().as_ref().is_some_and(Writer::is_behind)
     }
 }
 
@@ -175,11 +196,17 @@ impl OpenCall {
         self.event.source = UsageSource::Partial;
     }
 
+    /// Whether the call could be recorded when it started.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.meter.writer.borrow().as_ref().is_some_and(|writer| writer.is_open(&self.event.event_id))
+    }
+
     /// Records how the call ended. To be called before the last bytes go to the caller: what was served was recorded.
-    pub(crate) fn settle(mut self, outcome: Outcome, now: Timestamp) {
+    pub(crate) fn settle(mut self, outcome: Outcome, now: Timestamp) -> Settled {
         let Outcome { status, end, source, tokens } = outcome;
         self.event = UsageEvent { status, end, source, tokens, ..self.event };
         self.record(now);
+        Settled(self.meter.clone())
     }
 
     fn record(&mut self, now: Timestamp) {
@@ -196,7 +223,39 @@ impl Drop for OpenCall {
     fn drop(&mut self) {
         if !self.settled {
             self.record(self.meter.clock.now());
+            // Nobody waits for it; what the disk does not take is owed.
+            let _ = self.meter.write();
         }
+    }
+}
+
+/// A call's end, which is written with the next records.
+#[must_use = "what was served must have been recorded: wait for it, or write it at once"]
+pub(crate) struct Settled(Meter);
+
+impl Settled {
+    /// Lets others who are ready add their records, and then writes all of them at once, if nobody did. What the disk does not take is owed.
+    pub(crate) async fn recorded(self) {
+        let mut has_waited = false;
+        poll_fn(|context| {
+            if !self.0.is_behind() {
+                return Poll::Ready(());
+            }
+            if has_waited {
+                let _ = self.0.write();
+                return Poll::Ready(());
+            }
+            has_waited = true;
+            // Behind everybody who is ready now.
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Writes it.
+    pub(crate) fn at_once(self) {
+        let _ = self.0.write();
     }
 }
 

@@ -101,7 +101,7 @@ fn assert_stored_once(store: &FakeStore, expected: &[Expected]) {
 
 fn settled(meter: &Meter, tokens: u64) -> Expected {
     let started = call();
-    meter.start(started).unwrap().settle(completed(tokens), now());
+    meter.start(started).unwrap().settle(completed(tokens), now()).at_once();
     Expected { id: *started.event_id.as_bytes(), end: wire::CallEnd::Completed, tokens }
 }
 
@@ -109,6 +109,7 @@ fn settled(meter: &Meter, tokens: u64) -> Expected {
 fn left_open(meter: &Meter) -> (Expected, OpenCall) {
     let started = call();
     let open = meter.start(started).unwrap();
+    meter.write().unwrap();
     (Expected { id: *started.event_id.as_bytes(), end: wire::CallEnd::Interrupted, tokens: 0 }, open)
 }
 
@@ -208,7 +209,7 @@ async fn usage_arrives_while_the_worker_serves_and_disk_is_given_back() {
     eventually(|| account.unsent() == 0 && segments(folder.path()) <= 2).await;
     assert_eq!(account.acknowledged(), 200);
 
-    long.settle(completed(1), now());
+    long.settle(completed(1), now()).at_once();
     (of_long.end, of_long.tokens) = (wire::CallEnd::Completed, 1);
     expected.push(of_long);
     drop((meter, journals.writers));
@@ -226,7 +227,7 @@ async fn a_journal_at_its_bound_takes_calls_again_when_its_usage_was_sent() {
     let account = Arc::clone(&journals.account);
     let meters = meters(&mut journals);
     while let Ok(open) = meters[0].start(call()) {
-        open.settle(completed(1), now());
+        open.settle(completed(1), now()).at_once();
     }
     assert_eq!(account.standing(), Standing::AtBound);
     let finish = CancellationToken::new();

@@ -1,4 +1,5 @@
-//! A core's journal: one `write(2)` per record, at the end of its own file.
+//! A core's journal: records are gathered, and go to the end of its own file together, with one `write(2)`, before anything that they stand for happens: no
+//! provider hears of a call, and no caller sees its end, while they wait ([`super::Recorded`], [`super::OpenCall::settle`]).
 //!
 //! A segment that has grown enough is followed by another, which begins with the records of the calls that are open: so a segment can be deleted
 //! as soon as its events are acknowledged, however long a call of its time still runs, and segments are deleted in order.
@@ -38,6 +39,8 @@ pub(crate) enum JournalFull {
     Disk(#[source] io::Error),
 }
 
+/// Records that have gathered to this much are written at once.
+const GATHERED_BYTES: usize = 64 << 10;
 /// More than a record has, so that a disk that takes it takes one.
 const PROBE_BYTES: usize = 1024;
 
@@ -65,6 +68,14 @@ impl Published {
     }
 }
 
+/// A record that waits to be written.
+#[derive(Debug)]
+struct Gathered {
+    bytes: usize,
+    /// Of a record that a call starts, which one; the others are events.
+    starts: Option<EventId>,
+}
+
 /// Writes one journal. Owned by one core; dropped when the core is done.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -77,9 +88,12 @@ pub(crate) struct Writer {
     next_sequence: u64,
     /// Records of the calls that are open.
     open: HashMap<EventId, Box<[u8]>>,
+    /// Records that are to be written next.
+    gathered: Vec<u8>,
+    /// What they are, in their order.
+    contents: Vec<Gathered>,
     /// Records of events that the disk did not take; at most as many as calls were open.
     owed: VecDeque<Box<[u8]>>,
-    scratch: Vec<u8>,
     /// Whether the disk did not take the last record.
     failing: bool,
     /// A segment is closed when it has grown past this.
@@ -111,8 +125,9 @@ impl Writer {
             length,
             next_sequence: first_sequence,
             open: HashMap::new(),
+            gathered: Vec::new(),
+            contents: Vec::new(),
             owed: VecDeque::new(),
-            scratch: Vec::new(),
             failing: false,
             segment_bytes: SEGMENT_BYTES,
         })
@@ -124,46 +139,101 @@ impl Writer {
         self
     }
 
+    /// Another disk.
+    #[cfg(test)]
+    pub(super) fn write_to(&mut self, file: Arc<File>) -> Arc<File> {
+        std::mem::replace(&mut self.file, file)
+    }
+
     pub(super) fn published(&self) -> Arc<Published> {
         Arc::clone(&self.published)
     }
 
-    /// Records that a call starts; `event` stands for it when nothing follows.
+    /// Records that a call starts, with the next [`Self::write`]; `event` stands for it when nothing follows. While the disk takes nothing, calls are
+    /// refused at once.
     pub(super) fn start(&mut self, id: EventId, event: &UsageEvent) -> Result<(), JournalFull> {
-        self.pay().map_err(JournalFull::Disk)?;
-        self.rotate_when_grown();
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        record::append_event(&mut scratch, Kind::Started, event);
-        let outcome = self.account.admit(size(&scratch)).and_then(|()| {
-            self.append(&scratch).map_err(|error| {
-                self.account.release();
-                JournalFull::Disk(error)
-            })
-        });
-        if outcome.is_ok() {
-            self.open.insert(id, scratch.as_slice().into());
+        if self.failing {
+            self.write().map_err(JournalFull::Disk)?;
         }
-        self.scratch = scratch;
-        outcome
+        let begins = self.gathered.len();
+        record::append_event(&mut self.gathered, Kind::Started, event);
+        let started = self.gathered.get(begins..).unwrap_or_default();
+        let bytes = started.len();
+        if let Err(full) = self.account.admit(size(started)) {
+            self.gathered.truncate(begins);
+            return Err(full);
+        }
+        self.account.written(size(started));
+        self.open.insert(id, started.into());
+        self.contents.push(Gathered { bytes, starts: Some(id) });
+        if self.failing || self.gathered.len() >= GATHERED_BYTES {
+            self.write().map_err(JournalFull::Disk)?;
+        }
+        Ok(())
     }
 
-    /// Records how a call ended. When the disk does not take it, it is kept and written before anything else is.
+    /// Records how a call ended, with the next [`Self::write`]. When the disk does not take it, it is kept and written before anything else is.
     pub(super) fn settle(&mut self, id: EventId, event: &UsageEvent) {
-        self.open.remove(&id);
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        record::append_event(&mut scratch, Kind::Event, event);
-        if self.pay().and_then(|()| self.append_settled(&scratch)).is_err() {
-            self.owed.push_back(scratch.as_slice().into());
+        if self.open.remove(&id).is_some() {
+            self.account.release();
         }
-        self.account.release();
-        self.scratch = scratch;
+        let begins = self.gathered.len();
+        record::append_event(&mut self.gathered, Kind::Event, event);
+        let event = self.gathered.get(begins..).unwrap_or_default();
+        self.account.written(size(event));
+        self.contents.push(Gathered { bytes: event.len(), starts: None });
+    }
+
+    /// Whether the call's start is on disk, or may still come there.
+    pub(super) fn is_open(&self, id: &EventId) -> bool {
+        self.open.contains_key(id)
+    }
+
+    /// Whether records wait.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.contents.is_empty()
+    }
+
+    /// Writes what is owed, and then what has gathered.
+    ///
+    /// # Errors
+    /// The disk did not take it: calls whose start was among it are not open any more, and events are owed.
+    pub(super) fn write(&mut self) -> io::Result<()> {
+        let (mut bytes, mut contents) =
+            (std::mem::take(&mut self.gathered), std::mem::take(&mut self.contents));
+        let written = self.pay().and_then(|()| if bytes.is_empty() { Ok(()) } else { self.append(&bytes) });
+        match written {
+            Ok(()) => self.settled(contents.iter().filter(|record| record.starts.is_none()).count() as u64),
+            Err(_) => self.take_back(&bytes, &contents),
+        }
+        // Their room serves the next.
+        bytes.clear();
+        contents.clear();
+        (self.gathered, self.contents) = (bytes, contents);
+        if written.is_ok() {
+            self.rotate_when_grown();
+        }
+        written
+    }
+
+    /// Calls have not started after all; events are owed.
+    fn take_back(&mut self, bytes: &[u8], contents: &[Gathered]) {
+        self.account.not_written(size(bytes));
+        let mut rest = bytes;
+        for record in contents {
+            let Some((bytes, behind)) = rest.split_at_checked(record.bytes) else { return };
+            rest = behind;
+            match record.starts {
+                Some(id) if self.open.remove(&id).is_some() => self.account.release(),
+                Some(_has_ended) => {}
+                None => self.owed.push_back(bytes.into()),
+            }
+        }
     }
 
     /// Tries a disk that failed again, when no call does: what is owed is on disk as soon as it can be.
     pub(super) fn try_again(&mut self) {
-        if !self.failing || self.pay().is_err() {
+        if !self.failing || self.write().is_err() {
             return;
         }
         if !self.failing {
@@ -179,19 +249,19 @@ impl Writer {
     /// Writes what is owed, oldest first.
     fn pay(&mut self) -> io::Result<()> {
         while let Some(bytes) = self.owed.pop_front() {
-            if let Err(error) = self.append_settled(&bytes) {
+            if let Err(error) = self.append(&bytes) {
                 self.owed.push_front(bytes);
                 return Err(error);
             }
+            self.account.written(size(&bytes));
+            self.settled(1);
         }
         Ok(())
     }
 
-    fn append_settled(&mut self, event: &[u8]) -> io::Result<()> {
-        self.append(event)?;
-        self.next_sequence += 1;
-        self.account.recorded(1);
-        Ok(())
+    fn settled(&mut self, events: u64) {
+        self.next_sequence += events;
+        self.account.recorded(events);
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -202,7 +272,6 @@ impl Writer {
             return Err(error);
         }
         self.length += size(bytes);
-        self.account.written(size(bytes));
         self.published.lock().length = self.length;
         Ok(())
     }
@@ -265,7 +334,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        let paid = self.pay().is_ok();
+        let paid = self.write().is_ok();
         if self.failing {
             self.account.disk_recovered();
         }

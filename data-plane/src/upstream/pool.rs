@@ -23,7 +23,11 @@ use super::{
     Timeouts,
     connect::{ConnectError, Dialler},
 };
-use crate::{placement::Place, snapshot::DeploymentEntry};
+use crate::{
+    metering::{Meter, Recorded},
+    placement::Place,
+    snapshot::DeploymentEntry,
+};
 
 /// Idle connections that are kept per deployment and core.
 const IDLE_PER_DEPLOYMENT: usize = 256;
@@ -44,6 +48,7 @@ struct Connection {
 
 pub(super) struct Pool {
     dialler: Dialler,
+    meter: Meter,
     idle: Idle,
 }
 
@@ -79,8 +84,8 @@ impl Lease {
 }
 
 impl Pool {
-    pub(super) fn new(dialler: Dialler) -> Self {
-        Self { dialler, idle: Idle::default() }
+    pub(super) fn new(dialler: Dialler, meter: Meter) -> Self {
+        Self { dialler, meter, idle: Idle::default() }
     }
 
     /// Sends on an idle connection, or on a new one. An idle connection that turns out to be closed gives the request back.
@@ -147,7 +152,7 @@ impl Pool {
         let mut handshake = http1::Builder::new();
         handshake.max_buf_size(READ_BUFFER);
         let (sender, connection) = handshake
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(Recorded::new(stream, self.meter.clone())))
             .await
             .map_err(|error| ConnectError::Io(std::io::Error::other(error)))?;
         // It ends with its connection, or with this core's runtime; how it ended, the call on it has heard.

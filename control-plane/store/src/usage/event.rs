@@ -12,20 +12,37 @@ use bailiwick_domain::{
     time::Timestamp,
     usage::{EventId, UsageEvent},
 };
-use sqlx::query;
+use sqlx::{Any, any::AnyArguments, query, query::Query};
 
-use crate::{bulk, page, row::Row, session::Db};
+use crate::{backend::Backend, bulk, page, row::Row, session::Db};
 
 const TABLE: &str = "usage_events";
 const COLUMNS: usize = 21;
 
-/// Stores events, and tells which of them were not there before.
-pub(crate) async fn insert(db: &mut Db<'_>, events: &[&UsageEvent]) -> Result<Vec<EventId>, StoreError> {
+/// Stores events that are not there, and tells how many those are.
+pub(crate) async fn insert(db: &mut Db<'_>, events: &[&UsageEvent]) -> Result<u64, StoreError> {
+    let statement = statement(db.backend, events, " ON CONFLICT DO NOTHING");
+    db.execute(statement).await
+}
+
+/// Stores events that are not there, and tells which those are.
+pub(crate) async fn insert_telling(
+    db: &mut Db<'_>,
+    events: &[&UsageEvent],
+) -> Result<Vec<EventId>, StoreError> {
+    let statement = statement(db.backend, events, " ON CONFLICT DO NOTHING RETURNING event_id");
+    db.all(TABLE, statement, |row| row.parsed("event_id")).await
+}
+
+fn statement(
+    backend: Backend,
+    events: &[&UsageEvent],
+    after: &'static str,
+) -> Query<'static, Any, AnyArguments> {
     let before = "INSERT INTO usage_events (event_id, request_id, organization_id, key_id, model_id, deployment_id, \
          call_type, stream, status, call_end, source, prompt_tokens, completion_tokens, cached_prompt_tokens, \
          reasoning_tokens, cost_nanos_usd, priced, started_at, first_byte_at, finished_at, attempts) VALUES ";
-    let after = " ON CONFLICT DO NOTHING RETURNING event_id";
-    let mut statement = query(bulk::statement(db.backend, before, events.len(), COLUMNS, after));
+    let mut statement = query(bulk::statement(backend, before, events.len(), COLUMNS, after));
     for event in events {
         statement = statement
             .bind(event.event_id.to_string())
@@ -50,7 +67,7 @@ pub(crate) async fn insert(db: &mut Db<'_>, events: &[&UsageEvent]) -> Result<Ve
             .bind(event.finished.as_micros())
             .bind(i64::from(event.attempts));
     }
-    db.all(TABLE, statement, |row| row.parsed("event_id")).await
+    statement
 }
 
 /// Newest first: an event's identifier starts with its time.

@@ -113,11 +113,13 @@ impl World {
         let dialler = Dialler::new(Resolver::new(&resolver).unwrap()).unwrap();
         let serving = serve_per_core(vec![listen], 1, HttpLimits::default(), watch, move |_core| {
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+            let meter = Meter::new(writers.lock().unwrap().pop(), Arc::clone(&clock));
             Gateway {
                 snapshots: handle.clone(),
-                meter: Meter::new(writers.lock().unwrap().pop(), Arc::clone(&clock)),
+                meter: meter.clone(),
                 upstream: Rc::new(Upstream::new(
                     dialler.clone(),
+                    meter,
                     limits,
                     Arc::clone(&clock),
                     CoreMetrics::default(),

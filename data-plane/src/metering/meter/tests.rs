@@ -42,7 +42,7 @@ fn a_completed_call_has_its_numbers_and_its_cost() {
         call.attempts(2);
         call.first_byte(now());
         call.first_byte(later);
-        call.settle(completed(100), later);
+        call.settle(completed(100), later).at_once();
     });
     assert_eq!((event.status, event.attempts, event.end()), (200, 2, wire::CallEnd::Completed));
     assert_eq!((event.source(), event.prompt_tokens), (wire::UsageSource::ProviderFinal, 100));

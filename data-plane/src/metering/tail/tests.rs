@@ -21,7 +21,7 @@ fn writer(folder: &Path) -> Writer {
 fn written(folder: &Path, calls: u64, segment_bytes: u64) {
     let meter = Meter::new(Some(writer(folder).with_segments_of(segment_bytes)), clock());
     for tokens in 0..calls {
-        meter.start(call()).unwrap().settle(completed(tokens), now());
+        meter.start(call()).unwrap().settle(completed(tokens), now()).at_once();
     }
 }
 
@@ -81,10 +81,11 @@ fn what_is_not_acknowledged_is_read_again_the_same() {
 fn a_call_without_an_event_is_interrupted_each_time_with_the_same_sequence() {
     let folder = tempfile::tempdir().unwrap();
     let meter = Meter::new(Some(writer(folder.path())), clock());
-    meter.start(call()).unwrap().settle(completed(3), now());
+    meter.start(call()).unwrap().settle(completed(3), now()).at_once();
     for _ in 0..3 {
         std::mem::forget(meter.start(call()).unwrap());
     }
+    meter.write().unwrap();
     std::mem::forget(meter);
     let mut tail = left(folder.path());
     let all = tail.read().unwrap();
@@ -106,7 +107,7 @@ fn a_live_journal_is_read_as_far_as_it_is_written() {
     let open = meter.start(call()).unwrap();
     assert_eq!(tail.read(), None, "a call that is open has no event");
     for tokens in 0..50 {
-        meter.start(call()).unwrap().settle(completed(tokens), now());
+        meter.start(call()).unwrap().settle(completed(tokens), now()).at_once();
         assert!(tail.has_work());
         let batch = tail.read().unwrap();
         assert_eq!((batch.first_sequence, batch.events.len()), (tokens + 1, 1));

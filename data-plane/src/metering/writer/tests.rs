@@ -17,16 +17,31 @@ fn on_disk(folder: &std::path::Path) -> u64 {
 }
 
 #[test]
-fn r10_a_call_is_on_disk_before_its_provider_is_called() {
+fn calls_that_begin_and_end_together_are_written_together() {
     let folder = tempfile::tempdir().unwrap();
     let (writer, account) = writer(folder.path(), 1 << 20);
     let meter = Meter::new(Some(writer), clock());
     let before = on_disk(folder.path());
-    let open = meter.start(call()).unwrap();
-    assert!(on_disk(folder.path()) > before + 100);
-    assert_eq!((account.bytes(), account.open_calls()), (on_disk(folder.path()), 1));
-    open.settle(completed(1), now());
-    assert_eq!((account.bytes(), account.open_calls(), account.unsent()), (on_disk(folder.path()), 0, 1));
+    let mut open: Vec<_> = (0..3).map(|_| meter.start(call()).unwrap()).collect();
+    let settled = open.pop().unwrap().settle(completed(1), now());
+    assert_eq!(on_disk(folder.path()), before, "they wait");
+    assert_eq!((account.open_calls(), account.unsent()), (2, 0));
+    assert!(account.bytes() > before + 400, "their room is taken at once");
+    settled.at_once();
+    assert_eq!((account.bytes(), account.unsent()), (on_disk(folder.path()), 1));
+    drop(open);
+    assert_eq!((account.bytes(), account.open_calls(), account.unsent()), (on_disk(folder.path()), 0, 3));
+}
+
+#[test]
+fn what_gathers_without_anybody_to_wait_for_it_is_written_at_a_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let (writer, _) = writer(folder.path(), 16 << 20);
+    let meter = Meter::new(Some(writer), clock());
+    let before = on_disk(folder.path());
+    let open: Vec<_> = (0..1000).map(|_| meter.start(call()).unwrap()).collect();
+    assert!(on_disk(folder.path()) > before + GATHERED_BYTES as u64);
+    drop(open);
 }
 
 #[test]
@@ -44,7 +59,7 @@ fn a_full_journal_refuses_new_calls_and_settles_old_ones() {
     };
     assert!(matches!(refused, JournalFull::Bound { max_bytes: MAX_BYTES }));
     assert!(open.len() > 50);
-    open.into_iter().for_each(|call| call.settle(completed(1), now()));
+    open.into_iter().for_each(|call| call.settle(completed(1), now()).at_once());
     assert!(on_disk(folder.path()) <= MAX_BYTES, "{}", on_disk(folder.path()));
     assert_eq!(account.open_calls(), 0);
     // Room comes back when the control plane has acknowledged.
@@ -63,15 +78,21 @@ fn a_full_disk_refuses_new_calls_and_loses_no_event() {
         ..Default::default()
     };
     writer.start(first.event_id, &wire(&first)).unwrap();
+    writer.write().unwrap();
 
     writer.file = Arc::new(OpenOptions::new().write(true).open("/dev/full").unwrap());
     writer.settle(first.event_id, &wire(&first));
+    writer.start(call().event_id, &wire(&call())).unwrap();
+    assert!(writer.write().is_err());
+    assert_eq!(account.open_calls(), 0, "the second has not started after all");
     assert_eq!((account.unsent(), writer.owed.len()), (0, 1));
     assert!(matches!(writer.start(second.event_id, &wire(&second)), Err(JournalFull::Disk(_))));
 
     writer.file = good;
     writer.start(second.event_id, &wire(&second)).unwrap();
     assert_eq!((account.unsent(), writer.owed.len()), (1, 0), "what was owed went first");
+    writer.write().unwrap();
+    assert_eq!((account.bytes(), account.open_calls()), (on_disk(folder.path()), 1));
 }
 
 #[test]
@@ -80,7 +101,7 @@ fn a_new_segment_begins_with_the_calls_that_are_open() {
     let (writer, _) = writer(folder.path(), 1 << 20);
     let meter = Meter::new(Some(writer.with_segments_of(1024)), clock());
     let open = meter.start(call()).unwrap();
-    (0..20).for_each(|tokens| meter.start(call()).unwrap().settle(completed(tokens), now()));
+    (0..20).for_each(|tokens| meter.start(call()).unwrap().settle(completed(tokens), now()).at_once());
     let newest = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
     let bytes = std::fs::read(newest).unwrap();
     let header = record::first(&bytes).unwrap();
@@ -97,9 +118,12 @@ fn what_is_owed_is_written_without_another_call() {
     let good = Arc::clone(&writer.file);
     let full = || Arc::new(OpenOptions::new().write(true).open("/dev/full").unwrap());
     let event = UsageEvent { event_id: bytes::Bytes::from_static(&[7; 16]), ..Default::default() };
-    writer.start(call().event_id, &event).unwrap();
+    let id = call().event_id;
+    writer.start(id, &event).unwrap();
+    writer.write().unwrap();
     writer.file = full();
-    writer.settle(call().event_id, &event);
+    writer.settle(id, &event);
+    assert!(writer.write().is_err());
     writer.try_again();
     assert_eq!((account.standing(), writer.owed.len()), (Standing::Unwritable, 1));
     writer.file = Arc::clone(&good);
@@ -109,7 +133,8 @@ fn what_is_owed_is_written_without_another_call() {
     // Where a call was refused and nothing is owed, it is tried as well, and leaves nothing behind.
     let length = on_disk(folder.path());
     writer.file = full();
-    assert!(writer.start(call().event_id, &event).is_err());
+    writer.start(call().event_id, &event).unwrap();
+    assert!(writer.write().is_err());
     writer.try_again();
     assert_eq!(account.standing(), Standing::Unwritable);
     writer.file = good;

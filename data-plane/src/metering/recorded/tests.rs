@@ -1,0 +1,47 @@
+use std::{fs::OpenOptions, path::Path, sync::Arc};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::*;
+use crate::metering::{
+    Journals, OpenCall, Writer, settled,
+    tests::{call, clock, completed, now},
+};
+
+fn journal(folder: &Path) -> Writer {
+    Journals::open(folder, 1, 1 << 20, now()).unwrap().writers.pop().unwrap()
+}
+
+#[tokio::test]
+async fn r10_no_byte_goes_to_a_provider_before_the_call_is_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let on_disk = || settled::started(folder.path()).len();
+    let meter = Meter::new(Some(journal(folder.path())), clock());
+    let (ours, mut provider) = tokio::io::duplex(64);
+    let mut connection = Recorded::new(ours, meter.clone());
+    let open: Vec<OpenCall> = (0..3).map(|_| meter.start(call()).unwrap()).collect();
+    assert_eq!(on_disk(), 0, "they wait for each other");
+    connection.write_all(b"POST").await.unwrap();
+    provider.read_exact(&mut [0; 4]).await.unwrap();
+    assert_eq!(on_disk(), 3);
+    assert!(open.iter().all(OpenCall::is_recorded));
+    open.into_iter().for_each(|call| call.settle(completed(1), now()).at_once());
+}
+
+#[tokio::test]
+async fn r10_a_disk_that_takes_no_record_lets_nothing_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = journal(folder.path());
+    let _good = writer.write_to(Arc::new(OpenOptions::new().write(true).open("/dev/full").unwrap()));
+    let meter = Meter::new(Some(writer), clock());
+    let (ours, mut provider) = tokio::io::duplex(64);
+    let mut connection = Recorded::new(ours, meter.clone());
+    let open = meter.start(call()).unwrap();
+    connection.write_all(b"POST").await.unwrap_err();
+    assert!(!open.is_recorded());
+    assert!(meter.start(call()).is_err(), "from now on, calls are refused before anything is made of them");
+    drop((connection, open));
+    let mut heard = Vec::new();
+    provider.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(heard, b"");
+}
