@@ -173,8 +173,14 @@ impl Worker {
     ) -> anyhow::Result<Serving> {
         let serve = &self.settings.serve;
         let transport = Transport::Mutual(Acceptor::new(self.identity.clone(), &CALLERS)?);
-        let plain = serve.plain_listen.map(|address| Listen { address, transport: Transport::Plain });
-        let listeners = std::iter::once(Listen { address: serve.listen, transport }).chain(plain).collect();
+        let plain = serve.plain_listen.map(|address| Listen {
+            address,
+            transport: Transport::Plain,
+            preface_from: None,
+        });
+        let listeners = std::iter::once(Listen { address: serve.listen, transport, preface_from: None })
+            .chain(plain)
+            .collect();
         let limits = HttpLimits { max_connections: serve.max_connections_per_core, ..HttpLimits::default() };
 
         let here = Arc::new(self.here()?);

@@ -14,10 +14,11 @@ use http::HeaderMap;
 use crate::{
     error,
     gateway::Here,
+    origin::Origin,
     snapshot::{KeyEntry, Snapshot},
 };
 
-/// Proof that the caller holds a key of this region that is valid now. Only [`authenticate`] makes one.
+/// Proof that the caller holds a key of this region that is valid now, and calls from where it may. Only [`authenticate`] makes one.
 pub(crate) struct Authenticated {
     key: KeyEntry,
 }
@@ -28,12 +29,13 @@ impl Authenticated {
     }
 }
 
-/// Errors: 401 (one text for all that is wrong with a key), 421 for another region's key, 403 for a suspended organization, 503 when this worker
-/// cannot know.
+/// Errors: 401 (one text for all that is wrong with a key), 421 for another region's key, 403 for a suspended organization, or from where it or the key
+/// takes no calls; 503 when this worker cannot know.
 pub(crate) fn authenticate(
     here: &Here,
     snapshot: &Snapshot,
     headers: &HeaderMap,
+    origin: Origin,
     now: Timestamp,
     instant: Instant,
 ) -> Result<Authenticated, ApiError> {
@@ -58,6 +60,10 @@ pub(crate) fn authenticate(
     // R12: past its lease, this worker may have missed a revocation.
     if organization.on_stale == OnStale::Refuse && !snapshot.fresh_at(instant) {
         return Err(error::stale());
+    }
+    // Last, so that nobody without a valid key learns anything of it.
+    if !origin.is_within(&organization.allowed_ranges) || !origin.is_within(&key.allowed_ranges) {
+        return Err(error::address_not_allowed(origin.address()));
     }
     Ok(Authenticated { key })
 }

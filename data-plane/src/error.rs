@@ -1,6 +1,6 @@
 //! What the worker itself answers. Messages say what to do; none repeats a key, or anything that was said.
 
-use bailiwick_domain::region::Region;
+use bailiwick_domain::{address::ClientAddress, region::Region};
 use bailiwick_runtime::serving::ApiError;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
@@ -75,6 +75,19 @@ pub(crate) fn suspended() -> ApiError {
         "organization_suspended",
         "the organization is suspended: ask its administrator",
     )
+}
+
+/// It names the caller's own address, for them to act on, and none that is allowed.
+pub(crate) fn address_not_allowed(origin: Option<ClientAddress>) -> ApiError {
+    let message = match origin {
+        Some(address) => format!(
+            "the organization or the API key takes no calls from {address}: call from an allowed address, or ask your administrator to allow this one"
+        ),
+        None => "the organization or the API key takes calls from some addresses alone, and the router did not say where this one comes \
+                 from: ask the operator to bring the region's routers up to date"
+            .to_owned(),
+    };
+    of(StatusCode::FORBIDDEN, "address_not_allowed", message)
 }
 
 pub(crate) fn not_found() -> ApiError {

@@ -23,8 +23,8 @@ use hyper::body::Incoming;
 use tracing::Instrument as _;
 
 use crate::{
-    admission, answer, authentication, body, error, memory::Share, metering::Meter, models, permission,
-    placement, request, snapshot::SnapshotHandle, upstream::Upstream,
+    admission, answer, authentication, body, error, memory::Share, metering::Meter, models, origin::Origin,
+    permission, placement, request, snapshot::SnapshotHandle, upstream::Upstream,
 };
 
 /// The header that Anthropic's SDKs show.
@@ -61,12 +61,14 @@ enum Route<'a> {
 impl Service for Gateway {
     async fn call(&self, request: Request<Incoming>, connection: &ConnectionInfo) -> Response<ResponseBody> {
         let request_id = request_id(request.headers(), connection);
+        let origin = Origin::of(request.headers(), connection);
         let (head, body) = request.into_parts();
         let shape = ErrorShape::of_path(head.uri.path());
         let mut unread = !body.is_end_stream();
         // Its fields are all that is told of a call: ids and numbers, nothing that was said (R8). Where no spans are exported it costs a branch.
         let span = tracing::debug_span!("call", %request_id, status = tracing::field::Empty);
-        let answered = self.answer(&head, body, request_id, &mut unread).instrument(span.clone()).await;
+        let answered =
+            self.answer(&head, body, request_id, origin, &mut unread).instrument(span.clone()).await;
         let mut response = answered.unwrap_or_else(|error| error.into_response_for(shape, request_id));
         span.record("status", response.status().as_u16());
         if unread {
@@ -84,6 +86,7 @@ impl Gateway {
         head: &Parts,
         body: Incoming,
         request_id: RequestId,
+        origin: Origin,
         unread: &mut bool,
     ) -> Result<Response<ResponseBody>, ApiError> {
         let route = route(head)?;
@@ -92,6 +95,7 @@ impl Gateway {
             &self.here,
             &snapshot,
             &head.headers,
+            origin,
             self.clock.now(),
             Instant::now(),
         )?;

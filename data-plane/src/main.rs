@@ -16,6 +16,7 @@ mod memory;
 mod metering;
 mod metrics;
 mod models;
+mod origin;
 mod permission;
 mod placement;
 #[cfg(test)]

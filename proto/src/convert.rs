@@ -7,6 +7,7 @@ pub mod quota;
 use std::str::FromStr;
 
 use bailiwick_domain::{
+    address::{AddressError, AllowedRanges},
     egress::{EgressRule, HostPattern, Residency},
     guard::Guard,
     id::{DeploymentId, ModelId, OrganizationId},
@@ -89,6 +90,19 @@ pub fn residency_from_wire(residency: Option<&config::Residency>) -> Result<Resi
             Err(invalid("residency.hosts", "are listed with RESIDENCY_MODE_LISTED, not with REGION"))
         }
     }
+}
+
+/// Allowed ranges for the wire.
+pub fn allowed_ranges_to_wire(ranges: &AllowedRanges) -> Vec<String> {
+    ranges.iter().map(ToString::to_string).collect()
+}
+
+/// Allowed ranges from the wire. None: anywhere. What is no range makes the whole list fail: what is left of it would admit others than were meant.
+pub fn allowed_ranges_from_wire(ranges: &[String]) -> Result<AllowedRanges, ConvertError> {
+    let field = "allowed_ranges";
+    let ranges = ranges.iter().take(AllowedRanges::MOST + 1).map(|range| range.parse());
+    let ranges = ranges.collect::<Result<Vec<_>, AddressError>>().map_err(|error| invalid(field, error))?;
+    AllowedRanges::new(ranges).map_err(|error| invalid(field, error))
 }
 
 /// An egress rule for the wire.

@@ -123,8 +123,11 @@ fn serve_callers(
     let metrics = Metrics::register(ops);
     let to_workers = Connector::new(identity.clone(), ProcessRole::Worker)?;
     let response_timeout = settings.serve.response_timeout;
+    let client_address_from = settings.serve.client_address_from.clone();
+    let preface_from = client_address_from.preface_from().cloned();
     let make_service = move |_core: CoreContext| Gateway {
         admission: Arc::clone(&admission),
+        client_address_from: client_address_from.clone(),
         forward: Rc::new(Forward {
             balance: Balance::new(workers.clone()),
             pool: Rc::new(Pool::new(&to_workers)),
@@ -134,6 +137,6 @@ fn serve_callers(
         signup: signup.clone(),
         metrics: metrics.clone(),
     };
-    let listeners = vec![Listen { address: settings.serve.listen, transport }];
+    let listeners = vec![Listen { address: settings.serve.listen, transport, preface_from }];
     Ok(serve_per_core(listeners, settings.serve.cores, settings.serve.limits, drain, make_service)?)
 }

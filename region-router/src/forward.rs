@@ -7,10 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bailiwick_domain::usage::RequestId;
-use bailiwick_runtime::serving::{ApiError, BoxError, REQUEST_ID_HEADERS, ResponseBody};
+use bailiwick_domain::{address::ClientAddress, usage::RequestId};
+use bailiwick_runtime::serving::{
+    ApiError, BoxError, CLIENT_ADDRESS, REQUEST_ID_HEADERS, ResponseBody, X_FORWARDED_FOR,
+};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, Uri, header::CONNECTION, request::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, Uri,
+    header::{CONNECTION, FORWARDED},
+    request::Parts,
+};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -25,6 +31,8 @@ use crate::{
 
 /// Workers that are tried for one call. More would only add waiting: then the region has another problem.
 const ATTEMPTS: usize = 3;
+/// Nobody here reads it; somebody behind might.
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// One core's way to the workers.
 pub(crate) struct Forward {
@@ -34,6 +42,14 @@ pub(crate) struct Forward {
     pub(crate) metrics: Metrics,
 }
 
+/// What a worker is told of a call beside what the caller wrote.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    pub(crate) request_id: RequestId,
+    /// Where it comes from.
+    pub(crate) client: ClientAddress,
+}
+
 impl Forward {
     /// Sends the call to a worker; to another one if nothing of it has reached the first.
     pub(crate) async fn call(
@@ -41,9 +57,9 @@ impl Forward {
         _admitted: Admitted,
         head: Parts,
         body: Incoming,
-        request_id: RequestId,
+        told: Told,
     ) -> Result<Response<ResponseBody>, ApiError> {
-        let mut request = outgoing(head, body, request_id)?;
+        let mut request = outgoing(head, body, told)?;
         let mut tried = Vec::new();
         while tried.len() < ATTEMPTS {
             let Some(worker) = self.balance.choose(&tried, Instant::now()) else { break };
@@ -93,21 +109,28 @@ fn says_close(headers: &HeaderMap) -> bool {
     value.is_some_and(|value| value.split(',').any(|option| option.trim().eq_ignore_ascii_case("close")))
 }
 
-fn outgoing(mut head: Parts, body: Incoming, request_id: RequestId) -> Result<Request<Incoming>, ApiError> {
+fn outgoing(mut head: Parts, body: Incoming, told: Told) -> Result<Request<Incoming>, ApiError> {
     strip_hop_by_hop(&mut head.headers);
-    // The worker believes this header because it comes from a router's certificate; what the caller wrote into it is gone.
-    for name in REQUEST_ID_HEADERS {
-        head.headers.remove(name);
-    }
-    let id =
-        HeaderValue::from_bytes(&request_id.to_ascii()).map_err(|_| ApiError::internal("no request id"))?;
-    let [name, _] = REQUEST_ID_HEADERS;
-    head.headers.insert(name, id);
+    tell(&mut head.headers, told)?;
     // The worker is asked for the path alone, whatever form the caller's target had.
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     head.uri = path.parse::<Uri>().map_err(|_| error::not_found())?;
     head.version = http::Version::HTTP_11;
     Ok(Request::from_parts(head, body))
+}
+
+/// The worker believes these headers because they come from a router's certificate; whatever the caller wrote into them is gone, and what it wrote about where it
+/// comes from, too.
+fn tell(headers: &mut HeaderMap, told: Told) -> Result<(), ApiError> {
+    for name in REQUEST_ID_HEADERS.iter().chain([&CLIENT_ADDRESS, &FORWARDED, &X_FORWARDED_FOR, &X_REAL_IP]) {
+        headers.remove(name);
+    }
+    let id = HeaderValue::from_bytes(&told.request_id.to_ascii());
+    let [name, _] = REQUEST_ID_HEADERS;
+    headers.insert(name, id.map_err(|_| ApiError::internal("no request id"))?);
+    let client = HeaderValue::try_from(told.client.to_string());
+    headers.insert(CLIENT_ADDRESS, client.map_err(|_| ApiError::internal("no client address"))?);
+    Ok(())
 }
 
 /// What goes back into its place when the answer was read to its end. Dropped before, the connection is closed with it, and the worker hears that the
@@ -167,3 +190,6 @@ impl Drop for Passed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::{rc::Rc, sync::Arc};
 use bailiwick_domain::usage::RequestId;
 use bailiwick_runtime::{
     fault,
-    serving::{ConnectionInfo, ErrorShape, ResponseBody, Service},
+    serving::{ClientAddressFrom, ConnectionInfo, ErrorShape, ResponseBody, Service},
 };
 use http::{HeaderValue, Method, Request, Response, header::CONNECTION};
 use http_body::Body as _;
@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 use crate::{
     admission::Admission,
     error,
-    forward::Forward,
+    forward::{Forward, Told},
     metrics::Metrics,
     signup::{self, Signup},
 };
@@ -26,6 +26,7 @@ use crate::{
 /// What one core serves with.
 pub(crate) struct Gateway {
     pub(crate) admission: Arc<Admission>,
+    pub(crate) client_address_from: ClientAddressFrom,
     pub(crate) forward: Rc<Forward>,
     /// `None`: `/v1/signup` is not passed on here.
     pub(crate) signup: Option<Signup>,
@@ -33,7 +34,7 @@ pub(crate) struct Gateway {
 }
 
 impl Service for Gateway {
-    async fn call(&self, request: Request<Incoming>, _connection: &ConnectionInfo) -> Response<ResponseBody> {
+    async fn call(&self, request: Request<Incoming>, connection: &ConnectionInfo) -> Response<ResponseBody> {
         let request_id = RequestId::random();
         let (head, body) = request.into_parts();
         let has_body = !body.is_end_stream();
@@ -51,7 +52,9 @@ impl Service for Gateway {
         } else {
             match self.admission.judge(&head) {
                 Ok(admitted) => {
-                    self.forward.call(admitted, head, body, request_id).instrument(span.clone()).await
+                    let told =
+                        Told { request_id, client: self.client_address_from.of(&head.headers, connection) };
+                    self.forward.call(admitted, head, body, told).instrument(span.clone()).await
                 }
                 // The body goes with this scope, unread.
                 Err(refused) => Err(refused),

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use bailiwick_domain::address::AddressRange;
 use bailiwick_runtime::{
     configuration::{
         Checked, ControlPlaneSection, IdentitySection, OpsSection, Problems, RawControlPlaneSection,
@@ -9,12 +10,14 @@ use bailiwick_runtime::{
         RegionSection, ResolverSection, TelemetrySection,
     },
     identity::CertificateFiles,
-    serving::HttpLimits,
+    serving::{ClientAddressFrom, HttpLimits, TrustedHops},
 };
 use serde::Deserialize;
 
 /// Variables that start with this override the file.
 pub(crate) const ENVIRONMENT: &str = "BAILIWICK_ROUTER_";
+/// Ranges of what stands in front.
+const MOST_TRUSTED_HOPS: usize = 100;
 
 /// Everything that a router is told.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ pub(crate) struct ServeSection {
     /// Threads that serve; 0: one per processor.
     pub(crate) cores: usize,
     pub(crate) limits: HttpLimits,
+    /// Who says where a call comes from.
+    pub(crate) client_address_from: ClientAddressFrom,
     /// From the request's last byte to the first of the worker's answer. Longer than the workers' own bound, which answers better.
     pub(crate) response_timeout: Duration,
 }
@@ -72,7 +77,22 @@ pub(crate) struct RawServe {
     allow_plain: bool,
     cores: Option<usize>,
     max_connections_per_core: Option<usize>,
+    #[serde(default)]
+    trusted_hops: Vec<String>,
+    #[serde(default)]
+    client_address_from: RawClientAddressFrom,
     response_timeout_ms: Option<u64>,
+}
+
+/// Whom to ask where a call comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RawClientAddressFrom {
+    #[default]
+    Peer,
+    Proxy,
+    Forwarded,
+    XForwardedFor,
 }
 
 #[derive(Debug, Deserialize)]
@@ -139,6 +159,7 @@ impl Checked for ServeSection {
         let limits = HttpLimits::default();
         let connections = raw.max_connections_per_core.unwrap_or(limits.max_connections);
         let connections = problems.within("max_connections_per_core", connections, 1..=1_000_000);
+        let client_address_from = client_address_from(raw.client_address_from, &raw.trusted_hops, problems);
         let timeout =
             problems.within("response_timeout_ms", raw.response_timeout_ms.unwrap_or(300_000), 1..=3_600_000);
         Some(Self {
@@ -150,9 +171,44 @@ impl Checked for ServeSection {
                 .collect(),
             cores: cores?,
             limits: HttpLimits { max_connections: connections?, ..limits },
+            client_address_from: client_address_from?,
             response_timeout: Duration::from_millis(timeout?),
         })
     }
+}
+
+/// Hops and what they say go together: believed from nobody, a header is worth nothing, and hops that say nothing are a mistake.
+fn client_address_from(
+    from: RawClientAddressFrom,
+    hops: &[String],
+    problems: &mut Problems,
+) -> Option<ClientAddressFrom> {
+    let key = "trusted_hops";
+    let ranges: Option<Vec<AddressRange>> = hops.iter().map(|hop| problems.parse(key, hop)).collect();
+    let ranges = ranges?;
+    if ranges.len() > MOST_TRUSTED_HOPS {
+        problems.report(key, format_args!("has over {MOST_TRUSTED_HOPS} ranges"));
+    }
+    if ranges.iter().any(AddressRange::is_everything) {
+        problems.report(key, "holds every address: any caller would be believed about where it comes from");
+    }
+    let (is_peer, is_empty) = (from == RawClientAddressFrom::Peer, ranges.is_empty());
+    if !is_peer && is_empty {
+        problems.report(key, "is missing: list the addresses of what stands in front of this router");
+    }
+    if is_peer && !is_empty {
+        problems.report(
+            "client_address_from",
+            "is missing: trusted hops say where a call comes from by \"forwarded\", \"x_forwarded_for\" or \"proxy\"",
+        );
+    }
+    let hops = TrustedHops::new(ranges);
+    Some(match from {
+        RawClientAddressFrom::Peer => ClientAddressFrom::Peer,
+        RawClientAddressFrom::Proxy => ClientAddressFrom::Proxy(hops),
+        RawClientAddressFrom::Forwarded => ClientAddressFrom::Forwarded(hops),
+        RawClientAddressFrom::XForwardedFor => ClientAddressFrom::XForwardedFor(hops),
+    })
 }
 
 #[cfg(test)]
@@ -176,5 +232,41 @@ mod tests {
         serve("listen = \"10.0.0.1:80\"\nallow_plain = true").expect("said so");
         let secured = serve("listen = \"0.0.0.0:443\"\n[[tls]]\ncertificate = \"a.pem\"\nkey = \"a.key\"");
         assert_eq!(secured.expect("secured").certificates.len(), 1);
+    }
+
+    #[test]
+    fn nobody_is_believed_unless_the_operator_says_whom_and_by_what() {
+        let with = |more: &str| serve(&format!("listen = \"127.0.0.1:8101\"\n{more}"));
+        assert_eq!(with("").expect("the default").client_address_from, ClientAddressFrom::Peer);
+        let hops =
+            TrustedHops::new(vec!["10.0.0.0/8".parse().expect("a range"), "::1".parse().expect("one")]);
+        for (word, expected) in [
+            ("forwarded", ClientAddressFrom::Forwarded(hops.clone())),
+            ("x_forwarded_for", ClientAddressFrom::XForwardedFor(hops.clone())),
+            ("proxy", ClientAddressFrom::Proxy(hops)),
+        ] {
+            let said = format!("client_address_from = \"{word}\"\ntrusted_hops = [\"10.0.0.0/8\", \"::1\"]");
+            assert_eq!(with(&said).expect(word).client_address_from, expected);
+            let problems = with(&format!("client_address_from = \"{word}\"")).expect_err("from whom?");
+            assert!(
+                problems.iter().any(|problem| problem.starts_with("trusted_hops: is missing")),
+                "{problems:?}"
+            );
+        }
+        let from = "client_address_from = \"forwarded\"\n";
+        for (hops, problem) in [
+            ("[\"10.1.0.0/8\"]", "trusted_hops: has bits set behind its prefix: say 10.0.0.0/8"),
+            ("[\"0.0.0.0/0\"]", "trusted_hops: holds every address"),
+            ("[\"::/0\", \"10.0.0.0/8\"]", "trusted_hops: holds every address"),
+            ("[\"lb.internal\"]", "trusted_hops: is not a range"),
+        ] {
+            let problems = with(&format!("{from}trusted_hops = {hops}")).expect_err(hops);
+            assert!(problems.iter().any(|found| found.starts_with(problem)), "{problems:?}");
+        }
+        let problems = with("trusted_hops = [\"10.0.0.0/8\"]").expect_err("believed about nothing");
+        assert!(
+            problems.iter().any(|problem| problem.starts_with("client_address_from: is missing")),
+            "{problems:?}"
+        );
     }
 }

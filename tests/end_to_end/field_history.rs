@@ -6,7 +6,7 @@
 //! | a template in a request is evaluated | GHSA-46cm-pfwv-cgf8 | [`callers`]`::what_a_caller_writes_is_never_evaluated` |
 //! | a multipart boundary loops | CVE-2024-8984 (GHSA-fh2c-86xm-pm2x) | [`callers`]`::a_form_is_refused_without_being_read` |
 //! | a route is authorized by the `Host` header | CVE-2026-49468 (GHSA-4xpc-pv4p-pm3w) | [`callers`]`::the_host_header_decides_nothing` |
-//! | a whole `X-Forwarded-For` string is compared with an address | BerriAI/litellm#33324 | [`callers`]`::a_forwarded_header_changes_nothing` |
+//! | a whole `X-Forwarded-For` string is compared with an address | BerriAI/litellm#33324 | [`addresses`](super::addresses)`::a_trusted_hop_is_believed_about_the_address_that_it_saw`, [`callers`]`::a_forwarded_header_changes_nothing` |
 //! | one tenant is served another's answer | vllm-project/semantic-router#2134, maximhq/bifrost#5769 | [`callers`]`::answers_of_one_tenant_never_reach_another` |
 //! | SQL is built from a bearer token, also on the error path | CVE-2026-42208 | [`keys`]`::a_bearer_token_is_never_part_of_a_statement`, [`administration`]`::no_text_of_a_request_is_a_part_of_a_statement` |
 //! | tokens are told apart by their first characters | CVE-2026-35030 (GHSA-jjhc-v7c2-5hh6) | [`keys`]`::keys_that_begin_alike_are_not_taken_for_each_other` |

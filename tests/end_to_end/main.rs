@@ -1,6 +1,7 @@
 //! The system as its users meet it: real processes, real TLS, public APIs. A module a topic. Each test has an installation of its own, so
 //! that they can be hard on it.
 
+mod addresses;
 mod backup;
 mod bad_input;
 mod canary;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bailiwick_domain::{
+    address::AllowedRanges,
     egress::Residency,
     id::{CredentialId, OrganizationId},
     jurisdiction::Local,
@@ -47,6 +48,8 @@ pub enum OpenedResource {
         on_stale: OnStale,
         /// Where its calls may be processed.
         residency: Residency,
+        /// From where its calls are taken.
+        allowed_ranges: AllowedRanges,
     },
     /// A key that is not revoked.
     ApiKey(ApiKeyRecord),
@@ -227,6 +230,7 @@ impl<'a> Opening<'a> {
                 suspended: organization.status != OrganizationStatus::Active,
                 on_stale: organization.on_stale,
                 residency: organization.residency,
+                allowed_ranges: organization.allowed_ranges,
             },
             ResourceRow::ApiKey(key) => OpenedResource::ApiKey(key),
             ResourceRow::Model(model) => OpenedResource::Model(model),

@@ -1,7 +1,7 @@
 //! Why a call with a key would be served or refused: the steps of a worker, taken on the store's rows.
 
 use bailiwick_domain::{
-    egress::EgressRefused, jurisdiction::Local, key::KeyId, names::ModelName,
+    address::ClientAddress, egress::EgressRefused, jurisdiction::Local, key::KeyId, names::ModelName,
     organization::OrganizationStatus, permission::Permission,
 };
 
@@ -9,7 +9,7 @@ use crate::{
     caller::Caller,
     control_plane::ControlPlane,
     error::UseCaseError,
-    records::{ApiKeyRecord, ModelRecord},
+    records::{ApiKeyRecord, ModelRecord, OrganizationRecord},
 };
 
 /// One step of a worker's path.
@@ -43,6 +43,7 @@ impl ControlPlane {
         caller: &Caller,
         id: Local<KeyId>,
         model: Option<&ModelName>,
+        from: Option<ClientAddress>,
     ) -> Result<Vec<Step>, UseCaseError> {
         let asking = caller.asks(Permission::KeyRead)?;
         let found = self.store().key_fetch(id).await?;
@@ -54,7 +55,7 @@ impl ControlPlane {
                 "no such key was ever made in this region",
             )]);
         };
-        let mut steps = vec![self.explain_authenticate(&row).await?];
+        let mut steps = vec![self.explain_authenticate(&row, from).await?];
         if steps.iter().any(|step| step.code.is_some()) {
             return Ok(steps);
         }
@@ -74,7 +75,11 @@ impl ControlPlane {
         Ok(steps)
     }
 
-    async fn explain_authenticate(&self, row: &ApiKeyRecord) -> Result<Step, UseCaseError> {
+    async fn explain_authenticate(
+        &self,
+        row: &ApiKeyRecord,
+        from: Option<ClientAddress>,
+    ) -> Result<Step, UseCaseError> {
         let step = "authenticate";
         if row.revoked_at.is_some() {
             return Ok(Step::failed(step, "invalid_api_key", "the key was revoked"));
@@ -82,18 +87,17 @@ impl ControlPlane {
         if row.expires_at.is_some_and(|at| at <= self.now()) {
             return Ok(Step::failed(step, "invalid_api_key", "the key has expired"));
         }
-        let organization = self.store().organization_fetch(row.organization).await?;
-        Ok(match organization.map(|organization| organization.status) {
-            Some(OrganizationStatus::Active) => {
-                Step::passed(step, format!("the key is active and of {}", row.organization))
-            }
-            Some(OrganizationStatus::Suspended) => {
-                Step::failed(step, "organization_suspended", format!("{} is suspended", row.organization))
-            }
-            Some(OrganizationStatus::Deleted) | None => {
-                Step::failed(step, "invalid_api_key", format!("{} is deleted", row.organization))
-            }
-        })
+        let found = self.store().organization_fetch(row.organization).await?;
+        let alive = found.filter(|organization| organization.status != OrganizationStatus::Deleted);
+        let Some(organization) = alive else {
+            let finding = format!("{} is deleted", row.organization);
+            return Ok(Step::failed(step, "invalid_api_key", finding));
+        };
+        if organization.status == OrganizationStatus::Suspended {
+            let finding = format!("{} is suspended", row.organization);
+            return Ok(Step::failed(step, "organization_suspended", finding));
+        }
+        Ok(explain_address(row, &organization, from))
     }
 
     async fn explain_place(&self, model: &ModelRecord) -> Result<Step, UseCaseError> {
@@ -124,6 +128,28 @@ impl ControlPlane {
             }
             _ => Step::passed(step, format!("{admitted} of its {all} deployments may serve it. {refused}")),
         })
+    }
+}
+
+/// The last part of the step: from where calls are taken.
+fn explain_address(
+    row: &ApiKeyRecord,
+    organization: &OrganizationRecord,
+    from: Option<ClientAddress>,
+) -> Step {
+    let mut finding = format!("the key is active and of {}", row.organization);
+    let both = [("the organization", &organization.allowed_ranges), ("the key", &row.allowed_ranges)];
+    let narrowed = both.iter().filter(|(_, ranges)| !ranges.is_anywhere());
+    for (whose, ranges) in narrowed.clone() {
+        finding += &format!("; calls of {whose} are taken from {ranges} alone");
+    }
+    let Some(from) = from else { return Step::passed("authenticate", finding) };
+    match narrowed.into_iter().find(|(_, ranges)| !ranges.admits(from)) {
+        None => Step::passed("authenticate", format!("{finding}; {from} is allowed")),
+        Some((whose, _)) => {
+            let finding = format!("{finding}; {from} is not among what {whose} allows");
+            Step::failed("authenticate", "address_not_allowed", finding)
+        }
     }
 }
 

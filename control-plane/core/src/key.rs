@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bailiwick_domain::{
+    address::AllowedRanges,
     id::OrganizationId,
     jurisdiction::Local,
     key::{ApiKey, KeyId},
@@ -50,6 +51,8 @@ pub struct NewKey {
     pub name: DisplayName,
     /// Public model names; empty: all. At most [`MAX_ALLOWED_MODELS`].
     pub allowed_models: Vec<ModelName>,
+    /// From where its calls are taken, within what its organization allows.
+    pub allowed_ranges: AllowedRanges,
     /// When it ends by itself.
     pub expires_at: Option<Timestamp>,
 }
@@ -128,6 +131,7 @@ impl ControlPlane {
             organization: old.organization,
             name: name.parse().map_err(|_| UseCaseError::NotFound { what: "the key" })?,
             allowed_models: old.allowed_models.clone(),
+            allowed_ranges: old.allowed_ranges.clone(),
             expires_at: old.expires_at,
         };
         let end = self.now().saturating_add(overlap);
@@ -187,6 +191,7 @@ impl ControlPlane {
             name: keys.seal(place(&row), new.name.as_str().as_bytes())?,
             digest: secret.digest(&self.parts.pepper),
             allowed_models: new.allowed_models.clone(),
+            allowed_ranges: new.allowed_ranges.clone(),
             created_at: now,
             expires_at: new.expires_at,
             revoked_at: None,
@@ -194,10 +199,8 @@ impl ControlPlane {
     }
 
     async fn key_made_before(&self, permit: &Permit, id: Local<KeyId>) -> Result<Created, UseCaseError> {
-        let (_, row) = self.key_row(permit.asking(), id).await?;
-        let keys = self.keys(Chain::Organization(row.organization)).await?;
-        let revision = self.store().revision().await?;
-        Ok(Created { key: opened(&row, &keys, self.now()), secret: None, revision })
+        let key = self.key_opened(permit, id).await?;
+        Ok(Created { key, secret: None, revision: self.store().revision().await? })
     }
 
     /// A page of an organization's keys.
@@ -234,12 +237,18 @@ impl ControlPlane {
         let changes = [ChangedResource::ApiKey(id)];
         let mutation = Mutation { chain, action: "key.revoke", subject: id.to_string(), changes: &changes };
         let revision = self.commit(&permit, &keys, transaction, mutation).await?;
+        Ok((self.key_opened(&permit, id).await?, revision))
+    }
+
+    /// A key as it is now.
+    pub(crate) async fn key_opened(&self, permit: &Permit, id: Local<KeyId>) -> Result<Key, UseCaseError> {
         let (_, row) = self.key_row(permit.asking(), id).await?;
-        Ok((opened(&row, &keys, self.now()), revision))
+        let keys = self.keys(Chain::Organization(row.organization)).await?;
+        Ok(opened(&row, &keys, self.now()))
     }
 
     /// The row of a key whose organization is not deleted, and a permit in that.
-    async fn key_row(
+    pub(crate) async fn key_row(
         &self,
         asking: &Asking,
         id: Local<KeyId>,

@@ -3,6 +3,7 @@
 //! This crate knows no SQL, no gRPC and no etcd. Start at [`ports`] for what it needs from outside, and at [`records`] for
 //! what it keeps there.
 
+pub mod allowed_ranges;
 pub mod audit;
 pub mod audit_query;
 pub mod authority;

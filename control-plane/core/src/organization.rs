@@ -1,6 +1,7 @@
 //! Organizations: create, read, suspend, delete.
 
 use bailiwick_domain::{
+    address::AllowedRanges,
     egress::Residency,
     id::OrganizationId,
     jurisdiction::Local,
@@ -130,6 +131,7 @@ impl ControlPlane {
             status: OrganizationStatus::Active,
             on_stale: new.on_stale,
             residency: Residency::default(),
+            allowed_ranges: AllowedRanges::default(),
             created_at: now,
         })
     }

@@ -1,6 +1,7 @@
 //! What the store keeps, as the use cases see it. Fields of type [`Sealed`] can be read only through the vault.
 
 use bailiwick_domain::{
+    address::AllowedRanges,
     egress::Residency,
     id::{BackupId, CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, TokenKeyId, WorkerId},
     jurisdiction::Local,
@@ -57,6 +58,8 @@ pub struct OrganizationRecord {
     pub on_stale: OnStale,
     /// Where its calls may be processed.
     pub residency: Residency,
+    /// From where its calls are taken.
+    pub allowed_ranges: AllowedRanges,
     /// When it signed up.
     pub created_at: Timestamp,
 }
@@ -74,6 +77,8 @@ pub struct ApiKeyRecord {
     pub digest: KeyDigest,
     /// Public model names it may call; empty: all.
     pub allowed_models: Vec<ModelName>,
+    /// From where its calls are taken, within what its organization allows.
+    pub allowed_ranges: AllowedRanges,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it ends by itself.

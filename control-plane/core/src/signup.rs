@@ -1,6 +1,7 @@
 //! Signing up: an organization and its first key, for someone who has no account yet. Routers ask for it.
 
 use bailiwick_domain::{
+    address::AllowedRanges,
     id::OrganizationId,
     jurisdiction::Local,
     names::{DisplayName, EmailAddress},
@@ -55,6 +56,7 @@ impl ControlPlane {
                     organization: organization.id,
                     name: first,
                     allowed_models: Vec::new(),
+                    allowed_ranges: AllowedRanges::default(),
                     expires_at: None,
                 },
             )

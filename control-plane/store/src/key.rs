@@ -5,6 +5,7 @@ use bailiwick_core::{
     records::{ApiKeyRecord, Page, PageOf},
 };
 use bailiwick_domain::{
+    address::AllowedRanges,
     id::OrganizationId,
     jurisdiction::Local,
     key::{KeyDigest, KeyId},
@@ -24,8 +25,8 @@ pub(crate) const TABLE: &str = "api_keys";
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT k.id, k.organization_id, k.name, k.digest, k.allowed_models, k.created_at, k.expires_at, k.revoked_at \
-             FROM api_keys k ",
+            "SELECT k.id, k.organization_id, k.name, k.digest, k.allowed_models, k.allowed_ranges, k.created_at, k.expires_at, \
+             k.revoked_at FROM api_keys k ",
             $rest
         )
     };
@@ -85,14 +86,15 @@ pub(crate) async fn living_changed(
 
 pub(crate) async fn insert(db: &mut Db<'_>, row: &ApiKeyRecord) -> Result<(), StoreError> {
     let statement = query(
-        "INSERT INTO api_keys (id, organization_id, name, digest, allowed_models, created_at, expires_at, revoked_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO api_keys (id, organization_id, name, digest, allowed_models, allowed_ranges, created_at, expires_at, \
+         revoked_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(row.id.to_string())
     .bind(row.organization.to_string())
     .bind(row.name.0.as_slice())
     .bind(row.digest.0.as_slice())
     .bind(joined(&row.allowed_models))
+    .bind(row.allowed_ranges.to_string())
     .bind(row.created_at.as_micros())
     .bind(row.expires_at.map(Timestamp::as_micros))
     .bind(row.revoked_at.map(Timestamp::as_micros));
@@ -111,6 +113,15 @@ pub(crate) async fn set_expiry(db: &mut Db<'_>, id: Local<KeyId>, at: Timestamp)
     found(db.execute(statement.bind(at.as_micros()).bind(id.to_string())).await?)
 }
 
+pub(crate) async fn set_allowed_ranges(
+    db: &mut Db<'_>,
+    id: Local<KeyId>,
+    ranges: &AllowedRanges,
+) -> Result<(), StoreError> {
+    let statement = query("UPDATE api_keys SET allowed_ranges = $1 WHERE id = $2");
+    found(db.execute(statement.bind(ranges.to_string()).bind(id.to_string())).await?)
+}
+
 fn read(row: Row<'_>) -> Result<ApiKeyRecord, StoreError> {
     let names = row.text("allowed_models")?.split(' ').filter(|name| !name.is_empty());
     let allowed_models: Result<Vec<ModelName>, _> = names.map(str::parse).collect();
@@ -120,6 +131,7 @@ fn read(row: Row<'_>) -> Result<ApiKeyRecord, StoreError> {
         name: row.sealed("name")?,
         digest: KeyDigest(row.hash("digest")?),
         allowed_models: allowed_models.map_err(|_| row.corrupt("allowed_models", "is malformed"))?,
+        allowed_ranges: row.parsed("allowed_ranges")?,
         created_at: row.time("created_at")?,
         expires_at: row.optional_time("expires_at")?,
         revoked_at: row.optional_time("revoked_at")?,

@@ -63,6 +63,12 @@ const STEPS: &[Step] = &[
         only: None,
         sql: include_str!("../migrations/0011_service_accounts.sql"),
     },
+    Step {
+        version: 16,
+        description: "allowed ranges",
+        only: None,
+        sql: include_str!("../migrations/0016_allowed_ranges.sql"),
+    },
 ];
 
 /// Runs the steps that this store has not had. Replicas that start together take turns.

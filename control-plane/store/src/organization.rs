@@ -5,6 +5,7 @@ use bailiwick_core::{
     records::{OrganizationRecord, Page, PageOf},
 };
 use bailiwick_domain::{
+    address::AllowedRanges,
     egress::{HostPattern, Residency},
     id::OrganizationId,
     jurisdiction::Local,
@@ -24,8 +25,8 @@ pub(crate) const TABLE: &str = "organizations";
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, name, contact_email, contact_email_hash, status, on_stale, residency, residency_hosts, created_at \
-             FROM organizations ",
+            "SELECT id, name, contact_email, contact_email_hash, status, on_stale, residency, residency_hosts, allowed_ranges, \
+             created_at FROM organizations ",
             $rest
         )
     };
@@ -71,7 +72,7 @@ pub(crate) async fn living_changed(
 pub(crate) async fn insert(db: &mut Db<'_>, row: &OrganizationRecord) -> Result<(), StoreError> {
     let statement = query(
         "INSERT INTO organizations (id, name, contact_email, contact_email_hash, status, on_stale, residency, residency_hosts, \
-         created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+         allowed_ranges, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
     )
     .bind(row.id.to_string())
     .bind(row.name.0.as_slice())
@@ -81,6 +82,7 @@ pub(crate) async fn insert(db: &mut Db<'_>, row: &OrganizationRecord) -> Result<
     .bind(row.on_stale.as_str())
     .bind(row.residency.word())
     .bind(listed(&row.residency))
+    .bind(row.allowed_ranges.to_string())
     .bind(row.created_at.as_micros());
     inserted(db.execute(statement).await?, "the organization's identifier")
 }
@@ -104,6 +106,16 @@ pub(crate) async fn set_residency(
     );
     let statement = statement.bind(residency.word()).bind(listed(residency)).bind(id.to_string());
     found(db.execute(statement).await?)
+}
+
+pub(crate) async fn set_allowed_ranges(
+    db: &mut Db<'_>,
+    id: Local<OrganizationId>,
+    ranges: &AllowedRanges,
+) -> Result<(), StoreError> {
+    let statement =
+        query("UPDATE organizations SET allowed_ranges = $1 WHERE id = $2 AND status <> 'deleted'");
+    found(db.execute(statement.bind(ranges.to_string()).bind(id.to_string())).await?)
 }
 
 /// Empties what is sealed of a deleted organization, and the hash that finds its address.
@@ -136,6 +148,7 @@ fn read(row: Row<'_>) -> Result<OrganizationRecord, StoreError> {
         status: row.word("status", OrganizationStatus::parse)?,
         on_stale: row.word("on_stale", OnStale::parse)?,
         residency: residency(&row)?,
+        allowed_ranges: row.parsed("allowed_ranges")?,
         created_at: row.time("created_at")?,
     })
 }

@@ -15,6 +15,7 @@ use bailiwick_core::{
     sealed_columns::SealedColumn,
 };
 use bailiwick_domain::{
+    address::AllowedRanges,
     egress::Residency,
     id::{CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, TokenKeyId, WorkerId},
     jurisdiction::Local,
@@ -124,6 +125,14 @@ impl Transaction for SqlTransaction {
         organization::set_residency(&mut self.0.db(), id, residency).await
     }
 
+    async fn organization_set_allowed_ranges(
+        &mut self,
+        id: Local<OrganizationId>,
+        ranges: &AllowedRanges,
+    ) -> Result<(), StoreError> {
+        organization::set_allowed_ranges(&mut self.0.db(), id, ranges).await
+    }
+
     async fn key_insert(&mut self, row: &ApiKeyRecord) -> Result<(), StoreError> {
         key::insert(&mut self.0.db(), row).await
     }
@@ -134,6 +143,14 @@ impl Transaction for SqlTransaction {
 
     async fn key_set_expiry(&mut self, id: Local<KeyId>, at: Timestamp) -> Result<(), StoreError> {
         key::set_expiry(&mut self.0.db(), id, at).await
+    }
+
+    async fn key_set_allowed_ranges(
+        &mut self,
+        id: Local<KeyId>,
+        ranges: &AllowedRanges,
+    ) -> Result<(), StoreError> {
+        key::set_allowed_ranges(&mut self.0.db(), id, ranges).await
     }
 
     async fn service_account_insert(&mut self, row: &ServiceAccountRecord) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 //! What must hold by construction starts here: an identifier names its region ([`id`], [`key`]), and a foreign one cannot become
 //! a [`jurisdiction::Local`]. A [`usage::UsageEvent`] has no field that could carry what was said.
 
+pub mod address;
 pub mod catalogue;
 pub mod egress;
 pub mod guard;

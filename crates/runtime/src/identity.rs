@@ -41,6 +41,7 @@ use bailiwick_domain::time::Timestamp;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
 
+pub(crate) use acceptor::HANDSHAKE_TIMEOUT;
 pub use acceptor::{Acceptor, EnrollmentAcceptor, Newcomer, Returning, TokenAcceptor, Visitor};
 pub use client_stream::ClientStream;
 pub use connector::{Connector, Dial, PinnedConnector};

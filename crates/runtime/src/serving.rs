@@ -10,12 +10,14 @@
 //! Start reading at [`serve_per_core`], then `cores` (a core's life), `connection` (a connection's).
 
 mod body;
+mod client;
 mod connection;
 mod cores;
 mod error;
 mod io;
 mod linger;
 mod listen;
+mod preface;
 mod presented;
 mod refusal;
 mod registry;
@@ -26,6 +28,7 @@ mod tests;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bailiwick_domain::address::ClientAddress;
 use bailiwick_domain::usage::RequestId;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -34,8 +37,10 @@ use crate::drain::Watch;
 use crate::identity::{Acceptor, Peer, PublicAcceptor};
 
 pub use body::{BoxError, ResponseBody};
+pub use client::{CLIENT_ADDRESS, ClientAddressFrom, TrustedHops, X_FORWARDED_FOR};
 pub use cores::{Serving, ServingError, serve_per_core};
 pub use error::{ApiError, ErrorKind, ErrorShape, REQUEST_ID_HEADERS};
+pub use preface::{MalformedPreface, announced};
 pub use presented::{API_KEY, NotPresented, presented_key};
 
 /// What answers requests on one core. It answers always: errors are responses, see [`ApiError`].
@@ -56,6 +61,8 @@ pub struct ConnectionInfo {
     pub peer: Option<Peer>,
     /// The address at the other end.
     pub remote: SocketAddr,
+    /// For whom a trusted hop says that it speaks, see [`Listen::preface_from`].
+    pub announced: Option<ClientAddress>,
 }
 
 /// A listener.
@@ -65,6 +72,9 @@ pub struct Listen {
     pub address: SocketAddr,
     /// How connections are secured.
     pub transport: Transport,
+    /// Machines whose connections begin with a PROXY protocol preface of version 2, and are closed when they do not. Of others nothing is taken for a preface: one that they send is a
+    /// malformed request, or no handshake.
+    pub preface_from: Option<TrustedHops>,
 }
 
 /// How a listener's connections are secured.

@@ -1,5 +1,6 @@
 //! Calls through a gateway that really serves, to providers that misbehave as told.
 
+mod addresses;
 mod answers;
 mod dialects;
 mod provider;

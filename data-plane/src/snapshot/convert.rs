@@ -16,7 +16,8 @@ use bailiwick_domain::{
 use bailiwick_proto::{
     config::v1 as wire,
     convert::{
-        self, ConvertError, egress_rule_from_wire, on_stale_from_wire, price_from_wire, residency_from_wire,
+        self, ConvertError, allowed_ranges_from_wire, egress_rule_from_wire, on_stale_from_wire,
+        price_from_wire, residency_from_wire,
     },
     digest::Digest,
 };
@@ -80,7 +81,8 @@ pub(super) fn organization(
     let id = admit::<OrganizationId>(jurisdiction, "id", &organization.id)?.into_inner();
     let on_stale = on_stale_from_wire(organization.on_stale());
     let residency = residency_from_wire(organization.residency.as_ref())?;
-    Ok((id, OrganizationEntry { suspended: organization.suspended, on_stale, residency }))
+    let allowed_ranges = allowed_ranges_from_wire(&organization.allowed_ranges)?;
+    Ok((id, OrganizationEntry { suspended: organization.suspended, on_stale, residency, allowed_ranges }))
 }
 
 pub(super) fn key(
@@ -95,6 +97,7 @@ pub(super) fn key(
     let restrictions = Restrictions {
         expires_at: Some(key.expires_at_micros).filter(|at| *at != 0).map(Timestamp::from_micros),
         allowed_models: allowed_models(&key.allowed_models)?,
+        allowed_ranges: allowed_ranges_from_wire(&key.allowed_ranges)?,
     };
     Ok(KeyRow {
         id: admit::<KeyId>(jurisdiction, "id", &key.id)?.into_inner(),

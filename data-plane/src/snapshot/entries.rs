@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use bailiwick_dialects::Dialect;
 use bailiwick_domain::{
+    address::AllowedRanges,
     egress::{EgressPolicy, Residency},
     id::{CredentialId, DeploymentId, ModelId, OrganizationId},
     key::{KeyDigest, KeyId, Pepper},
@@ -40,6 +41,8 @@ pub(crate) struct KeyEntry {
     pub(crate) expires_at: Option<Timestamp>,
     /// The models that it may call; `None`: all of its organization's.
     pub(crate) allowed_models: Option<Arc<[ModelName]>>,
+    /// From where its calls are taken.
+    pub(crate) allowed_ranges: AllowedRanges,
 }
 
 impl KeyEntry {
@@ -61,6 +64,8 @@ pub(crate) struct OrganizationEntry {
     pub(crate) on_stale: OnStale,
     /// Where its calls may be processed (R7).
     pub(crate) residency: Residency,
+    /// From where its calls are taken.
+    pub(crate) allowed_ranges: AllowedRanges,
 }
 
 /// A public model.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bailiwick_domain::{
+    address::AllowedRanges,
     id::OrganizationId,
     key::{KeyDigest, KeyId},
     names::ModelName,
@@ -37,6 +38,7 @@ pub(super) struct KeyRow {
 pub(super) struct Restrictions {
     pub(super) expires_at: Option<Timestamp>,
     pub(super) allowed_models: Option<Arc<[ModelName]>>,
+    pub(super) allowed_ranges: AllowedRanges,
 }
 
 /// All keys.
@@ -48,12 +50,16 @@ pub(super) struct KeyTable {
 
 impl KeyTable {
     pub(super) fn find(&self, id: &KeyId) -> Option<KeyEntry> {
-        self.row(id).map(|row| KeyEntry {
-            id: row.id,
-            organization: row.organization,
-            digest: row.digest,
-            expires_at: row.restrictions.as_ref().and_then(|narrowed| narrowed.expires_at),
-            allowed_models: row.restrictions.as_ref().and_then(|narrowed| narrowed.allowed_models.clone()),
+        self.row(id).map(|row| {
+            let narrowed = row.restrictions.as_deref();
+            KeyEntry {
+                id: row.id,
+                organization: row.organization,
+                digest: row.digest,
+                expires_at: narrowed.and_then(|narrowed| narrowed.expires_at),
+                allowed_models: narrowed.and_then(|narrowed| narrowed.allowed_models.clone()),
+                allowed_ranges: narrowed.map(|narrowed| narrowed.allowed_ranges.clone()).unwrap_or_default(),
+            }
         })
     }
 

@@ -45,6 +45,7 @@ impl Tenant {
             digest: key.digest(&pepper()).0.to_vec(),
             expires_at_micros: 0,
             allowed_models: Vec::new(),
+            allowed_ranges: Vec::new(),
         }))
     }
 
@@ -157,6 +158,33 @@ fn a_request_finds_everything_that_it_needs() {
     let credential = snapshot.credential(&credential).unwrap();
     assert_eq!(credential.authorization.as_bytes(), b"Bearer sk-secret");
     assert!(!format!("{credential:?} {:?}", credential.authorization).contains("sk-secret"));
+}
+
+#[test]
+fn ranges_that_cannot_be_read_change_nothing() {
+    let (tenant, key) = (Tenant::new(&here()), ApiKey::generate(here().code()));
+    let narrowed = |ranges: &[String]| {
+        let (mut organization, mut key) = (tenant.organization(false), tenant.key(&key));
+        if let (Some(Kind::Organization(organization)), Some(Kind::ApiKey(key))) =
+            (&mut organization.kind, &mut key.kind)
+        {
+            (organization.allowed_ranges, key.allowed_ranges) = (ranges.to_vec(), ranges.to_vec());
+        }
+        vec![put(&organization), put(&key)]
+    };
+    let held = |snapshot: &Snapshot| {
+        let key = snapshot.key(&key.key_id()).unwrap();
+        let organization = snapshot.organization(&key.organization).unwrap();
+        [organization.allowed_ranges.to_string(), key.allowed_ranges.to_string()]
+    };
+    let (snapshot, refused) = applied(&Snapshot::default(), narrowed(&["203.0.113.0/24".into()]));
+    assert_eq!((refused, held(&snapshot)), (vec![], ["203.0.113.0/24"; 2].map(String::from)));
+    for ranges in [vec!["127.0.0.0/8".into(), "10.1.2.3/8".into()], vec!["127.0.0.1".into(); 101]] {
+        let (next, refused) = applied(&snapshot, narrowed(&ranges));
+        assert_eq!(refused.len(), 2);
+        assert!(refused.iter().all(|one| one.reason.starts_with("allowed_ranges: ")), "{refused:?}");
+        assert_eq!(held(&next), held(&snapshot));
+    }
 }
 
 #[test]

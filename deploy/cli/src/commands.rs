@@ -1,5 +1,6 @@
 //! What can be asked, one file for each group.
 
+mod allow_from;
 mod audit;
 mod authority;
 mod backup;

@@ -332,7 +332,7 @@ async fn a_forwarded_header_changes_nothing() {
         }
         assert_eq!(told(asked.send().await.expect("answer")).await, plain);
     }
-    // The PROXY protocol is spoken nowhere: its preface is no request.
+    // Where no hop is named, the PROXY protocol is not spoken: its preface is no request.
     let request = format!(
         "GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
         region.api_key

@@ -3,10 +3,8 @@
 //! Run by `tests/run fuzz`, guided by coverage (libFuzzer, <https://llvm.org/docs/LibFuzzer.html>), from the seeds in `corpus/`;
 //! longer with `BAILIWICK_FUZZ_SECONDS=600 tests/run fuzz`. What was found once lies in `corpus/` too: `cargo test` replays all of
 //! it without an engine.
-//!
-//! There is no target for PROXY protocol or forwarded headers: nothing here reads them. That it stays so is a test of its own
-//! (`end_to_end/field_history.rs`).
 
+mod client_addresses;
 mod configuration_deltas;
 mod event_streams;
 mod identifiers;
@@ -14,6 +12,7 @@ mod keys;
 mod requests;
 mod usage;
 
+pub use client_addresses::client_addresses;
 pub use configuration_deltas::configuration_deltas;
 pub use event_streams::event_streams;
 pub use identifiers::identifiers;
@@ -25,13 +24,14 @@ pub use usage::usage;
 pub type Law = fn(&[u8]);
 
 /// All of them.
-pub const ALL: [(&str, Law); 6] = [
+pub const ALL: [(&str, Law); 7] = [
     ("identifiers", identifiers),
     ("keys", keys),
     ("requests", requests),
     ("event_streams", event_streams),
     ("usage", usage),
     ("configuration_deltas", configuration_deltas),
+    ("client_addresses", client_addresses),
 ];
 
 /// Cuts bytes into pieces, as a network would. The first bytes say where, so that the engine can learn to cut.

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bailiwick_domain::{
+    address::AllowedRanges,
     egress::Residency,
     id::{CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, TokenKeyId, WorkerId},
     jurisdiction::Local,
@@ -93,6 +94,12 @@ pub trait Transaction: Send {
         id: Local<OrganizationId>,
         residency: &Residency,
     ) -> Result<(), StoreError>;
+    /// Changes from where its calls are taken. NotFound when it does not exist or is deleted.
+    async fn organization_set_allowed_ranges(
+        &mut self,
+        id: Local<OrganizationId>,
+        ranges: &AllowedRanges,
+    ) -> Result<(), StoreError>;
 
     /// Stores a new key.
     async fn key_insert(&mut self, row: &ApiKeyRecord) -> Result<(), StoreError>;
@@ -100,6 +107,12 @@ pub trait Transaction: Send {
     async fn key_revoke(&mut self, id: Local<KeyId>, at: Timestamp) -> Result<(), StoreError>;
     /// Sets the expiry, e.g. the end of a rotation's overlap.
     async fn key_set_expiry(&mut self, id: Local<KeyId>, at: Timestamp) -> Result<(), StoreError>;
+    /// Changes from where its calls are taken. NotFound when it does not exist.
+    async fn key_set_allowed_ranges(
+        &mut self,
+        id: Local<KeyId>,
+        ranges: &AllowedRanges,
+    ) -> Result<(), StoreError>;
 
     /// Stores a new service account.
     async fn service_account_insert(&mut self, row: &ServiceAccountRecord) -> Result<(), StoreError>;

@@ -9,6 +9,7 @@ use bailiwick_core::{
     records::{Page, Revision},
 };
 use bailiwick_domain::{
+    address::AllowedRanges,
     guard::Guard,
     jurisdiction::{ForeignRegion, Local, Regional},
     time::Timestamp,
@@ -92,6 +93,13 @@ impl Edge<'_> {
         let values: Vec<Option<T>> =
             texts.iter().enumerate().map(|(i, text)| one(self, &format!("{field}[{i}]"), text)).collect();
         values.into_iter().collect()
+    }
+
+    /// From where calls are taken.
+    pub(super) fn allowed_ranges(&mut self, field: &str, texts: &[String]) -> Option<AllowedRanges> {
+        let parse = |edge: &mut Self, field: &str, text: &str| edge.parse(field, text);
+        let ranges = self.all(field, texts, AllowedRanges::MOST, parse)?;
+        AllowedRanges::new(ranges).map_err(|error| self.violation(field, error.to_string())).ok()
     }
 
     pub(super) fn idempotency_key(&mut self, text: &str) -> Option<IdempotencyKey> {

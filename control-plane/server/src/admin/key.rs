@@ -6,7 +6,10 @@ use bailiwick_core::{
     explain::Step,
     key::{Created, Key, MAX_ALLOWED_MODELS, MAX_OVERLAP, NewKey},
 };
-use bailiwick_proto::admin::v1::{self as wire, key_service_server::KeyService};
+use bailiwick_proto::{
+    admin::v1::{self as wire, key_service_server::KeyService},
+    convert,
+};
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -28,6 +31,7 @@ impl KeyService for Admin {
             edge.all("allowed_models", &request.allowed_models, MAX_ALLOWED_MODELS, |edge, f, text| {
                 edge.parse(f, text)
             }),
+            edge.allowed_ranges("allowed_ranges", &request.allowed_ranges),
             edge.time("expires_at_micros", request.expires_at_micros),
         );
         let new = match fields {
@@ -36,8 +40,16 @@ impl KeyService for Admin {
                 Some(organization),
                 Some(name),
                 Some(allowed_models),
+                Some(allowed_ranges),
                 Some(expires_at),
-            ) => Some(NewKey { idempotency_key, organization, name, allowed_models, expires_at }),
+            ) => Some(NewKey {
+                idempotency_key,
+                organization,
+                name,
+                allowed_models,
+                allowed_ranges,
+                expires_at,
+            }),
             _ => None,
         };
         let new = edge.checked(new).await?;
@@ -84,6 +96,27 @@ impl KeyService for Admin {
         }))
     }
 
+    async fn update_key(
+        &self,
+        request: Request<wire::UpdateKeyRequest>,
+    ) -> Result<Response<wire::UpdateKeyResponse>, Status> {
+        let (mut edge, request) = self.edge(request)?;
+        let ranges = match &request.allowed_ranges {
+            Some(listed) => edge.allowed_ranges("allowed_ranges.ranges", &listed.ranges),
+            None => {
+                edge.violation("allowed_ranges", "is absent: there is nothing to change".to_owned());
+                None
+            }
+        };
+        let id = edge.id("id", &request.id);
+        let (id, ranges) = edge.checked(id.zip(ranges)).await?;
+        let updated = self.control_plane.key_set_allowed_ranges(&edge.caller, id, &ranges).await;
+        self.answer(updated.map(|(updated, revision)| wire::UpdateKeyResponse {
+            key: Some(key(updated)),
+            change: change(revision),
+        }))
+    }
+
     async fn revoke_key(
         &self,
         request: Request<wire::RevokeKeyRequest>,
@@ -103,9 +136,10 @@ impl KeyService for Admin {
         request: Request<wire::ExplainKeyRequest>,
     ) -> Result<Response<wire::ExplainKeyResponse>, Status> {
         let (mut edge, request) = self.edge(request)?;
-        let fields = edge.id("id", &request.id).zip(edge.parse_optional("model", &request.model));
-        let (id, model) = edge.checked(fields).await?;
-        let steps = self.control_plane.explain_key(&edge.caller, id, model.as_ref()).await;
+        let (id, model) = (edge.id("id", &request.id), edge.parse_optional("model", &request.model));
+        let from = edge.parse_optional("client_address", &request.client_address);
+        let (id, (model, from)) = edge.checked(id.zip(model.zip(from))).await?;
+        let steps = self.control_plane.explain_key(&edge.caller, id, model.as_ref(), from).await;
         self.answer(steps.map(|steps| wire::ExplainKeyResponse {
             served: steps.iter().all(|step| step.code.is_none()),
             steps: steps.into_iter().map(step).collect(),
@@ -140,6 +174,7 @@ fn key(key: Key) -> wire::Key {
         name,
         status: status.into(),
         allowed_models: row.allowed_models.iter().map(ToString::to_string).collect(),
+        allowed_ranges: convert::allowed_ranges_to_wire(&row.allowed_ranges),
         created_at_micros: row.created_at.as_micros(),
         expires_at_micros: micros(row.expires_at),
         revoked_at_micros: micros(row.revoked_at),

@@ -42,4 +42,32 @@ impl PolicyService for Admin {
             change: change(revision),
         }))
     }
+
+    async fn get_allowed_ranges(
+        &self,
+        request: Request<wire::GetAllowedRangesRequest>,
+    ) -> Result<Response<wire::GetAllowedRangesResponse>, Status> {
+        let (mut edge, request) = self.edge(request)?;
+        let organization = edge.id("organization_id", &request.organization_id);
+        let organization = edge.checked(organization).await?;
+        let found = self.control_plane.allowed_ranges_fetch(&edge.caller, organization).await;
+        self.answer(found.map(|ranges| wire::GetAllowedRangesResponse {
+            allowed_ranges: convert::allowed_ranges_to_wire(&ranges),
+        }))
+    }
+
+    async fn set_allowed_ranges(
+        &self,
+        request: Request<wire::SetAllowedRangesRequest>,
+    ) -> Result<Response<wire::SetAllowedRangesResponse>, Status> {
+        let (mut edge, request) = self.edge(request)?;
+        let organization = edge.id("organization_id", &request.organization_id);
+        let ranges = edge.allowed_ranges("allowed_ranges", &request.allowed_ranges);
+        let (organization, ranges) = edge.checked(organization.zip(ranges)).await?;
+        let changed = self.control_plane.allowed_ranges_set(&edge.caller, organization, &ranges).await;
+        self.answer(changed.map(|revision| wire::SetAllowedRangesResponse {
+            allowed_ranges: convert::allowed_ranges_to_wire(&ranges),
+            change: change(revision),
+        }))
+    }
 }

@@ -1,6 +1,7 @@
 //! The admin API as its callers meet it: over mutual TLS, on a store in a folder of its own.
 
 mod accounts;
+mod allowed_ranges;
 mod audit;
 mod coverage;
 mod idempotency;

@@ -27,13 +27,14 @@ pub(crate) fn region_settings(code: RegionCode, pepper: &[u8; 32], egress: &Egre
 /// Any other resource.
 pub(crate) fn entry(resource: &OpenedResource) -> Option<Entry> {
     encoded(match resource {
-        OpenedResource::Organization { id, suspended, on_stale, residency } => {
+        OpenedResource::Organization { id, suspended, on_stale, residency, allowed_ranges } => {
             Kind::Organization(config::Organization {
                 id: id.to_string(),
                 suspended: *suspended,
                 on_stale: convert::on_stale_to_wire(*on_stale).into(),
                 residency: Some(convert::residency_to_wire(residency)),
                 limits: Vec::new(),
+                allowed_ranges: convert::allowed_ranges_to_wire(allowed_ranges),
             })
         }
         OpenedResource::ApiKey(key) => Kind::ApiKey(api_key(key)),
@@ -67,6 +68,7 @@ fn api_key(key: &ApiKeyRecord) -> config::ApiKey {
         digest: key.digest.0.to_vec(),
         expires_at_micros: key.expires_at.map_or(0, |at| at.as_micros()),
         allowed_models: key.allowed_models.iter().map(ToString::to_string).collect(),
+        allowed_ranges: convert::allowed_ranges_to_wire(&key.allowed_ranges),
     }
 }
 

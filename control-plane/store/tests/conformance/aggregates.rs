@@ -5,7 +5,8 @@ use bailiwick_core::ports::{
     vault::KeyScope,
 };
 use bailiwick_domain::{
-    egress::Residency, key::KeyDigest, organization::OrganizationStatus, spiffe::ProcessRole,
+    address::AllowedRanges, egress::Residency, key::KeyDigest, organization::OrganizationStatus,
+    spiffe::ProcessRole,
 };
 
 use crate::{
@@ -37,6 +38,14 @@ pub(crate) async fn organizations_come_back_as_they_went_in(fixture: &Fixture) {
         let read = fixture.store.organization_fetch(full.id).await.expect("reads").expect("there");
         assert_eq!(read.residency, *residency);
     }
+    for ranges in ["", "198.51.100.0/24 2001:db8::7/128"] {
+        let ranges: AllowedRanges = ranges.parse().expect("good");
+        let stored =
+            mutate(fixture, &[], async |t| t.organization_set_allowed_ranges(full.id, &ranges).await).await;
+        stored.expect("stored");
+        let read = fixture.store.organization_fetch(full.id).await.expect("reads").expect("there");
+        assert_eq!(read.allowed_ranges, ranges);
+    }
     set(OrganizationStatus::Deleted).await.expect("deleted");
     assert_eq!(fixture.store.organization_count().await.expect("counts"), 1);
     let deleted = fixture.store.organization_fetch(full.id).await.expect("reads").expect("still there");
@@ -53,9 +62,17 @@ pub(crate) async fn keys_come_back_as_they_went_in(fixture: &Fixture) {
     let tenant = Tenant::stored(fixture).await;
     let mut open = key(fixture, tenant.organization.id);
     (open.allowed_models, open.expires_at) = (Vec::new(), Some(later(60)));
+    open.allowed_ranges = AllowedRanges::default();
     mutate(fixture, &[], async |t| t.key_insert(&open).await).await.expect("stored");
     for row in [&tenant.key, &open] {
         assert_eq!(fixture.store.key_fetch(row.id).await.expect("reads").as_ref(), Some(row));
+    }
+    for ranges in ["203.0.113.7", ""] {
+        let ranges: AllowedRanges = ranges.parse().expect("good");
+        let stored = mutate(fixture, &[], async |t| t.key_set_allowed_ranges(open.id, &ranges).await).await;
+        stored.expect("stored");
+        let read = fixture.store.key_fetch(open.id).await.expect("reads").expect("there");
+        assert_eq!(read.allowed_ranges, ranges);
     }
     let twice = mutate(fixture, &[], async |t| t.key_insert(&open).await).await;
     assert!(matches!(twice, Err(StoreError::Conflict(_))), "{twice:?}");
@@ -288,6 +305,9 @@ pub(crate) async fn a_row_that_was_changed_from_outside_is_corrupt(fixture: &Fix
     assert!(matches!(broken, Err(StoreError::Corrupt { table: "api_keys", .. })), "{broken:?}");
     let Err(StoreError::Corrupt { problem, .. }) = broken else { panic!("corrupt") };
     assert!(!problem.contains("this"), "the value is not told: {problem}");
+    fixture.tamper("UPDATE api_keys SET allowed_models = '', allowed_ranges = '10.0.0.0/8 anywhere'").await;
+    let broken = fixture.store.key_fetch(tenant.key.id).await;
+    assert!(matches!(broken, Err(StoreError::Corrupt { table: "api_keys", .. })), "{broken:?}");
     assert!(fixture.store.configuration_rows().await.is_err(), "a snapshot with a hole is no snapshot");
 }
 

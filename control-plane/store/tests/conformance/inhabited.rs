@@ -15,6 +15,7 @@ use bailiwick_core::{
     ports::{store::Store, vault::Vault},
 };
 use bailiwick_domain::{
+    address::AllowedRanges,
     id::{CredentialId, OrganizationId},
     jurisdiction::Local,
     key::KeyId,
@@ -119,6 +120,7 @@ impl Inhabited {
             organization,
             name: "key".parse().expect("good"),
             allowed_models: Vec::new(),
+            allowed_ranges: AllowedRanges::default(),
             expires_at: None,
         };
         let key = self.control_plane.key_create(&self.caller, new).await.expect("made");

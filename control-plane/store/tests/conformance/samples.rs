@@ -39,6 +39,7 @@ pub(crate) fn organization(fixture: &Fixture) -> OrganizationRecord {
         status: OrganizationStatus::Active,
         on_stale: OnStale::Serve,
         residency: Residency::Region,
+        allowed_ranges: "203.0.113.0/24 2001:db8::/32".parse().expect("good"),
         created_at: NOW,
     }
 }
@@ -50,6 +51,7 @@ pub(crate) fn key(fixture: &Fixture, organization: Local<OrganizationId>) -> Api
         organization,
         name: sealed("key"),
         digest: KeyDigest([9; 32]),
+        allowed_ranges: "198.51.100.7".parse().expect("good"),
         allowed_models: vec!["gpt-4o".parse().expect("good"), "a/b:c@d+e".parse().expect("good")],
         created_at: NOW,
         expires_at: None,

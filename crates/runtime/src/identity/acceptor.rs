@@ -20,7 +20,7 @@ use super::verify::{Callers, Returners, in_plain_words};
 use super::{Identity, Peer};
 
 /// How long a handshake may take.
-pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Accepts mutual TLS from processes of this region in the given roles. Cheap to clone.
 #[derive(Clone)]

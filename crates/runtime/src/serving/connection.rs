@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use bailiwick_domain::address::ClientAddress;
 use futures_util::FutureExt;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
@@ -17,12 +18,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use pin_project_lite::pin_project;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::body::Tracked;
 use super::io::{ConnectionIo, Stream};
+use super::preface::{self, PrefaceError};
 use super::registry::{Command, ConnectionState, Phase};
-use super::{ConnectionInfo, HttpLimits, PARSER_HEADERS, Service, Transport, panicked};
-use crate::identity::Peer;
+use super::{ConnectionInfo, HttpLimits, PARSER_HEADERS, Service, Transport, TrustedHops, panicked};
+use crate::identity::{HANDSHAKE_TIMEOUT, Peer};
 
 /// What hyper may buffer of a request before somebody reads it. Above the largest head, so that our limit is the one that is met.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -49,28 +52,64 @@ pub(super) fn parser(limits: &HttpLimits) -> http1::Builder {
 pub(super) async fn serve<S: Service>(
     stream: TcpStream,
     remote: SocketAddr,
-    transport: Transport,
+    entrance: Entrance,
     parser: Rc<http1::Builder>,
     service: Rc<S>,
     state: Rc<ConnectionState>,
 ) {
-    let (stream, peer) = match secure(stream, &transport).await {
-        Ok(secured) => secured,
-        Err(error) => {
-            tracing::warn!(%remote, %error, "a caller's handshake was refused");
-            return;
-        }
-    };
+    let Some((stream, peer, announced)) = entrance.pass(stream, remote).await else { return };
     if let Some(peer) = &peer {
         state.opened_by(peer.clone());
     }
-    let info = Rc::new(ConnectionInfo { peer, remote });
+    let info = Rc::new(ConnectionInfo { peer, remote, announced });
     let answering = Rc::clone(&state);
     let service = service_fn(move |request: Request<Incoming>| {
         answer(Rc::clone(&service), request, Rc::clone(&info), Rc::clone(&answering))
     });
     let connection = parser.serve_connection(ConnectionIo::new(stream, Rc::clone(&state)), service);
     Told { connection, state, finishing: false }.await;
+}
+
+/// What a connection passes before its first request.
+#[derive(Clone)]
+pub(super) struct Entrance {
+    pub(super) transport: Transport,
+    pub(super) preface_from: Option<TrustedHops>,
+}
+
+impl Entrance {
+    /// `None`: it was not let in.
+    async fn pass(
+        &self,
+        mut stream: TcpStream,
+        remote: SocketAddr,
+    ) -> Option<(Stream, Option<Peer>, Option<ClientAddress>)> {
+        let mut announced = None;
+        if self.preface_from.as_ref().is_some_and(|hops| hops.trust(remote.ip().into())) {
+            announced = match timeout(HANDSHAKE_TIMEOUT, preface::read(&mut stream)).await {
+                Ok(Ok(announced)) => announced,
+                Ok(Err(PrefaceError::Unused)) => return None,
+                Ok(Err(error)) => {
+                    // A machine of the operator's own, and no caller's: whoever mends it has to know which.
+                    tracing::warn!(hop = %remote.ip(), %error, "a connection was refused");
+                    return None;
+                }
+                Err(_late) => {
+                    tracing::warn!(hop = %remote.ip(), "a trusted hop said nothing in time");
+                    return None;
+                }
+            };
+        }
+        match secure(stream, &self.transport).await {
+            Ok((stream, peer)) => Some((stream, peer, announced)),
+            Err(error) => {
+                // An address inside the region is a machine's; one outside is somebody's, and is written nowhere.
+                let remote = matches!(self.transport, Transport::Mutual(_)).then_some(remote);
+                tracing::warn!(remote = remote.map(tracing::field::display), %error, "a caller's handshake was refused");
+                None
+            }
+        }
+    }
 }
 
 async fn secure(stream: TcpStream, transport: &Transport) -> io::Result<(Stream, Option<Peer>)> {

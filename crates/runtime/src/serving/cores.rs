@@ -15,8 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::connection::{self, Entrance};
 use super::registry::{Registry, SWEEP_INTERVAL};
-use super::{CoreContext, HttpLimits, Listen, Service, Transport, connection, listen};
+use super::{CoreContext, HttpLimits, Listen, Service, Transport, listen};
 use crate::drain::Watch;
 
 /// How long to wait when the system has no more file descriptors.
@@ -120,13 +121,13 @@ impl Drop for Serving {
 /// A listener of one core.
 struct Door {
     listener: StdListener,
-    transport: Transport,
+    entrance: Entrance,
 }
 
 fn bind(listeners: &[Listen], cores: usize) -> Result<(Vec<SocketAddr>, Vec<Vec<Door>>), ServingError> {
     let mut addresses = Vec::with_capacity(listeners.len());
     let mut per_core: Vec<Vec<Door>> = std::iter::repeat_with(Vec::new).take(cores).collect();
-    for Listen { address, transport } in listeners {
+    for Listen { address, transport, preface_from } in listeners {
         let failed = |source| ServingError::Listen { address: *address, source };
         let bound = listen::bind_per_core(*address, cores).map_err(failed)?;
         addresses.push(bound.first().map_or(Ok(*address), StdListener::local_addr).map_err(failed)?);
@@ -136,7 +137,8 @@ fn bind(listeners: &[Listen], cores: usize) -> Result<(Vec<SocketAddr>, Vec<Vec<
             other => other.clone(),
         };
         for (doors, listener) in per_core.iter_mut().zip(bound) {
-            doors.push(Door { listener, transport: transport.clone() });
+            let entrance = Entrance { transport: transport.clone(), preface_from: preface_from.clone() };
+            doors.push(Door { listener, entrance });
         }
     }
     Ok((addresses, per_core))
@@ -205,11 +207,11 @@ impl Core {
         let registry = Registry::new(self.limits);
         let parser = Rc::new(connection::parser(&self.limits));
         let mut doors = JoinSet::new();
-        for Door { listener, transport } in self.doors {
+        for Door { listener, entrance } in self.doors {
             let open = OpenDoor {
                 listener: TcpListener::from_std(listener)?,
                 hall: Hall {
-                    transport,
+                    entrance,
                     parser: Rc::clone(&parser),
                     service: Rc::clone(&service),
                     registry: Rc::clone(&registry),
@@ -241,7 +243,7 @@ struct OpenDoor<S> {
 
 /// Where a listener's connections go.
 struct Hall<S> {
-    transport: Transport,
+    entrance: Entrance,
     parser: Rc<http1::Builder>,
     service: Rc<S>,
     registry: Rc<Registry>,
@@ -255,7 +257,7 @@ impl<S: Service> Hall<S> {
         self.connections.spawn_local(connection::serve(
             stream,
             remote,
-            self.transport.clone(),
+            self.entrance.clone(),
             Rc::clone(&self.parser),
             Rc::clone(&self.service),
             self.registry.open(),

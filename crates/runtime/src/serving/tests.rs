@@ -2,6 +2,7 @@
 
 mod drain;
 mod limits;
+mod prefaces;
 mod public;
 mod requests;
 mod tls;
@@ -39,6 +40,11 @@ impl Service for Echo {
                     connection.peer.as_ref().map_or("nobody".to_owned(), |peer| peer.spiffe.to_string());
                 Response::new(Bytes::from(peer).into())
             }
+            "/client" => {
+                let client =
+                    connection.announced.map_or("nobody".to_owned(), |announced| announced.to_string());
+                Response::new(Bytes::from(client).into())
+            }
             "/hang" => std::future::pending().await,
             "/slow" => Response::new(slow()),
             "/like-a-refusal" => Response::new(Bytes::from_static(LIKE_A_REFUSAL).into()),
@@ -75,7 +81,8 @@ struct Server {
 
 fn serve(limits: HttpLimits) -> Server {
     let (signal, watch) = channel();
-    let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), transport: Transport::Plain };
+    let listen =
+        Listen { address: "127.0.0.1:0".parse().unwrap(), transport: Transport::Plain, preface_from: None };
     let serving = serve_per_core(vec![listen], 1, limits, watch, |_core| Echo).unwrap();
     Server { address: serving.addresses()[0], signal, serving }
 }

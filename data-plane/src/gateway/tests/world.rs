@@ -107,7 +107,11 @@ impl World {
         let journals = Journals::open(folder.path(), 1, 1 << 20, SystemClock.now()).unwrap();
         let snapshots = SnapshotHandle::default();
         let (signal, watch) = drain::channel();
-        let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), transport: Transport::Plain };
+        let listen = Listen {
+            address: "127.0.0.1:0".parse().unwrap(),
+            transport: Transport::Plain,
+            preface_from: None,
+        };
         let limits = Timeouts { connect: Duration::from_secs(5), first_byte: idle, idle };
         let (handle, writers, here) = (snapshots.clone(), Mutex::new(journals.writers), Arc::new(here));
         let dialler = Dialler::new(Resolver::new(&resolver).unwrap()).unwrap();
@@ -201,6 +205,7 @@ impl World {
             digest: key.digest(&Pepper::from_bytes(self.pepper)).0.to_vec(),
             expires_at_micros: 0,
             allowed_models: allowed.iter().map(ToString::to_string).collect(),
+            allowed_ranges: Vec::new(),
         })
     }
 

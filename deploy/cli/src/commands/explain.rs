@@ -28,6 +28,9 @@ pub(crate) enum ConfigCommand {
         /// Public name of the model to call
         #[arg(long, value_name = "NAME")]
         model: Option<String>,
+        /// The address that the call would come from, such as 203.0.113.7: whether organization and key allow it
+        #[arg(long, value_name = "ADDRESS")]
+        from: Option<String>,
     },
 }
 
@@ -42,7 +45,7 @@ struct Step {
 
 impl ConfigCommand {
     pub(crate) async fn run(self, context: &Context, output: &Output) -> Result<Exit, Failure> {
-        let Self::Explain { key, model } = self;
+        let Self::Explain { key, model, from } = self;
         let key = match key.expose_secret() {
             "-" => input::line()?,
             // Nobody ought to have to withdraw a key because it was asked about.
@@ -59,7 +62,11 @@ impl ConfigCommand {
         let Some(id) = id else {
             return Ok(finish(&steps, None, output));
         };
-        let message = ExplainKeyRequest { id: id.to_string(), model: model.unwrap_or_default() };
+        let message = ExplainKeyRequest {
+            id: id.to_string(),
+            model: model.unwrap_or_default(),
+            client_address: from.unwrap_or_default(),
+        };
         let answer =
             Connection::open(context).await?.keys().explain_key(request(message)).await?.into_inner();
         steps.extend(answer.steps.into_iter().map(|step| Step {

@@ -5,12 +5,12 @@ use std::time::Duration;
 use bailiwick_domain::time::{Clock, SystemClock};
 use bailiwick_proto::{
     admin::v1::{
-        CreateKeyRequest, GetOrganizationRequest, Key, KeyStatus, ListKeysRequest, RevokeKeyRequest,
-        RotateKeyRequest,
+        AllowedRanges, CreateKeyRequest, GetOrganizationRequest, Key, KeyStatus, ListKeysRequest,
+        RevokeKeyRequest, RotateKeyRequest, UpdateKeyRequest,
     },
     config::v1::OnStale,
 };
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 
 use super::wait;
 use crate::{
@@ -36,6 +36,17 @@ pub(crate) enum KeyCommand {
         #[arg(long, value_parser = duration, default_value = "24h")]
         overlap: Duration,
     },
+    /// Changes from where calls with a key are taken, on every worker. This command is not bound by it: a wrong list can always be replaced
+    #[command(group = ArgGroup::new("allowed").required(true))]
+    Update {
+        id: String,
+        /// A range or an address, v4 or v6, such as 203.0.113.0/24; may be given several times, at most 100. Replaces all that the key had
+        #[arg(long, value_name = "CIDR", group = "allowed")]
+        allow_from: Vec<String>,
+        /// From wherever its organization's calls are taken
+        #[arg(long, group = "allowed")]
+        allow_from_anywhere: bool,
+    },
     /// Takes a key from every worker
     Revoke {
         id: String,
@@ -57,6 +68,9 @@ pub(crate) struct CreateArguments {
     /// Public name of a model that it may call; may be repeated. None: all of the organization's
     #[arg(long = "model", value_name = "NAME")]
     models: Vec<String>,
+    /// A range or an address, v4 or v6, such as 203.0.113.0/24, from which its calls are taken; may be repeated. None: from wherever its organization's are
+    #[arg(long, value_name = "CIDR")]
+    allow_from: Vec<String>,
     /// When it ends: a time (RFC 3339) or a duration from now, such as 30d
     #[arg(long, value_parser = When::parse, value_name = "WHEN")]
     expires: Option<When>,
@@ -68,6 +82,9 @@ impl KeyCommand {
             Self::Create(arguments) => create(connection, arguments, output).await?,
             Self::List { org } => list(connection, &org, output).await?,
             Self::Rotate { id, overlap } => rotate(connection, id, overlap, output).await?,
+            Self::Update { id, allow_from, allow_from_anywhere: _ } => {
+                update(connection, id, allow_from, output).await?;
+            }
             Self::Revoke { id, wait, timeout } => {
                 let timeout = wait.then(|| Duration::from_secs(timeout));
                 return revoke(connection, id, timeout, output).await;
@@ -84,6 +101,7 @@ async fn create(connection: &Connection, arguments: CreateArguments, output: &Ou
         organization_id: arguments.org,
         name: arguments.name,
         allowed_models: arguments.models,
+        allowed_ranges: arguments.allow_from,
         expires_at_micros: expires.unwrap_or_default(),
     };
     let answer = connection.keys().create_key(request(message)).await?.into_inner();
@@ -122,6 +140,22 @@ async fn rotate(
         .count("revision", revision(answer.change));
     output.one(&record.text("api_key", answer.api_key));
     output.note("the key is shown this once and stored nowhere");
+    Ok(())
+}
+
+async fn update(
+    connection: &Connection,
+    id: String,
+    ranges: Vec<String>,
+    output: &Output,
+) -> Result<(), Failure> {
+    let message = UpdateKeyRequest { id, allowed_ranges: Some(AllowedRanges { ranges }) };
+    let answer = connection.keys().update_key(request(message)).await?.into_inner();
+    let key = answer.key.unwrap_or_default();
+    output.one(&record(&key).count("revision", revision(answer.change)));
+    if !key.allowed_ranges.is_empty() {
+        output.note("callers elsewhere are refused from now on; --allow-from-anywhere takes that back");
+    }
     Ok(())
 }
 
@@ -167,6 +201,7 @@ fn record(key: &Key) -> Record {
         .text("name", &key.name)
         .text("status", status)
         .with("models", Value::List(key.allowed_models.clone()))
+        .with("allowed_from", Value::List(key.allowed_ranges.clone()))
         .time("created", key.created_at_micros)
         .time("expires", key.expires_at_micros)
         .time("revoked", key.revoked_at_micros)

@@ -10,6 +10,7 @@ use bailiwick_proto::{
 use clap::{Subcommand, ValueEnum};
 
 use super::{
+    allow_from::AllowFromCommand,
     backup,
     residency::ResidencyCommand,
     rotation::{self, Waiting},
@@ -42,6 +43,9 @@ pub(crate) enum OrganizationCommand {
     /// Where its calls may be processed: shown, or changed
     #[command(subcommand)]
     Residency(ResidencyCommand),
+    /// From where its calls are taken: shown, or changed
+    #[command(subcommand)]
+    AllowFrom(AllowFromCommand),
     /// Stops all its calls, on every worker
     Suspend { id: String },
     /// Lifts a suspension
@@ -105,6 +109,7 @@ impl OrganizationCommand {
                 output.list(&all.iter().map(record).collect::<Vec<_>>());
             }
             Self::Residency(command) => command.run(connection, output).await?,
+            Self::AllowFrom(command) => command.run(connection, output).await?,
             Self::Suspend { id } => suspend(connection, id, true, output).await?,
             Self::Resume { id } => suspend(connection, id, false, output).await?,
             Self::RotateKeys { id, waiting } => {

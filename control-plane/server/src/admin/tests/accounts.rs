@@ -15,7 +15,7 @@ fn rotate(id: &str, overlap_seconds: u32) -> wire::RotateKeyRequest {
 }
 
 async fn explain(world: &World, id: &str, model: &str) -> wire::ExplainKeyResponse {
-    let explain = wire::ExplainKeyRequest { id: id.into(), model: model.into() };
+    let explain = wire::ExplainKeyRequest { id: id.into(), model: model.into(), ..Default::default() };
     world.keys().explain_key(explain).await.expect("explained").into_inner()
 }
 

@@ -67,6 +67,8 @@ fn good(region: &str, method: &str, field: &str) -> String {
         "role" if method.ends_with("ServiceAccount") => "viewer",
         "role" => "worker",
         "hosts" => "api.openai.com",
+        "allowed_ranges" | "ranges" => "203.0.113.0/24",
+        "client_address" => "203.0.113.7",
         _ => return identifier(region, method, field),
     };
     value.to_owned()

@@ -36,12 +36,14 @@ async fn every_violation_is_told_at_once() {
         organization_id: "org_x".into(),
         name: "\n".into(),
         allowed_models: vec!["good".into(), "b a d".into(), String::new()],
+        allowed_ranges: vec!["203.0.113.0/24".into(), "10.1.2.3/8".into()],
         expires_at_micros: -1,
     };
     let refused = world.keys().create_key(new).await.expect_err("bad");
     let expected = [
         "allowed_models[1]",
         "allowed_models[2]",
+        "allowed_ranges[1]",
         "expires_at_micros",
         "idempotency_key",
         "name",
@@ -85,7 +87,7 @@ async fn a_key_where_its_id_belongs_is_not_repeated() {
     let world = World::new().await;
     let org = world.organization().await;
     let api_key = world.key(&org).await.api_key;
-    let explain = wire::ExplainKeyRequest { id: api_key.clone(), model: String::new() };
+    let explain = wire::ExplainKeyRequest { id: api_key.clone(), model: String::new(), ..Default::default() };
     let refused = world.keys().explain_key(explain).await.expect_err("a key is no id");
     assert_eq!(fields(&refused), ["id"]);
     assert!(!format!("{refused:?}").contains(&api_key));

@@ -102,7 +102,8 @@ async fn r7_a_deployment_that_is_not_admitted_any_more_is_explained_and_never_si
         found.deployments.into_iter().next().expect("one").egress_refusal
     };
     let explained = async || {
-        let request = wire::ExplainKeyRequest { id: key.clone(), model: "abroad".to_owned() };
+        let request =
+            wire::ExplainKeyRequest { id: key.clone(), model: "abroad".to_owned(), ..Default::default() };
         let steps = world.keys().explain_key(request).await.expect("explained").into_inner().steps;
         steps.into_iter().last().expect("a step")
     };

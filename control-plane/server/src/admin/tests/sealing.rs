@@ -90,7 +90,7 @@ async fn r4_a_deleted_organizations_names_can_be_read_by_nobody() {
     ] {
         assert_eq!(refused.expect_err("gone").code(), Code::NotFound);
     }
-    let explain = wire::ExplainKeyRequest { id: made.id, model: String::new() };
+    let explain = wire::ExplainKeyRequest { id: made.id, model: String::new(), ..Default::default() };
     let explained = world.keys().explain_key(explain).await.expect("explained").into_inner();
     assert!(!explained.served, "{explained:?}");
 }

@@ -298,6 +298,7 @@ pub(super) fn key(organization: &str) -> wire::CreateKeyRequest {
         organization_id: organization.into(),
         name: "app".into(),
         allowed_models: Vec::new(),
+        allowed_ranges: Vec::new(),
         expires_at_micros: 0,
     }
 }

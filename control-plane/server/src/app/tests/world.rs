@@ -9,6 +9,7 @@ use bailiwick_core::{
     organization::NewOrganization,
 };
 use bailiwick_domain::{
+    address::AllowedRanges,
     id::OrganizationId,
     jurisdiction::Local,
     key::JoinToken,
@@ -213,6 +214,7 @@ impl World {
             organization,
             name: "app".parse().expect("a name"),
             allowed_models: Vec::new(),
+            allowed_ranges: AllowedRanges::default(),
             expires_at: None,
         };
         self.control_plane.key_create(&self.operator(), new).await.expect("created")

@@ -9,6 +9,7 @@ use bailiwick_core::{
     records::{ChangedResource, Revision},
 };
 use bailiwick_domain::{
+    address::AllowedRanges,
     egress::{EgressPolicy, Residency},
     id::OrganizationId,
     jurisdiction::{Jurisdiction, Local},
@@ -70,6 +71,7 @@ fn opened(id: Local<OrganizationId>) -> OpenedResource {
         suspended: false,
         on_stale: OnStale::Refuse,
         residency: Residency::Region,
+        allowed_ranges: AllowedRanges::default(),
     }
 }
 

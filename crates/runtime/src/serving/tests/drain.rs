@@ -45,7 +45,8 @@ async fn what_outlasts_the_drain_is_cut_off_when_the_process_stops() {
 #[tokio::test]
 async fn a_core_that_crashes_is_noticed() {
     let (_signal, watch) = channel();
-    let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), transport: Transport::Plain };
+    let listen =
+        Listen { address: "127.0.0.1:0".parse().unwrap(), transport: Transport::Plain, preface_from: None };
     let serving = serve_per_core(vec![listen], 2, HttpLimits::default(), watch, |core| {
         assert!(core.index == 0, "the second core cannot make its service");
         Echo

@@ -120,7 +120,7 @@ async fn what_is_accepted_does_not_wait_for_more_bytes() {
 async fn an_address_that_is_taken_is_not_shared_by_accident() {
     let server = serve(HttpLimits::default());
     let (_signal, watch) = channel();
-    let listen = Listen { address: server.address, transport: Transport::Plain };
+    let listen = Listen { address: server.address, transport: Transport::Plain, preface_from: None };
     let second = serve_per_core(vec![listen], 1, HttpLimits::default(), watch, |_core| Echo);
     assert!(matches!(second, Err(ServingError::Listen { .. })));
 }

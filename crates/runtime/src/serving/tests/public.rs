@@ -44,7 +44,7 @@ async fn ask(serving: &Serving, trusted: &CertificateDer<'static>, name: &str) -
 fn serve_public(acceptor: &PublicAcceptor) -> (Signal, Serving) {
     let (signal, watch) = channel();
     let transport = Transport::Public(acceptor.clone());
-    let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), transport };
+    let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), transport, preface_from: None };
     (signal, serve_per_core(vec![listen], 1, HttpLimits::default(), watch, |_core| Echo).unwrap())
 }
 

@@ -91,7 +91,8 @@ async fn a_caller_that_leaves_cancels_its_call() {
     }
     let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
     let (_signal, watch) = channel();
-    let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), transport: Transport::Plain };
+    let listen =
+        Listen { address: "127.0.0.1:0".parse().unwrap(), transport: Transport::Plain, preface_from: None };
     let make = move |_core| Notices(sender.clone());
     let serving = serve_per_core(vec![listen], 1, HttpLimits::default(), watch, make).unwrap();
     let mut stream = TcpStream::connect(serving.addresses()[0]).await.unwrap();

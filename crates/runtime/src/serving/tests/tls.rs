@@ -17,7 +17,11 @@ fn serve_tls(authority: &Authority) -> (Signal, Serving) {
 fn serve_as(worker: &Identity) -> (Signal, Serving) {
     let (signal, watch) = channel();
     let tls = Acceptor::new(worker.clone(), &[ProcessRole::Router]).unwrap();
-    let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), transport: Transport::Mutual(tls) };
+    let listen = Listen {
+        address: "127.0.0.1:0".parse().unwrap(),
+        transport: Transport::Mutual(tls),
+        preface_from: None,
+    };
     (signal, serve_per_core(vec![listen], 2, HttpLimits::default(), watch, |_core| Echo).unwrap())
 }
 
@@ -106,7 +110,11 @@ async fn a_call_that_streams_when_its_callers_certificate_expires_is_finished_an
     let words = Arc::new(Mutex::new(Some(words)));
     let (_signal, watch) = channel();
     let tls = Acceptor::new(authority.identity(ProcessRole::Worker), &[ProcessRole::Router]).unwrap();
-    let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), transport: Transport::Mutual(tls) };
+    let listen = Listen {
+        address: "127.0.0.1:0".parse().unwrap(),
+        transport: Transport::Mutual(tls),
+        preface_from: None,
+    };
     let dictated = move |_core| Dictated(Arc::clone(&words));
     let serving = serve_per_core(vec![listen], 1, HttpLimits::default(), watch, dictated).unwrap();
     let router = authority.short_lived(ProcessRole::Router, Duration::from_secs(2));

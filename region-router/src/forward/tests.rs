@@ -1,0 +1,22 @@
+use super::*;
+
+#[test]
+fn a_worker_is_told_where_a_call_comes_from_by_the_router_alone() {
+    let mut headers = HeaderMap::new();
+    for name in ["x-bailiwick-client-address", "forwarded", "x-forwarded-for", "x-real-ip", "x-request-id"] {
+        let name = HeaderName::from_static(name);
+        headers.append(name.clone(), HeaderValue::from_static("198.51.100.1"));
+        headers.append(name, HeaderValue::from_static("for=198.51.100.2"));
+    }
+    // What the caller's `Connection` names is removed before, not after.
+    headers
+        .insert(CONNECTION, HeaderValue::from_static("x-bailiwick-client-address, x-bailiwick-request-id"));
+    strip_hop_by_hop(&mut headers);
+    let told = Told { request_id: RequestId::random(), client: "203.0.113.7".parse().expect("an address") };
+    tell(&mut headers, told).expect("told");
+    let said: Vec<(&str, &str)> =
+        headers.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("text"))).collect();
+    let id = told.request_id.to_string();
+    let expected = [("x-bailiwick-request-id", id.as_str()), ("x-bailiwick-client-address", "203.0.113.7")];
+    assert!(said.len() == 2 && expected.iter().all(|pair| said.contains(pair)), "{said:?}");
+}
