@@ -36,6 +36,10 @@ use clap::{Parser, Subcommand};
 
 use settings::{ENVIRONMENT, Settings};
 
+/// Most of what a call costs here is many small pieces of memory, which this one gives and takes faster than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Threads of the runtime beside the cores. Two, so that nothing that one does holds up a revocation.
 const CONTROL_THREADS: usize = 2;
 

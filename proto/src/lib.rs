@@ -7,6 +7,7 @@
 
 pub mod convert;
 pub mod digest;
+pub mod encoded;
 pub mod raw;
 mod redacted;
 pub mod status;

@@ -19,6 +19,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+/// Most of what a call costs here is many small pieces of memory, which this one gives and takes faster than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The router of one region.
 ///
 /// Settings come from a TOML file; variables override it: BAILIWICK_ROUTER_SERVE__LISTEN sets `listen` in `[serve]`.

@@ -33,6 +33,10 @@ use secrecy::SecretString;
 
 use settings::{ENVIRONMENT, Settings};
 
+/// Usage arrives as many small pieces of memory, which this one gives and takes faster than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The control plane of one Bailiwick region: it holds the region's accounts and key material, and tells its workers what to serve.
 ///
 /// A new region: write a configuration file, then `init`, then `serve`. Workers and routers join with a token from `join-token`; people call the

@@ -67,6 +67,10 @@ kinds! {
     TokenKey, TokenKeyId, "tkey", "token key";
 }
 
+/// Bytes of the longest text form: prefixes have at most 6, regions' short forms too.
+const LONGEST: usize = LONGEST_PREFIX + 1 + 6 + 1 + ulid::ULID_LEN;
+const LONGEST_PREFIX: usize = 6;
+
 /// An identifier of one kind.
 pub struct Id<K> {
     region: RegionCode,
@@ -115,7 +119,8 @@ impl<K: Kind> FromStr for Id<K> {
         let region = region.and_then(|code| code.parse().ok()).ok_or_else(|| wrong("names no region"))?;
         let ulid = ulid.filter(|_| parts.next().is_none()).ok_or_else(|| wrong("has not three parts"))?;
         // The specification allows lower case; one identifier has one text form here.
-        let canonical = Ulid::from_string(ulid).ok().filter(|parsed| parsed.to_string() == ulid);
+        let is_canonical = |parsed: &Ulid| parsed.array_to_str(&mut [0; ulid::ULID_LEN]) == ulid;
+        let canonical = Ulid::from_string(ulid).ok().filter(is_canonical);
         let ulid = canonical.ok_or_else(|| wrong("does not end in a ULID of 26 characters"))?.0;
         Ok(Self { region, ulid, kind: PhantomData })
     }
@@ -123,7 +128,18 @@ impl<K: Kind> FromStr for Id<K> {
 
 impl<K: Kind> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}_{}_{}", K::PREFIX, self.region, Ulid(self.ulid))
+        // In one piece: identifiers are written for each call, and a string that grows piece by piece is allocated again and again.
+        const { assert!(K::PREFIX.len() <= LONGEST_PREFIX) }
+        let mut ulid = [0; ulid::ULID_LEN];
+        let parts = [K::PREFIX, "_", self.region.as_str(), "_", Ulid(self.ulid).array_to_str(&mut ulid)];
+        let mut text = [0; LONGEST];
+        let mut length = 0;
+        for part in parts {
+            let places = text.iter_mut().skip(length);
+            places.zip(part.bytes()).for_each(|(place, byte)| *place = byte);
+            length += part.len();
+        }
+        f.write_str(text.get(..length).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default())
     }
 }
 

@@ -5,7 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use bailiwick_proto::worker::v1::{ReportRequest, ReportResponse, usage_service_client::UsageServiceClient};
+use bailiwick_proto::{
+    encoded::{self, ReportRequest},
+    worker::v1::ReportResponse,
+};
 use bailiwick_runtime::backoff::Backoff;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -101,7 +104,7 @@ impl Queue {
 
 /// Sends what the journals hold.
 pub(crate) struct Reporter {
-    client: UsageServiceClient<Channel>,
+    channel: Channel,
     queue: Queue,
     backoff: Backoff,
     /// The reason why nothing is sent, as it was logged last.
@@ -111,7 +114,7 @@ pub(crate) struct Reporter {
 impl Reporter {
     /// A reporter of these journals.
     pub(crate) fn new(channel: Channel, queue: Queue) -> Self {
-        Self { client: UsageServiceClient::new(channel), queue, backoff: Backoff::default(), trouble: None }
+        Self { channel, queue, backoff: Backoff::default(), trouble: None }
     }
 
     /// Sends until `finish` is asked for, and then what is left: everything, when the writers are gone and no call is open. What cannot be
@@ -161,7 +164,8 @@ impl Reporter {
         // Room for every batch of a window, so that sending never waits.
         let (up, requests) = mpsc::channel(WINDOW * 2);
         send(&up, batches)?;
-        let mut down = self.client.report(ReceiverStream::new(requests)).await?.into_inner();
+        let mut down =
+            encoded::report(self.channel.clone(), ReceiverStream::new(requests)).await?.into_inner();
         let mut heard = Instant::now();
         loop {
             let acknowledged = tokio::select! {

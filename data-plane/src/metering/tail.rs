@@ -33,7 +33,16 @@ pub(super) struct Batch {
     pub(super) journal: Ulid,
     /// Sequence of the first of them.
     pub(super) first_sequence: u64,
-    pub(super) events: Vec<UsageEvent>,
+    /// Each as it is recorded, which is as it is sent.
+    pub(super) events: Vec<Bytes>,
+}
+
+/// What an event is called, in a record that is intact.
+type EventName = Bytes;
+
+fn event_id(payload: &Bytes) -> Option<EventName> {
+    let event = UsageEvent::decode(payload.clone()).ok()?;
+    Some(Bytes::copy_from_slice(&event.event_id))
 }
 
 /// A place in a journal.
@@ -93,7 +102,7 @@ pub(super) struct Tail {
     read_to: u64,
     acknowledged: u64,
     /// Of a left journal: calls that started, as far as it is read, and have no event.
-    open: HashMap<Bytes, UsageEvent>,
+    open: HashMap<EventName, Bytes>,
     at_end: bool,
     /// Whether the last reading failed: it is logged once.
     failing: bool,
@@ -230,7 +239,7 @@ impl Tail {
     }
 
     /// Events from the present place on, as many as fit a batch, and the sequence of the first.
-    fn collect(&mut self) -> io::Result<(u64, Vec<UsageEvent>)> {
+    fn collect(&mut self) -> io::Result<(u64, Vec<Bytes>)> {
         let mut first_sequence = self.place.sequence;
         let mut events = Vec::new();
         while events.len() < MAX_BATCH_EVENTS && !self.at_end {
@@ -268,25 +277,24 @@ impl Tail {
     }
 
     /// The event in a record. What a left journal says to have started is remembered.
-    fn take(&mut self, kind: Kind, payload: Bytes) -> Option<UsageEvent> {
+    fn take(&mut self, kind: Kind, payload: Bytes) -> Option<Bytes> {
         match kind {
-            Kind::Started if self.live.is_some() => None,
-            Kind::Started => {
-                let event = UsageEvent::decode(payload).ok()?;
-                self.open.insert(event.event_id.clone(), event);
+            Kind::Event if self.live.is_some() => Some(payload),
+            Kind::Event => {
+                self.open.remove(&event_id(&payload)?);
+                Some(payload)
+            }
+            Kind::Started if self.live.is_none() => {
+                // Of its own, so that it does not keep what it was read with.
+                self.open.insert(event_id(&payload)?, Bytes::copy_from_slice(&payload));
                 None
             }
-            Kind::Event => {
-                let event = UsageEvent::decode(payload).ok()?;
-                self.open.remove(&event.event_id);
-                Some(event)
-            }
-            Kind::Header => None,
+            Kind::Started | Kind::Header => None,
         }
     }
 
     /// Goes on to the next segment; after the last, to the calls that started and have no event.
-    fn next_segment(&mut self, events: &mut Vec<UsageEvent>) {
+    fn next_segment(&mut self, events: &mut Vec<Bytes>) {
         let present = self.place.segment;
         let next = match &self.live {
             Some(live) => (live.lock().number > present).then(|| present + 1),
@@ -308,12 +316,13 @@ impl Tail {
     }
 
     /// In an order that is the same each time that the journal is read: so each has the same sequence.
-    fn take_orphans(&mut self, events: &mut Vec<UsageEvent>) {
-        let mut orphans: Vec<&UsageEvent> = self.open.values().collect();
-        orphans.sort_unstable_by(|a, b| a.event_id.cmp(&b.event_id));
+    fn take_orphans(&mut self, events: &mut Vec<Bytes>) {
+        let mut orphans: Vec<(&EventName, &Bytes)> = self.open.iter().collect();
+        orphans.sort_unstable();
         let room = MAX_BATCH_EVENTS.saturating_sub(events.len());
         let before = events.len();
-        events.extend(orphans.into_iter().skip(self.place.orphans).take(room).cloned());
+        events
+            .extend(orphans.into_iter().skip(self.place.orphans).take(room).map(|(_, event)| event.clone()));
         let taken = events.len() - before;
         self.place.orphans += taken;
         self.place.push(taken as u64);

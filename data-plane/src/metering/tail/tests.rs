@@ -35,12 +35,16 @@ fn left(folder: &Path) -> Tail {
 }
 
 /// Everything that a left journal gives, acknowledged as it comes.
+fn decoded(batch: &Batch) -> Vec<UsageEvent> {
+    batch.events.iter().map(|event| UsageEvent::decode(event.clone()).unwrap()).collect()
+}
+
 fn drained(tail: &mut Tail) -> Vec<(u64, UsageEvent)> {
     let mut events = Vec::new();
     while !tail.is_done() {
         if let Some(batch) = tail.read() {
             let last = batch.first_sequence + batch.events.len() as u64 - 1;
-            events.extend((batch.first_sequence..).zip(batch.events));
+            events.extend((batch.first_sequence..).zip(decoded(&batch)));
             assert!(tail.acknowledge(last));
         }
     }
@@ -91,7 +95,7 @@ fn a_call_without_an_event_is_interrupted_each_time_with_the_same_sequence() {
     let all = tail.read().unwrap();
     assert_eq!((all.first_sequence, all.events.len()), (1, 4));
     let interrupted = |event: &UsageEvent| event.end() == bailiwick_proto::worker::v1::CallEnd::Interrupted;
-    assert_eq!(all.events.iter().filter(|event| interrupted(event)).count(), 3);
+    assert_eq!(decoded(&all).iter().filter(|event| interrupted(event)).count(), 3);
     tail.rewind();
     assert_eq!(tail.read().unwrap(), all);
     assert_eq!(left(folder.path()).read().unwrap(), all);
