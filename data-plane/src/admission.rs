@@ -1,52 +1,114 @@
-//! Step 4: the call is taken on. From here on it is metered, whatever becomes of it: its start is on disk before the provider hears of it (R10).
+//! Step 4: the call is taken on. What it may use is reserved, and from here on it is metered, whatever becomes of it: its start is on disk before the provider hears of it (R10).
 
 use bailiwick_domain::{
-    time::Timestamp,
+    time::Clock,
     usage::{CallType, EventId, RequestId},
 };
-use bailiwick_runtime::serving::ApiError;
+use bailiwick_runtime::serving::{ApiError, ErrorShape};
 
 use crate::{
     error,
+    limits::{Estimate, LimitedCall, Limiter, Reserved, Told},
     metering::{Meter, OpenCall, StartedCall},
     placement::Placed,
+    request::Asked,
+    snapshot::Snapshot,
 };
 
-/// Proof that the call is being metered. Only [`admit`] makes one.
+/// Proof that the call has what it may use, and is being metered. Only [`Admission::admit`] makes one.
 pub(crate) struct Admitted {
     placed: Placed,
     call: OpenCall,
     call_type: CallType,
+    told: Option<Told>,
 }
 
 impl Admitted {
+    /// What its caller is told of its limits, if it has any.
+    pub(crate) fn told(&self) -> Option<Told> {
+        self.told
+    }
+
     pub(crate) fn into_parts(self) -> (Placed, OpenCall, CallType) {
         (self.placed, self.call, self.call_type)
     }
 }
 
-/// Errors: 503 when the journal is full: what cannot be metered is not served.
-pub(crate) fn admit(
-    meter: &Meter,
-    placed: Placed,
-    call_type: CallType,
-    stream: bool,
-    request_id: RequestId,
-    now: Timestamp,
-) -> Result<Admitted, ApiError> {
-    let (key, deployment) = (placed.permitted().key(), placed.first().deployment());
-    let started = StartedCall {
-        event_id: EventId::new(now),
-        request_id,
-        organization: key.organization,
-        key: key.id,
-        model: placed.permitted().model().id,
-        deployment: deployment.id,
-        call_type,
-        stream,
-        price: deployment.price,
-        started: now,
-    };
-    let call = meter.start(started).map_err(|_full| error::journal_full())?;
-    Ok(Admitted { placed, call, call_type })
+/// What calls are taken on with.
+pub(crate) struct Admission<'a> {
+    pub(crate) limiter: &'a Limiter,
+    pub(crate) meter: &'a Meter,
+    pub(crate) clock: &'a dyn Clock,
+}
+
+/// What is asked for.
+pub(crate) struct Asking<'a> {
+    pub(crate) call_type: CallType,
+    pub(crate) request_id: RequestId,
+    pub(crate) asked: &'a Asked,
+    pub(crate) body_bytes: usize,
+    pub(crate) shape: ErrorShape,
+}
+
+impl Admission<'_> {
+    /// Waits a moment where units of a limit have to be asked for.
+    ///
+    /// # Errors
+    /// 429 when a limit does not cover the call; 503 when the journal is full: what cannot be metered is not served.
+    pub(crate) async fn admit(
+        &self,
+        snapshot: &Snapshot,
+        placed: Placed,
+        asking: Asking<'_>,
+    ) -> Result<Admitted, ApiError> {
+        let reserved = self.reserve(snapshot, &placed, &asking).await?;
+        let (reservation, told) = reserved.map(|Reserved { reservation, told }| (reservation, told)).unzip();
+        match self.meter.start(self.started(&placed, &asking)) {
+            Ok(call) => {
+                let call = call.holding(reservation);
+                Ok(Admitted { placed, call, call_type: asking.call_type, told })
+            }
+            Err(_full) => {
+                if let Some(reservation) = reservation {
+                    reservation.cancel();
+                }
+                Err(error::journal_full())
+            }
+        }
+    }
+
+    /// `None` where the organization has no limits.
+    async fn reserve(
+        &self,
+        snapshot: &Snapshot,
+        placed: &Placed,
+        asking: &Asking<'_>,
+    ) -> Result<Option<Reserved>, ApiError> {
+        let (key, model) = (placed.permitted().key(), placed.permitted().model().id);
+        let organization = snapshot.organization(&key.organization);
+        let Some(limits) = organization.and_then(|organization| organization.limits.as_ref()) else {
+            return Ok(None);
+        };
+        let call = LimitedCall { organization: key.organization, key: key.id, model };
+        let estimate = Estimate::of(asking.call_type, asking.asked, asking.body_bytes, placed);
+        let now = self.clock.now();
+        self.limiter.reserve(&call, limits, &estimate, asking.shape, now).await.map(Some)
+    }
+
+    fn started(&self, placed: &Placed, asking: &Asking<'_>) -> StartedCall {
+        let (key, deployment) = (placed.permitted().key(), placed.first().deployment());
+        let now = self.clock.now();
+        StartedCall {
+            event_id: EventId::new(now),
+            request_id: asking.request_id,
+            organization: key.organization,
+            key: key.id,
+            model: placed.permitted().model().id,
+            deployment: deployment.id,
+            call_type: asking.call_type,
+            stream: asking.asked.stream,
+            price: deployment.price,
+            started: now,
+        }
+    }
 }

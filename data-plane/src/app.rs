@@ -15,6 +15,7 @@ use bailiwick_domain::{
     spiffe::ProcessRole,
     time::{Clock, SystemClock},
 };
+use bailiwick_quota::policy::Policy;
 use bailiwick_runtime::{
     drain::{self, Watch},
     enrollment,
@@ -34,6 +35,7 @@ use ulid::Ulid;
 
 use crate::{
     gateway::{Gateway, Here},
+    limits::{Exchanger, Lent, Limiter, Names},
     memory::Budget,
     metering::{FolderLock, Journals, Meter, Reporter, Writer, say_standing},
     metrics::{Counted, WorkerMetrics},
@@ -119,7 +121,15 @@ impl Worker {
         let Journals { writers, queue, syncer, account, lock } =
             Journals::open(&journal.directory, cores, journal.max_bytes, self.clock.now())?;
         let memory = Budget::new(self.settings.serve.max_held_bytes, cores);
-        let metrics = WorkerMetrics::new(cores, snapshot.clone(), Arc::clone(&account), Arc::clone(&memory));
+        let names = Names::left_in(&journal.directory, &lock);
+        let lent = Arc::new(Lent::new(Policy::default(), names.earlier().to_vec()));
+        let metrics = WorkerMetrics::new(
+            cores,
+            snapshot.clone(),
+            Arc::clone(&account),
+            Arc::clone(&memory),
+            Arc::clone(&lent),
+        );
         self.ops.register(|registry| metrics.register(registry));
 
         let control_plane = Connector::new(self.identity.clone(), ProcessRole::ControlPlane)?;
@@ -133,9 +143,12 @@ impl Worker {
             snapshot.clone(),
         );
         let reporter = Reporter::new(connection()?, queue);
+        let jurisdiction = self.settings.region.jurisdiction.clone();
+        let exchanger =
+            Exchanger::new(connection()?, jurisdiction, Arc::clone(&lent), names, snapshot.clone());
 
         // Opened last of what can fail: whoever reaches the listener is answered.
-        let serving = self.serve(writers, &snapshot, &metrics, memory, watch.clone())?;
+        let serving = self.serve(writers, &snapshot, &metrics, memory, lent, watch.clone())?;
         let stopping = tasks.stopping();
         tasks.spawn("journal standing", say_standing(account, self.conditions.journal, stopping.clone()));
         let following = subscribe(
@@ -147,6 +160,7 @@ impl Worker {
         );
         tasks.spawn("configuration", following);
         tasks.spawn("usage", reporter.run(stopping.clone(), FLUSH_TIMEOUT));
+        tasks.spawn("limits", exchanger.run(stopping.clone()));
         tasks.spawn("journal", syncer.run(journal.fsync_interval, stopping.clone()));
         let member = Member {
             identity: self.identity.clone(),
@@ -169,6 +183,7 @@ impl Worker {
         snapshot: &SnapshotHandle,
         metrics: &WorkerMetrics,
         memory: Arc<Budget>,
+        lent: Arc<Lent>,
         drain: Watch,
     ) -> anyhow::Result<Serving> {
         let serve = &self.settings.serve;
@@ -199,6 +214,7 @@ impl Worker {
             drop(tokio::task::spawn_local(meter.recovery()));
             let gateway = Gateway {
                 snapshots: snapshots.clone(),
+                limiter: Limiter::new(Arc::clone(&lent), metrics.clone()),
                 meter,
                 upstream: Rc::new(upstream),
                 memory: memory.share(),

@@ -159,6 +159,16 @@ pub(crate) fn no_deployment() -> ApiError {
     )
 }
 
+/// What is left of a limit does not cover the call.
+pub(crate) fn rate_limit_exceeded(message: String) -> ApiError {
+    of(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message)
+}
+
+/// The same for money.
+pub(crate) fn insufficient_quota(message: String) -> ApiError {
+    of(StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", message)
+}
+
 pub(crate) fn journal_full() -> ApiError {
     retry_soon(of(
         StatusCode::SERVICE_UNAVAILABLE,

@@ -17,14 +17,24 @@ use bailiwick_runtime::{
     fault,
     serving::{ApiError, ConnectionInfo, ErrorShape, REQUEST_ID_HEADERS, ResponseBody, Service},
 };
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, header::CONNECTION, request::Parts};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tracing::Instrument as _;
 
 use crate::{
-    admission, answer, authentication, body, error, memory::Share, metering::Meter, models, origin::Origin,
-    permission, placement, request, snapshot::SnapshotHandle, upstream::Upstream,
+    admission::{Admission, Admitted, Asking},
+    answer, authentication, body, error,
+    limits::Limiter,
+    memory::{Hold, Share},
+    metering::Meter,
+    models,
+    origin::Origin,
+    permission, placement,
+    request::{self, Asked},
+    snapshot::SnapshotHandle,
+    upstream::Upstream,
 };
 
 /// The header that Anthropic's SDKs show.
@@ -33,6 +43,7 @@ const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// What one core serves with.
 pub(crate) struct Gateway {
     pub(crate) snapshots: SnapshotHandle,
+    pub(crate) limiter: Limiter,
     pub(crate) meter: Meter,
     pub(crate) upstream: Rc<Upstream>,
     pub(crate) memory: Share,
@@ -111,9 +122,27 @@ impl Gateway {
         fault::step("permit", &bytes);
         let permitted = permission::permit(&snapshot, caller, &asked.model)?;
         let placed = placement::place(&snapshot, permitted)?;
-        let admitted =
-            admission::admit(&self.meter, placed, call_type, asked.stream, request_id, self.clock.now())?;
-        let sent = self.upstream.send(admitted, head, &bytes, &asked, &mut hold).await?;
+        let shape = ErrorShape::of_path(head.uri.path());
+        let asking = Asking { call_type, request_id, asked: &asked, body_bytes: bytes.len(), shape };
+        let admission = Admission { limiter: &self.limiter, meter: &self.meter, clock: &*self.clock };
+        let admitted = admission.admit(&snapshot, placed, asking).await?;
+        let told = admitted.told();
+        let answered = self.forward(admitted, head, &bytes, &asked, &mut hold).await;
+        match told {
+            Some(told) => told.in_answer(answered),
+            None => answered,
+        }
+    }
+
+    async fn forward(
+        &self,
+        admitted: Admitted,
+        head: &Parts,
+        body: &Bytes,
+        asked: &Asked,
+        hold: &mut Hold,
+    ) -> Result<Response<ResponseBody>, ApiError> {
+        let sent = self.upstream.send(admitted, head, body, asked, hold).await?;
         answer::pass_on(sent, Arc::clone(&self.clock), self.upstream.timeouts(), self.memory.hold()).await
     }
 

@@ -1,6 +1,6 @@
 //! `bailiwick-worker`: the data plane of one region. It authenticates, proxies and meters tenants' calls.
 //!
-//! Start reading at [`app`], which wires what `serve` runs. [`snapshot`] is the configuration in memory, [`metering`] what calls cost.
+//! Start reading at [`app`], which wires what `serve` runs. [`snapshot`] is the configuration in memory, [`metering`] what calls cost, [`limits`] what they may.
 //!
 //! Never here: a database driver, a path to tenants' accounts, a prompt or an answer anywhere but in passing.
 
@@ -12,6 +12,7 @@ mod body;
 mod dialects;
 mod error;
 mod gateway;
+mod limits;
 mod memory;
 mod metering;
 mod metrics;

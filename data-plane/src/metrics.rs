@@ -11,6 +11,7 @@ use std::{
     time::Instant,
 };
 
+use bailiwick_quota::limit::Measure;
 use bailiwick_runtime::serving::{ConnectionInfo, ResponseBody, Service};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -21,7 +22,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{memory::Budget, metering::Account, snapshot::SnapshotHandle};
+use crate::{limits::Lent, memory::Budget, metering::Account, snapshot::SnapshotHandle};
 
 const FIRST_STATUS: u16 = 100;
 const STATUSES: usize = 500;
@@ -77,6 +78,8 @@ pub(crate) struct CoreMetrics(Arc<Counters>);
 struct Counters {
     answers: Box<[AtomicU64]>,
     upstream_failures: [AtomicU64; UpstreamFailure::ALL.len()],
+    limit_refusals: [AtomicU64; Measure::ALL.len()],
+    limit_waiting: AtomicU64,
 }
 
 impl Default for Counters {
@@ -84,6 +87,8 @@ impl Default for Counters {
         Self {
             answers: (0..STATUSES).map(|_| AtomicU64::new(0)).collect(),
             upstream_failures: Default::default(),
+            limit_refusals: Default::default(),
+            limit_waiting: AtomicU64::new(0),
         }
     }
 }
@@ -93,6 +98,17 @@ impl CoreMetrics {
     fn answered(&self, status: StatusCode) {
         let index = usize::from(status.as_u16().saturating_sub(FIRST_STATUS));
         count(self.0.answers.get(index));
+    }
+
+    /// A limit has refused a call.
+    pub(crate) fn limit_refused(&self, measure: Measure) {
+        let index = Measure::ALL.iter().position(|other| *other == measure);
+        count(index.and_then(|index| self.0.limit_refusals.get(index)));
+    }
+
+    /// So many calls wait for units of their limits.
+    pub(crate) fn limit_waiting(&self, calls: usize) {
+        self.0.limit_waiting.store(calls as u64, Ordering::Relaxed);
     }
 
     /// A call to a provider failed.
@@ -134,6 +150,7 @@ pub(crate) struct WorkerMetrics {
     snapshot: SnapshotHandle,
     account: Arc<Account>,
     memory: Arc<Budget>,
+    lent: Arc<Lent>,
 }
 
 impl WorkerMetrics {
@@ -142,8 +159,10 @@ impl WorkerMetrics {
         snapshot: SnapshotHandle,
         account: Arc<Account>,
         memory: Arc<Budget>,
+        lent: Arc<Lent>,
     ) -> Self {
-        Self { cores: (0..cores).map(|_| CoreMetrics::default()).collect(), snapshot, account, memory }
+        let cores = (0..cores).map(|_| CoreMetrics::default()).collect();
+        Self { cores, snapshot, account, memory, lent }
     }
 
     /// One core's counters. A core that does not exist counts for nobody.
@@ -173,6 +192,11 @@ struct StatusLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct MeasureLabel {
+    measure: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ClassLabel {
     class: &'static str,
 }
@@ -181,6 +205,7 @@ impl Collector for WorkerMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         self.encode_answers(&mut encoder)?;
         self.encode_upstream(&mut encoder)?;
+        self.encode_limits(&mut encoder)?;
         let snapshot = self.snapshot.load();
         let lease = snapshot.lease().left(Instant::now()).as_secs_f64();
         gauge(&mut encoder, "configuration_revision", "Revision that is applied", snapshot.revision())?;
@@ -263,6 +288,26 @@ impl WorkerMetrics {
             ConstCounter::new(failures).encode(family.encode_family(&label)?)?;
         }
         Ok(())
+    }
+}
+
+impl WorkerMetrics {
+    fn encode_limits(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let help = "Calls that a limit has refused";
+        let mut family = encoder.encode_descriptor("limit_refusals", help, None, kind)?;
+        for (index, measure) in Measure::ALL.iter().enumerate() {
+            let refusals = self.sum(|core| core.limit_refusals.get(index));
+            let label = MeasureLabel { measure: measure.as_str() };
+            ConstCounter::new(refusals).encode(family.encode_family(&label)?)?;
+        }
+        let waiting = self.sum(|core| Some(&core.limit_waiting));
+        gauge(encoder, "limit_waiting_calls", "Calls that wait for units of their limits", waiting)?;
+        gauge(encoder, "limit_accounts", "Accounts of limits that are known here", self.lent.accounts())?;
+        let help = "Whether limits are exchanged with the control plane";
+        gauge(encoder, "limit_exchange_connected", help, u64::from(self.lent.is_connected()))?;
+        let help = "Time that leases of limits live without another answer";
+        gauge(encoder, "limit_lease_seconds", help, self.lent.lease_left().as_secs_f64())
     }
 }
 

@@ -52,6 +52,11 @@ impl Placed {
     }
 
     /// All places, in order of preference.
+    pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The same, for whoever goes to them.
     pub(crate) fn into_places(self) -> impl Iterator<Item = Place> {
         std::iter::once(self.first).chain(self.others)
     }

@@ -1,10 +1,11 @@
-//! What a request asks for: its model, and whether it wants a stream. No more of it is parsed, and every other byte goes to the provider as it
+//! What a request asks for: its model, whether it wants a stream, and how long an answer it allows. No more of it is parsed, and every other byte goes to the provider as it
 //! came.
 
 mod splice;
 
 use std::{borrow::Cow, fmt, ops::Range};
 
+use bailiwick_domain::usage::CallType;
 use bailiwick_runtime::serving::ApiError;
 use bytes::Bytes;
 use serde::de::{Deserializer as _, Error as _, IgnoredAny, MapAccess, Visitor};
@@ -25,6 +26,19 @@ pub(crate) struct Asked {
     model_at: Range<usize>,
     /// What the request says of usage in a stream.
     stream_options: StreamOptions,
+    /// How long an answer it allows.
+    bounds: Bounds,
+}
+
+/// Bounds of the answer, in tokens, by the names that endpoints have for them. What is no number is none: the provider will say so. Of several, the largest: whichever the
+/// provider takes is within it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Bounds {
+    max_tokens: Option<u64>,
+    max_completion_tokens: Option<u64>,
+    max_output_tokens: Option<u64>,
+    /// Answers to one request.
+    choices: Option<u64>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -45,7 +59,27 @@ impl Asked {
     pub(crate) fn asks_for_usage(&self) -> bool {
         matches!(self.stream_options, StreamOptions::WithUsage)
     }
+
+    /// Tokens of all answers together that the caller allows; `None` when it does not say.
+    pub(crate) fn answer_bound(&self, call_type: CallType) -> Option<u64> {
+        let Bounds { max_tokens, max_completion_tokens, max_output_tokens, .. } = self.bounds;
+        let bound = match call_type {
+            CallType::ChatCompletion => max_completion_tokens.max(max_tokens),
+            CallType::Completion | CallType::Message => max_tokens,
+            CallType::Response => max_output_tokens,
+            _ => None,
+        };
+        Some(bound?.saturating_mul(self.choices()))
+    }
+
+    /// Answers to this one request: 1 to [`MOST_CHOICES`].
+    pub(crate) fn choices(&self) -> u64 {
+        self.bounds.choices.unwrap_or(1).clamp(1, MOST_CHOICES)
+    }
 }
+
+/// As many answers to one request as any provider gives.
+const MOST_CHOICES: u64 = 128;
 
 /// Looks at the top level of a JSON object. Errors: 400 with the place of what is wrong; never with what stands there.
 pub(crate) fn scan(body: &Bytes) -> Result<Asked, ApiError> {
@@ -64,7 +98,13 @@ pub(crate) fn scan(body: &Bytes) -> Result<Asked, ApiError> {
         None => StreamOptions::Absent,
         Some(raw) => options(body, raw)?,
     };
-    Ok(Asked { model: name.into_owned(), stream, model_at: place(body, model), stream_options })
+    Ok(Asked {
+        model: name.into_owned(),
+        stream,
+        model_at: place(body, model),
+        stream_options,
+        bounds: found.bounds,
+    })
 }
 
 /// serde_json's own message can repeat what stands there; place and class cannot.
@@ -116,6 +156,7 @@ struct Found<'a> {
     model: Option<&'a RawValue>,
     stream: Option<&'a RawValue>,
     stream_options: Option<&'a RawValue>,
+    bounds: Bounds,
 }
 
 struct TopLevel;
@@ -134,8 +175,11 @@ impl<'de> Visitor<'de> for TopLevel {
                 "model" => &mut found.model,
                 "stream" => &mut found.stream,
                 "stream_options" => &mut found.stream_options,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
+                other => {
+                    match found.bounds.slot(other) {
+                        Some(slot) => *slot = number(map.next_value()?).max(*slot),
+                        None => drop(map.next_value::<IgnoredAny>()?),
+                    }
                     continue;
                 }
             };
@@ -146,6 +190,22 @@ impl<'de> Visitor<'de> for TopLevel {
         }
         Ok(found)
     }
+}
+
+impl Bounds {
+    fn slot(&mut self, key: &str) -> Option<&mut Option<u64>> {
+        match key {
+            "max_tokens" => Some(&mut self.max_tokens),
+            "max_completion_tokens" => Some(&mut self.max_completion_tokens),
+            "max_output_tokens" => Some(&mut self.max_output_tokens),
+            "n" => Some(&mut self.choices),
+            _ => None,
+        }
+    }
+}
+
+fn number(raw: &RawValue) -> Option<u64> {
+    raw.get().parse().ok()
 }
 
 #[derive(Default)]

@@ -108,6 +108,11 @@ impl Snapshot {
         self.catalogues.find(organization)?.by_name(name)
     }
 
+    /// Whether there is a model of this identifier.
+    pub(crate) fn has_model(&self, id: &ModelId) -> bool {
+        self.models.find(id).is_some()
+    }
+
     /// All models of an organization, by name.
     pub(crate) fn models_of(&self, organization: &OrganizationId) -> impl Iterator<Item = &Arc<ModelEntry>> {
         self.catalogues.find(organization).into_iter().flat_map(|catalogue| catalogue.iter())

@@ -189,7 +189,8 @@ impl Allocator {
         }
         let mut accounts = BTreeSet::new();
         for report in &exchange.reports {
-            if let Some(ledger) = self.ledger(report.account) {
+            // What a lost holder said last may come after its end is known.
+            if let Some(ledger) = self.ledger(report.account).filter(|ledger| !lost || ledger.knows(holder)) {
                 ledger.report(holder, report);
                 accounts.insert(report.account);
             }

@@ -185,7 +185,8 @@ impl Holder {
         if waiting.is_empty() {
             return Outcome::Reserved(reservation);
         }
-        reservation.cancel();
+        // It waits for those that it could have had, too: they shall not be given back meanwhile as if nobody wanted them.
+        reservation.wait_with(&mut waiting);
         Outcome::Wait(waiting)
     }
 

@@ -3,6 +3,7 @@
 mod addresses;
 mod answers;
 mod dialects;
+mod limits;
 mod provider;
 mod refusals;
 mod residency;

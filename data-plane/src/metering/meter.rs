@@ -14,6 +14,7 @@ use bailiwick_domain::{
     usage::{CallEnd, CallType, EventId, RequestId, UsageEvent, UsageSource},
 };
 use bailiwick_proto::convert::usage_event_to_wire;
+use bailiwick_quota::holder::{Reservation, Used};
 
 use super::writer::{JournalFull, Writer};
 
@@ -102,7 +103,7 @@ impl Meter {
         }
         let event =
             UsageEvent { status: CLIENT_CLOSED_REQUEST, end: CallEnd::CallerLeft, attempts: 0, ..event };
-        Ok(OpenCall { meter: self.clone(), event, price: call.price, settled: false })
+        Ok(OpenCall { meter: self.clone(), event, price: call.price, reservation: None, settled: false })
     }
 }
 
@@ -154,10 +155,18 @@ pub(crate) struct OpenCall {
     meter: Meter,
     event: UsageEvent,
     price: Option<Price>,
+    /// What it holds of its limits.
+    reservation: Option<Reservation>,
     settled: bool,
 }
 
 impl OpenCall {
+    /// The call holds this of its limits, until it is recorded.
+    pub(crate) fn holding(mut self, reservation: Option<Reservation>) -> Self {
+        self.reservation = reservation;
+        self
+    }
+
     /// Names the call, to the caller too.
     pub(crate) fn request_id(&self) -> RequestId {
         self.event.request_id
@@ -216,6 +225,21 @@ impl OpenCall {
         if let Some(writer) = &mut *self.meter.writer.borrow_mut() {
             writer.settle(self.event.event_id, &usage_event_to_wire(&self.event));
         }
+        self.settle_limits();
+    }
+
+    /// By what the event says, on every way out: so limits and usage never differ. A call that no provider was asked for uses nothing, not even a request.
+    fn settle_limits(&mut self) {
+        let Some(reservation) = self.reservation.take() else { return };
+        let UsageEvent { tokens, cost, attempts, .. } = &self.event;
+        if *attempts == 0 {
+            reservation.cancel();
+            return;
+        }
+        reservation.settle(Used {
+            tokens: tokens.prompt.saturating_add(tokens.completion),
+            nano_usd: u64::try_from(cost.as_nanos()).unwrap_or_default(),
+        });
     }
 }
 

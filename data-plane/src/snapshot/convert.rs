@@ -16,8 +16,8 @@ use bailiwick_domain::{
 use bailiwick_proto::{
     config::v1 as wire,
     convert::{
-        self, ConvertError, allowed_ranges_from_wire, egress_rule_from_wire, on_stale_from_wire,
-        price_from_wire, residency_from_wire,
+        self, ConvertError, allowed_ranges_from_wire, egress_rule_from_wire, limit::limits_from_wire,
+        on_stale_from_wire, price_from_wire, residency_from_wire,
     },
     digest::Digest,
 };
@@ -78,11 +78,15 @@ pub(super) fn organization(
     jurisdiction: &Jurisdiction,
     organization: &wire::Organization,
 ) -> Converted<(OrganizationId, OrganizationEntry)> {
-    let id = admit::<OrganizationId>(jurisdiction, "id", &organization.id)?.into_inner();
+    let id = admit::<OrganizationId>(jurisdiction, "id", &organization.id)?;
     let on_stale = on_stale_from_wire(organization.on_stale());
     let residency = residency_from_wire(organization.residency.as_ref())?;
     let allowed_ranges = allowed_ranges_from_wire(&organization.allowed_ranges)?;
-    Ok((id, OrganizationEntry { suspended: organization.suspended, on_stale, residency, allowed_ranges }))
+    let limits = limits_from_wire(Guard::ConfigurationIdentifiers, jurisdiction, id, &organization.limits)?;
+    let limits = Some(limits).filter(|limits| !limits.is_empty()).map(Arc::from);
+    let suspended = organization.suspended;
+    let entry = OrganizationEntry { suspended, on_stale, residency, allowed_ranges, limits };
+    Ok((id.into_inner(), entry))
 }
 
 pub(super) fn key(

@@ -15,6 +15,7 @@ use bailiwick_domain::{
     region::RegionCode,
     time::Timestamp,
 };
+use bailiwick_quota::limit::Limit;
 use http::HeaderValue;
 
 /// What the region has exactly once.
@@ -66,6 +67,8 @@ pub(crate) struct OrganizationEntry {
     pub(crate) residency: Residency,
     /// From where its calls are taken.
     pub(crate) allowed_ranges: AllowedRanges,
+    /// What its calls may use; `None`: as much as they like.
+    pub(crate) limits: Option<Arc<[Limit]>>,
 }
 
 /// A public model.

@@ -367,3 +367,35 @@ fn resident_bytes() -> usize {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
+
+/// A limit of a key, of 5 calls a minute.
+fn limited(tenant: &Tenant, key: &ApiKey) -> Resource {
+    let which = Some(config::limited_keys::Which::KeyId(key.key_id().to_string()));
+    let limit = config::Limit {
+        number: 1,
+        measure: config::LimitMeasure::RequestsPerMinute.into(),
+        amount: 5,
+        keys: Some(config::LimitedKeys { which }),
+        models: None,
+    };
+    let (id, limits) = (tenant.organization.to_string(), vec![limit]);
+    resource(Kind::Organization(config::Organization { id, limits, ..Default::default() }))
+}
+
+#[test]
+fn r5_limits_that_name_another_regions_key_are_refused_and_the_last_good_ones_stay() {
+    let (here, tenant) = (here(), Tenant::new(&here()));
+    let amounts = |snapshot: &Snapshot| {
+        let limits = snapshot.organization(&tenant.organization).unwrap().limits.clone();
+        limits.map(|limits| limits.iter().map(bailiwick_quota::limit::Limit::amount).collect::<Vec<_>>())
+    };
+    let mut snapshot = Snapshot::default();
+    snapshot.put(&here, tenant.organization(false)).unwrap();
+    assert_eq!(amounts(&snapshot), None);
+    snapshot.put(&here, limited(&tenant, &ApiKey::generate(here.code()))).unwrap();
+    assert_eq!(amounts(&snapshot), Some(vec![5]));
+    let foreign = ApiKey::generate(of_region("us-east-1").code());
+    let refused = snapshot.put(&here, limited(&tenant, &foreign)).unwrap_err();
+    assert_eq!(refused.resource.id, tenant.organization.to_string());
+    assert_eq!(amounts(&snapshot), Some(vec![5]));
+}

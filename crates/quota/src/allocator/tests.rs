@@ -355,3 +355,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_dead_worker_said_last_takes_nothing_when_it_comes_after_its_end_is_known() {
+    let mut desk = Desk::new(Measure::ParallelRequests, 1);
+    let dead = desk.hello(Vec::new(), START);
+    assert_eq!(desk.ask(dead, 1, later(1)), 1);
+    let next = desk.hello(vec![dead], later(2));
+    let late = Report { extra_seen: 1, held: 1, ..desk.report() };
+    let answer = desk.say(dead, late, later(3));
+    assert!(matches!(answer[..], [ToHolder::Unknown { holder }] if holder == dead), "{answer:?}");
+    assert_eq!(desk.ask(next, 1, later(4)), 1);
+}

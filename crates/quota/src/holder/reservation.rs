@@ -68,6 +68,12 @@ impl Reservation {
         }
     }
 
+    /// Lets go of everything, for a call that waits until it can have all at once.
+    pub(super) fn wait_with(self, waiting: &mut Waiting) {
+        self.parts.iter().for_each(|part| waiting.push(&part.cell, part.units));
+        self.cancel();
+    }
+
     /// The call was not made: nothing was used.
     pub fn cancel(mut self) {
         self.parts.iter_mut().for_each(|part| part.settle(0));

@@ -187,6 +187,21 @@ fn of_what_is_gone_nothing_is_told() {
 }
 
 #[test]
+fn who_waits_for_one_limit_keeps_what_there_is_of_the_others() {
+    let mut desk = Desk::new();
+    let (parallel, money) = (desk.cell(Measure::ParallelRequests, 1), desk.cell(Measure::NanoUsdTotal, 10));
+    desk.hear(vec![granted(&parallel, 1, 0)], 0, START, 0);
+    let wants = [(&parallel, 1), (&money, 5)];
+    let Outcome::Wait(waiting) = desk.reserve(&wants, 1) else { panic!("no money is lent") };
+    // Of a limit of one, nothing may lie idle.
+    desk.hear(vec![Lease { keep: 0, ..granted(&parallel, 1, 0) }, granted(&money, 5, 0)], 2, START, 3);
+    let wants = wants.map(|(cell, units)| Want { cell, units });
+    let Outcome::Reserved(_call) = desk.holder.try_again(waiting, &wants, at(4)) else {
+        panic!("both are there")
+    };
+}
+
+#[test]
 fn who_gives_up_waiting_is_told_of_the_limit_and_asks_no_longer() {
     let mut desk = Desk::new();
     let requests = desk.cell(Measure::RequestsPerMinute, 10);

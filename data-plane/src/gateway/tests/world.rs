@@ -16,6 +16,7 @@ use bailiwick_proto::{
     config::v1::{self as config, Resource, resource::Kind},
     worker::v1::UsageEvent,
 };
+use bailiwick_quota::policy::Policy;
 use bailiwick_runtime::{
     configuration::ResolverSection,
     drain::{self, Signal},
@@ -31,6 +32,7 @@ use url::Url;
 
 use super::super::*;
 use crate::{
+    limits::Lent,
     memory::Budget,
     metering::{Journals, settled},
     metrics::CoreMetrics,
@@ -51,6 +53,7 @@ pub(super) struct World {
     pub(super) credential: CredentialId,
     pub(super) deployments: Vec<DeploymentId>,
     pub(super) pepper: [u8; 32],
+    pub(super) lent: Arc<Lent>,
     folder: tempfile::TempDir,
     serving: Serving,
     _signal: Signal,
@@ -115,11 +118,14 @@ impl World {
         let limits = Timeouts { connect: Duration::from_secs(5), first_byte: idle, idle };
         let (handle, writers, here) = (snapshots.clone(), Mutex::new(journals.writers), Arc::new(here));
         let dialler = Dialler::new(Resolver::new(&resolver).unwrap()).unwrap();
+        let lent = Arc::new(Lent::new(Policy::default(), Vec::new()));
+        let holder = Arc::clone(&lent);
         let serving = serve_per_core(vec![listen], 1, HttpLimits::default(), watch, move |_core| {
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
             let meter = Meter::new(writers.lock().unwrap().pop(), Arc::clone(&clock));
             Gateway {
                 snapshots: handle.clone(),
+                limiter: Limiter::new(Arc::clone(&holder), CoreMetrics::default()),
                 meter: meter.clone(),
                 upstream: Rc::new(Upstream::new(
                     dialler.clone(),
@@ -145,6 +151,7 @@ impl World {
             jurisdiction,
             organization,
             pepper: [7; 32],
+            lent,
             folder,
             serving: serving.unwrap(),
             _signal: signal,

@@ -1,0 +1,111 @@
+//! How much a call could use, before it is made.
+//!
+//! **The prompt** counts as a token for each byte of the request's body. Tokenizers in use fall back to bytes, so no text has more; most have a quarter. What a
+//! body only points to (images by address, what a provider keeps of earlier calls) has more tokens than its bytes say.
+//!
+//! **The answer** counts as long as the caller allows: `max_completion_tokens`, `max_tokens` or `max_output_tokens`, times `n`. A caller who says nothing is taken
+//! for one who wants [`ANSWER_TOKENS`].
+//!
+//! So for text, with a bound, the estimate is never too small, and limits of tokens and money are exact. What a call uses beyond it is charged when the call ends, and
+//! owed by the limit's present window.
+//!
+//! **No call is refused for what was only guessed.** The bytes and the default are guesses of ours, nearly always too large, and a caller can do nothing about them. So
+//! they take at most one part in [`GUESSED_PART`] of any limit: whoever has that much left is admitted, however small the limit is. What the caller has asked for counts
+//! whole, and what is larger than the limit is refused: no time will help it, and a smaller `max_tokens` will.
+
+use bailiwick_domain::{
+    price::{PerMillion, Price, TokenCounts},
+    usage::CallType,
+};
+use bailiwick_quota::limit::Measure;
+
+use crate::{placement::Placed, request::Asked};
+
+/// Length of an answer whose caller names no bound, in tokens.
+const ANSWER_TOKENS: u64 = 4096;
+/// Guesses take at most one part in so many of a limit.
+const GUESSED_PART: u64 = 10;
+
+/// What a call could use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Estimate {
+    /// Tokens of the answer that the caller allows.
+    asked: u64,
+    /// Tokens of the prompt, and of an answer of which the caller says nothing.
+    guessed: TokenCounts,
+    /// The dearest that the call could be served at; `None`: nobody knows a price, and it is metered as unpriced.
+    price: Option<Price>,
+}
+
+impl Estimate {
+    pub(crate) fn of(call_type: CallType, asked: &Asked, body_bytes: usize, placed: &Placed) -> Self {
+        let price = dearest(placed.places().filter_map(|place| place.deployment().price));
+        Self::from(call_type, asked, body_bytes, price)
+    }
+
+    pub(super) fn from(call_type: CallType, asked: &Asked, body_bytes: usize, price: Option<Price>) -> Self {
+        let prompt = match call_type {
+            // It is asked for the count alone, which costs nothing.
+            CallType::TokenCount => 0,
+            _ => u64::try_from(body_bytes).unwrap_or(u64::MAX),
+        };
+        let (allowed, guessed) = match (call_type, asked.answer_bound(call_type)) {
+            (CallType::TokenCount | CallType::Embedding | CallType::Moderation, _) => (0, 0),
+            (_, Some(bound)) => (bound, 0),
+            (_, None) => (0, ANSWER_TOKENS.saturating_mul(asked.choices())),
+        };
+        let guessed = TokenCounts { prompt, completion: guessed, ..TokenCounts::default() };
+        Self { asked: allowed, guessed, price }
+    }
+
+    /// Units to take of a limit of this measure and amount. 0: the limit does not matter to the call.
+    pub(super) fn units(&self, measure: Measure, amount: u64) -> u64 {
+        let (asked, guessed) = match measure {
+            Measure::RequestsPerMinute | Measure::ParallelRequests => (1, 0),
+            Measure::TokensPerMinute => {
+                (self.asked, self.guessed.prompt.saturating_add(self.guessed.completion))
+            }
+            Measure::NanoUsdPerDay | Measure::NanoUsdPerMonth | Measure::NanoUsdTotal => self.money(),
+        };
+        if amount == 0 {
+            // It admits nothing, not even what is free.
+            return 1;
+        }
+        if asked > amount {
+            return asked;
+        }
+        asked.saturating_add(guessed.min(amount.div_ceil(GUESSED_PART))).min(amount)
+    }
+
+    /// Nano-dollars of what was asked for, and of what was guessed.
+    fn money(&self) -> (u64, u64) {
+        let Some(price) = self.price else { return (0, 0) };
+        let cost = |tokens: &TokenCounts| u64::try_from(price.cost(tokens).as_nanos()).unwrap_or_default();
+        let asked = cost(&TokenCounts { completion: self.asked, ..TokenCounts::default() });
+        let completion = self.guessed.completion.saturating_add(self.asked);
+        // Rounded once, as the call's own cost will be.
+        let all = cost(&TokenCounts { completion, ..self.guessed });
+        (asked, all.saturating_sub(asked))
+    }
+}
+
+/// A price that is at least each of these.
+fn dearest(prices: impl Iterator<Item = Price>) -> Option<Price> {
+    prices
+        .map(|price| {
+            let input = most([Some(price.input), price.cached_input, price.cache_write]);
+            Price { input, output: price.output, cached_input: None, cache_write: None }
+        })
+        .reduce(|one, other| Price {
+            input: one.input.max(other.input),
+            output: one.output.max(other.output),
+            ..one
+        })
+}
+
+fn most(prices: [Option<PerMillion>; 3]) -> PerMillion {
+    prices.into_iter().flatten().max().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;
