@@ -39,6 +39,8 @@ const WAYS: [(&str, (u16, &str)); 12] = [
     ("nothing", LATE),
     ("byte-a-second", LATE),
 ];
+/// What a worker may have grown by: buffers of as many calls, in pieces of some megabytes, as its allocator takes them. An endless head alone is longer.
+const SLACK_BYTES: u64 = 24 << 20;
 /// Calls of each kind at once.
 const CALLS: usize = 3;
 
@@ -168,6 +170,6 @@ async fn a_provider_that_sends_no_answer_harms_its_own_caller_alone() {
         assert!(runs(pid));
         let after = memory_bytes(pid);
         println!("worker: {} KiB more", after.saturating_sub(before) / 1024);
-        assert!(after < before + (8 << 20), "{before} bytes grew to {after}");
+        assert!(after < before + SLACK_BYTES, "{before} bytes grew to {after}");
     }
 }

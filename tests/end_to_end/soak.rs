@@ -26,7 +26,7 @@ const RATE: u64 = 40;
 /// Up to here each usage event is looked at; beyond, their sums.
 const MOST_EVENTS: usize = 20_000;
 /// What memory may grow by after the first third.
-const SLACK_BYTES: u64 = 6 << 20;
+const SLACK_BYTES: u64 = 12 << 20;
 
 /// Tokens of each call that was answered, by request id.
 type Served = Arc<Mutex<BTreeMap<String, (u64, u64)>>>;
