@@ -18,6 +18,7 @@ mod hostile_providers;
 mod isolation;
 mod keys;
 mod lifecycle;
+mod matrix;
 mod membership;
 mod residency;
 mod revocation;

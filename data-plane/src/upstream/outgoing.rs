@@ -71,8 +71,11 @@ pub(super) fn make(
 ) -> Made {
     let (call, deployment) = (dialects::call(call_type), place.deployment());
     let target = target(deployment.dialect, deployment.upstream_model.as_str());
-    if support(call, deployment.dialect) == Support::Translated {
-        return translated(place, call, &target, body, hold);
+    match support(call, deployment.dialect) {
+        Support::Translated => return translated(place, call, &target, body, hold),
+        // It has no path there, and why.
+        Support::Refused(_) => drop(target.path(call, asked.stream).map_err(NotMade::Refused)?),
+        Support::Same => {}
     }
     let withhold_usage = asked.stream
         && matches!(call_type, CallType::ChatCompletion | CallType::Completion)

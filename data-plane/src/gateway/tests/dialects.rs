@@ -234,6 +234,17 @@ async fn what_the_provider_cannot_do_is_a_400_that_names_provider_and_field_and_
 }
 
 #[tokio::test]
+async fn tokens_are_not_counted_where_nobody_counts_them() {
+    for kind in ["openai", "openai_compatible", "azure_openai"] {
+        let provider = Provider::start([answering(200, MESSAGE)]).await;
+        let world = of(kind, &at(&provider));
+        let seen = world.send(world.post("/v1/messages/count_tokens", MESSAGES)).await;
+        assert_eq!((seen.status, &seen.json()["error"]["code"]), (400, &json!("unsupported_by_provider")));
+        assert!(provider.heard().is_empty(), "{kind} has no such path");
+    }
+}
+
+#[tokio::test]
 async fn what_one_deployment_cannot_do_another_may() {
     let (cannot, can) =
         (Provider::start([answering(200, MESSAGE)]).await, Provider::start([answering(200, ANSWER)]).await);

@@ -4,6 +4,8 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::behaviour::Behaviour;
+
 /// What every simulated answer says.
 const TEXT: &str = "This answer comes from the simulated provider, not from a language model.";
 /// How many words a slow stream has.
@@ -23,6 +25,12 @@ pub(crate) struct Request {
     prompt: Value,
     #[serde(default)]
     input: Value,
+    #[serde(default)]
+    response_format: Value,
+    #[serde(default)]
+    text: Value,
+    #[serde(default)]
+    output_config: Value,
 }
 
 #[derive(Debug, Deserialize)]
@@ -38,11 +46,40 @@ impl Request {
 
     /// The text of the last message, prompt or input.
     pub(crate) fn last_text(&self) -> String {
+        text_of(self.last())
+    }
+
+    /// What the call ends with.
+    fn last(&self) -> &Value {
         match self.messages.last().and_then(|message| message.get("content")) {
-            Some(content) => text_of(content),
-            None if !self.prompt.is_null() => text_of(&self.prompt),
-            None => text_of(&self.input),
+            Some(content) => content,
+            None if !self.prompt.is_null() => &self.prompt,
+            // A conversation of responses' own; anything else is the input itself.
+            None => {
+                self.input.as_array().and_then(|items| items.last()?.get("content")).unwrap_or(&self.input)
+            }
         }
+    }
+
+    /// What was shown with the last message, in words: `1 image of 68 characters`, as it came.
+    pub(crate) fn seen(&self) -> String {
+        let parts = self.last().as_array().map(Vec::as_slice).unwrap_or_default();
+        let places = ["/image_url/url", "/image_url", "/source/data"];
+        let shown =
+            parts.iter().filter_map(|part| places.iter().find_map(|place| part.pointer(place)?.as_str()));
+        let shown: Vec<usize> =
+            shown.map(|image| image.rsplit(',').next().unwrap_or_default().len()).collect();
+        format!("{} image of {} characters", shown.len(), shown.iter().sum::<usize>())
+    }
+
+    /// The schema that the answer has to fit, in each dialect's place.
+    pub(crate) fn schema(&self) -> Option<&Value> {
+        let places = [
+            self.response_format.pointer("/json_schema/schema"),
+            self.text.pointer("/format/schema"),
+            self.output_config.pointer("/format/schema"),
+        ];
+        places.into_iter().flatten().next()
     }
 
     /// Words of everything that was sent, and at least 1.
@@ -72,12 +109,33 @@ fn text_of(value: &Value) -> String {
 }
 
 /// The words of an answer.
-pub(crate) fn words(request: &Request, echo: bool, slow: bool) -> Vec<String> {
-    if slow {
-        return (0..SLOW_WORDS).map(|n| format!("word{n} ")).collect();
-    }
-    let text = if echo { request.last_text() } else { TEXT.to_owned() };
+pub(crate) fn words(request: &Request, behaviour: Behaviour) -> Vec<String> {
+    let text = match (request.schema(), behaviour) {
+        (Some(schema), _) => fitting(schema, &request.last_text()).to_string(),
+        (_, Behaviour::Slow) => (0..SLOW_WORDS).map(|n| format!("word{n} ")).collect(),
+        (_, Behaviour::Look) => request.seen(),
+        _ if behaviour.echoes() => request.last_text(),
+        _ => TEXT.to_owned(),
+    };
     text.split_inclusive(' ').map(str::to_owned).collect()
+}
+
+/// Something that fits a schema: the text, wherever there is room for one.
+fn fitting(schema: &Value, text: &str) -> Value {
+    let of = |name: &str| schema.get(name);
+    match of("type").and_then(Value::as_str) {
+        _ if of("const").is_some() => of("const").cloned().unwrap_or_default(),
+        _ if of("enum").is_some() => of("enum").and_then(|all| all.get(0)).cloned().unwrap_or_default(),
+        Some("object") => {
+            let fields = of("properties").and_then(Value::as_object).into_iter().flatten();
+            fields.map(|(name, schema)| (name.clone(), fitting(schema, text))).collect()
+        }
+        Some("array") => of("items").map(|schema| fitting(schema, text)).into_iter().collect(),
+        Some("integer" | "number") => json!(7),
+        Some("boolean") => json!(true),
+        Some("null") => Value::Null,
+        _ => json!(text),
+    }
 }
 
 /// Token counts.
@@ -104,10 +162,14 @@ pub(crate) fn tool_calls(model: &str, arguments: &str, usage: &Value) -> Value {
            "usage": usage, "system_fingerprint": "fp_simulated"})
 }
 
-/// A piece of a tool call's arguments.
-pub(crate) fn tool_delta(arguments: &str) -> Value {
-    json!({"tool_calls": [{"index": 0, "id": "call_simulated", "type": "function",
-                           "function": {"name": "look_up", "arguments": arguments}}]})
+/// The pieces of a tool call: its name, then its arguments, which are JSON only when they are joined.
+pub(crate) fn tool_deltas(arguments: &str) -> [Value; 3] {
+    let arguments = json!({"query": arguments}).to_string();
+    let (first, second) = arguments.split_at(arguments.len().min(2));
+    let named = json!({"role": "assistant", "content": null, "tool_calls": [
+        {"index": 0, "id": "call_simulated", "type": "function", "function": {"name": "look_up", "arguments": ""}}]});
+    let piece = |text: &str| json!({"tool_calls": [{"index": 0, "function": {"arguments": text}}]});
+    [named, piece(first), piece(second)]
 }
 
 /// A whole answer to a completion.

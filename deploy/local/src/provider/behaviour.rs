@@ -23,6 +23,8 @@ pub(crate) enum Behaviour {
     Redirect,
     /// Answers with calls of a tool whose arguments repeat the last message.
     Tools,
+    /// Answers with what it was shown beside the text.
+    Look,
     /// Answers with headers that repeat the last message.
     Headers,
     /// Answers with a page of this status, as what stands before a provider does; the prompt stands in it.
@@ -42,6 +44,7 @@ impl Behaviour {
             "held" => Self::Held,
             "redirect" => Self::Redirect,
             "tools" => Self::Tools,
+            "look" => Self::Look,
             "headers" => Self::Headers,
             _ => match (failure(name, "status-"), failure(name, "page-")) {
                 (Some(status), _) => Self::Status(status),

@@ -9,7 +9,9 @@ mod answers;
 mod anthropic;
 mod behaviour;
 mod ledger;
+mod media;
 mod names;
+mod responses;
 mod routes;
 
 use std::{

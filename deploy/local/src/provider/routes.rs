@@ -19,6 +19,7 @@ use crate::{
     anthropic,
     behaviour::Behaviour,
     ledger::Ledger,
+    media, responses,
 };
 
 const SLOW_CHUNK: Duration = Duration::from_millis(50);
@@ -44,9 +45,17 @@ enum Kind {
     Completion,
     Embedding,
     Message,
+    Response,
+    Image,
+    Speech,
+    Moderation,
 }
 
 impl Kind {
+    fn streams(self) -> bool {
+        matches!(self, Self::Chat | Self::Completion | Self::Message | Self::Response)
+    }
+
     /// An error, as its dialect says it.
     fn error(self, status: StatusCode, message: &str, kind: &str, code: &str) -> Value {
         match self {
@@ -96,6 +105,10 @@ pub(crate) fn router(provider: Provider) -> Router {
         .route("/v1/embeddings", post(|state, headers, body| call(Kind::Embedding, state, headers, body)))
         .route("/v1/messages", post(|state, headers, body| call(Kind::Message, state, headers, body)))
         .route("/v1/messages/count_tokens", post(count_tokens))
+        .route("/v1/responses", post(|state, headers, body| call(Kind::Response, state, headers, body)))
+        .route("/v1/images/generations", post(|state, headers, body| call(Kind::Image, state, headers, body)))
+        .route("/v1/audio/speech", post(|state, headers, body| call(Kind::Speech, state, headers, body)))
+        .route("/v1/moderations", post(|state, headers, body| call(Kind::Moderation, state, headers, body)))
         .route("/v1/models", get(models))
         .route("/simulated/served", get(served))
         .route("/simulated/release", post(release))
@@ -189,15 +202,13 @@ async fn answer(kind: Kind, provider: Provider, request: Request) -> Response {
             (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, "http://127.0.0.1:9/v1")]).into_response()
         }
         Behaviour::Held if kind == Kind::Chat => held(provider, &request),
-        behaviour if request.stream && kind != Kind::Embedding => {
-            streamed(kind, provider, &request, behaviour)
-        }
+        behaviour if request.stream && kind.streams() => streamed(kind, provider, &request, behaviour),
         behaviour => whole(kind, &provider, &request, behaviour),
     }
 }
 
 fn whole(kind: Kind, provider: &Provider, request: &Request, behaviour: Behaviour) -> Response {
-    let words = answers::words(request, behaviour.echoes(), behaviour == Behaviour::Slow);
+    let words = answers::words(request, behaviour);
     let (prompt, completion) = (request.prompt_tokens(), count(&words));
     let usage = answers::usage(prompt, completion);
     let body = match kind {
@@ -211,12 +222,29 @@ fn whole(kind: Kind, provider: &Provider, request: &Request, behaviour: Behaviou
         }
         Kind::Completion => answers::completion(&request.model, &words.concat(), &usage),
         Kind::Embedding => answers::embeddings(&request.model, request.inputs(), prompt),
+        Kind::Response => {
+            let tools = behaviour == Behaviour::Tools;
+            responses::whole(&request.model, &words.concat(), tools, prompt, completion)
+        }
+        Kind::Image => media::image(prompt),
+        Kind::Moderation => media::moderation(&request.model, request.inputs(), &request.last_text()),
+        Kind::Speech => {
+            provider.served(0, 0);
+            return ([(header::CONTENT_TYPE, "audio/mpeg")], media::speech(&request.last_text()))
+                .into_response();
+        }
     };
+    let completion = match kind {
+        Kind::Embedding | Kind::Moderation => 0,
+        Kind::Image => media::IMAGE_TOKENS,
+        _ => completion,
+    };
+    let prompt = if kind == Kind::Moderation { 0 } else { prompt };
     let bytes = Bytes::from(body.to_string());
     if behaviour == Behaviour::Truncated {
         return truncated(&bytes);
     }
-    provider.served(prompt, if kind == Kind::Embedding { 0 } else { completion });
+    provider.served(prompt, completion);
     ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
 }
 
@@ -240,7 +268,7 @@ fn cut_off() -> impl Stream<Item = io::Result<Bytes>> {
 }
 
 fn streamed(kind: Kind, provider: Provider, request: &Request, behaviour: Behaviour) -> Response {
-    let words = answers::words(request, behaviour.echoes(), behaviour == Behaviour::Slow);
+    let words = answers::words(request, behaviour);
     let (prompt, completion) = (request.prompt_tokens(), count(&words));
     let mut events = events(kind, request, behaviour, &words, prompt, completion);
     let cut = behaviour == Behaviour::Truncated;
@@ -308,17 +336,26 @@ fn events(
     if kind == Kind::Message {
         return anthropic::events(model, words, behaviour == Behaviour::Tools, prompt, completion);
     }
+    if kind == Kind::Response {
+        return responses::events(model, words, behaviour == Behaviour::Tools, prompt, completion);
+    }
     let chunk = |text: &str, finish: Option<&str>| match kind {
         Kind::Completion => answers::completion_chunk(model, text, finish),
         _ if finish.is_some() => answers::chat_chunk(model, &json!({}), finish),
-        _ if behaviour == Behaviour::Tools => answers::chat_chunk(model, &answers::tool_delta(text), None),
         _ => answers::chat_chunk(model, &json!({"role": "assistant", "content": text}), None),
+    };
+    let finish = if behaviour == Behaviour::Tools && kind == Kind::Chat { "tool_calls" } else { "stop" };
+    let deltas: Vec<Value> = if finish == "tool_calls" {
+        let pieces = answers::tool_deltas(&words.concat());
+        pieces.iter().map(|delta| answers::chat_chunk(model, delta, None)).collect()
+    } else {
+        words.iter().map(|word| chunk(word, None)).collect()
     };
     let object = if kind == Kind::Chat { "chat.completion.chunk" } else { "text_completion" };
     let usage = request
         .wants_usage()
         .then(|| answers::usage_chunk(object, model, &answers::usage(prompt, completion)));
-    let values = words.iter().map(|word| chunk(word, None)).chain([chunk("", Some("stop"))]).chain(usage);
+    let values = deltas.into_iter().chain([chunk("", Some(finish))]).chain(usage);
     values
         .map(|value| format!("data: {value}\n\n"))
         .chain([String::from_utf8_lossy(DONE).into_owned()])
