@@ -1,104 +1,195 @@
-//! The load: connections that send one request after the other, for a while.
+//! The load: connections that send one request after the other, as fast as they are answered or at a fixed rate. One thread: what is measured gets the rest of the
+//! machine.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
-use bytes::Bytes;
 use hdrhistogram::Histogram;
-use http_body_util::{BodyExt, Full};
-use hyper::{Request, client::conn::http1};
-use hyper_util::rt::TokioIo;
 use serde::Serialize;
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::{
+    sync::Semaphore,
+    task::{JoinSet, LocalSet},
+};
 
-/// Where requests go.
-#[derive(Clone)]
-pub struct Target {
-    /// `host:port`, plain HTTP.
-    pub address: String,
-    /// Bearer token.
-    pub key: String,
-    /// JSON.
-    pub body: Bytes,
-}
+use crate::http::{Connection, Target};
+
+/// The shortest time between two wake-ups at a fixed rate. What falls between is sent together.
+const SHORTEST_TICK: Duration = Duration::from_micros(200);
 
 /// What was measured.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Figures {
     /// Answers with 200, over the time that was measured.
     pub requests_per_second: f64,
-    /// Median, from the request's first byte to the answer's last.
-    pub p50_micros: u64,
+    /// How many.
+    pub requests: u64,
+    /// Median: from the request's first byte, or from when it should have been sent, to the answer's last.
+    pub p50_micros: f64,
     /// 99 in a hundred are faster.
-    pub p99_micros: u64,
+    pub p99_micros: f64,
     /// 999 in a thousand are faster.
-    pub p999_micros: u64,
-    /// Answers with another status, and broken connections.
+    pub p999_micros: f64,
+    /// Answers with another status.
     pub errors: u64,
 }
 
-struct Seen {
+/// What connections have seen; nanoseconds.
+pub struct Seen {
     latencies: Histogram<u64>,
     errors: u64,
 }
 
-/// Sends over so many connections for so long. One thread: what is measured gets the rest of the machine.
-pub fn run(target: &Target, connections: usize, bound: Duration) -> anyhow::Result<Figures> {
+impl Seen {
+    /// Up to a minute, to three digits.
+    pub fn new() -> Self {
+        let latencies = Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("good bounds");
+        Self { latencies, errors: 0 }
+    }
+
+    /// Notes an answer.
+    pub fn note(&mut self, ok: bool, took: Duration) {
+        if ok {
+            self.latencies.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        } else {
+            self.errors += 1;
+        }
+    }
+
+    /// Takes over what another has seen.
+    pub fn add(&mut self, other: &Self) -> anyhow::Result<()> {
+        self.latencies.add(&other.latencies)?;
+        self.errors += other.errors;
+        Ok(())
+    }
+
+    /// The sums.
+    pub fn figures(&self, elapsed: Duration) -> Figures {
+        let at = |quantile| self.latencies.value_at_quantile(quantile) as f64 / 1e3;
+        Figures {
+            requests_per_second: self.latencies.len() as f64 / elapsed.as_secs_f64(),
+            requests: self.latencies.len(),
+            p50_micros: at(0.5),
+            p99_micros: at(0.99),
+            p999_micros: at(0.999),
+            errors: self.errors,
+        }
+    }
+}
+
+/// Runs on a thread and a runtime of its own.
+pub fn on_one_thread<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    LocalSet::new().block_on(&runtime, work)
+}
+
+/// Sends over so many connections for so long, each as soon as it was answered. `mark`: see [`Target::request`].
+pub fn closed(target: &Target, mark: &str, connections: usize, bound: Duration) -> anyhow::Result<Figures> {
+    on_one_thread(async {
         let (start, mut clients) = (Instant::now(), JoinSet::new());
         for _ in 0..connections {
-            clients.spawn(client(target.clone(), start + bound));
+            let (address, request) = (target.address.clone(), target.request(mark));
+            clients.spawn_local(async move {
+                let mut connection = Connection::open(&address).await.context(address)?;
+                let mut seen = Seen::new();
+                while start.elapsed() < bound {
+                    let begun = Instant::now();
+                    let ok = connection.exchange(&request).await.context("an answer broke off")?;
+                    seen.note(ok, begun.elapsed());
+                }
+                anyhow::Ok(seen)
+            });
         }
-        let mut all = Seen { latencies: histogram()?, errors: 0 };
-        while let Some(seen) = clients.join_next().await {
-            let seen = seen??;
-            all.latencies.add(seen.latencies)?;
-            all.errors += seen.errors;
-        }
-        Ok(figures(&all, start.elapsed()))
+        collected(clients, start).await
     })
 }
 
-fn figures(all: &Seen, elapsed: Duration) -> Figures {
-    let at = |quantile| all.latencies.value_at_quantile(quantile);
-    Figures {
-        requests_per_second: all.latencies.len() as f64 / elapsed.as_secs_f64(),
-        p50_micros: at(0.5),
-        p99_micros: at(0.99),
-        p999_micros: at(0.999),
-        errors: all.errors,
+async fn collected(mut clients: JoinSet<anyhow::Result<Seen>>, start: Instant) -> anyhow::Result<Figures> {
+    let mut all = Seen::new();
+    while let Some(seen) = clients.join_next().await {
+        all.add(&seen??)?;
     }
+    Ok(all.figures(start.elapsed()))
 }
 
-/// Up to a minute, to three digits.
-fn histogram() -> anyhow::Result<Histogram<u64>> {
-    Ok(Histogram::new_with_bounds(1, 60_000_000, 3)?)
+/// Sends at a fixed rate, whatever becomes of what was sent before: a request that has to wait for a connection has waited, and its latency says so.
+pub fn open(target: &Target, connections: usize, rate: f64, bound: Duration) -> anyhow::Result<Figures> {
+    on_one_thread(async {
+        let mut ready = Vec::with_capacity(connections);
+        for _ in 0..connections {
+            ready.push(Connection::open(&target.address).await.with_context(|| target.address.clone())?);
+        }
+        let schedule = Arc::new(Schedule::of(rate));
+        let mut clients = JoinSet::new();
+        for mut connection in ready {
+            let (request, schedule) = (target.request(""), Arc::clone(&schedule));
+            clients.spawn_local(async move {
+                let mut seen = Seen::new();
+                while let Some(due) = schedule.next().await {
+                    let ok = connection.exchange(&request).await.context("an answer broke off")?;
+                    seen.note(ok, due.elapsed());
+                }
+                anyhow::Ok(seen)
+            });
+        }
+        // Beside the runtime, whose own timers count in milliseconds.
+        let ticking = thread::spawn({
+            let schedule = Arc::clone(&schedule);
+            move || schedule.run(bound)
+        });
+        let figures = collected(clients, schedule.start).await;
+        ticking.join().expect("it does not panic");
+        figures
+    })
 }
 
-async fn client(target: Target, until: Instant) -> anyhow::Result<Seen> {
-    let stream = TcpStream::connect(&target.address).await.with_context(|| target.address.clone())?;
-    stream.set_nodelay(true)?;
-    let (mut sender, connection) = http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await?;
-    let connection = tokio::task::spawn(connection);
-    let mut seen = Seen { latencies: histogram()?, errors: 0 };
-    while Instant::now() < until {
-        let request = Request::post("/v1/chat/completions")
-            .header("host", &target.address)
-            .header("authorization", format!("Bearer {}", target.key))
-            .header("content-type", "application/json")
-            .body(Full::new(target.body.clone()))?;
-        let begun = Instant::now();
-        sender.ready().await?;
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        answer.into_body().collect().await?;
-        if status.is_success() {
-            seen.latencies.saturating_record(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX));
-        } else {
-            seen.errors += 1;
+/// When requests are to be sent.
+struct Schedule {
+    tick: Duration,
+    /// Requests of each tick.
+    together: u32,
+    start: Instant,
+    taken: AtomicU32,
+    due: Semaphore,
+}
+
+impl Schedule {
+    fn of(rate: f64) -> Self {
+        let together = (SHORTEST_TICK.as_secs_f64() * rate).ceil().max(1.0);
+        Self {
+            tick: Duration::from_secs_f64(together / rate),
+            together: together as u32,
+            start: Instant::now(),
+            taken: AtomicU32::new(0),
+            due: Semaphore::new(0),
         }
     }
-    connection.abort();
-    Ok(seen)
+
+    /// Waits for the next request that is due, and says since when it is. `None`: no more come.
+    async fn next(&self) -> Option<Instant> {
+        self.due.acquire().await.ok()?.forget();
+        Some(self.at(self.taken.fetch_add(1, Relaxed) / self.together + 1))
+    }
+
+    fn at(&self, tick: u32) -> Instant {
+        self.start + self.tick * tick
+    }
+
+    fn run(&self, bound: Duration) {
+        for tick in 1.. {
+            let due = self.at(tick);
+            if due > self.start + bound {
+                break;
+            }
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            self.due.add_permits(self.together as usize);
+        }
+        self.due.close();
+    }
 }

@@ -1,29 +1,49 @@
-//! Measures, in one run on one machine: directly at a simulated provider, through nginx as a bare proxy, through a worker, and through router and worker. Figures are worth
+//! Measures, in one run on one machine: directly at a provider, through nginx as a bare proxy, through a worker, and through router and worker. Figures are worth
 //! something only beside each other: the load, the provider and what is measured share the processors.
 
+mod http;
+mod keys;
 mod load;
+mod measure;
 mod nginx;
+mod process;
+mod provider;
+mod streams;
 mod subject;
+mod table;
+mod targets;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Parser, ValueEnum};
-use serde::Serialize;
+use bailiwick_runtime::resources::take_descriptors;
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{
-    load::{Figures, Target},
+    measure::{Measurement, Plan},
     subject::Subject,
 };
 
-/// Requests per second and latencies: directly, through nginx, through a worker, through router and worker.
+/// A worker, and router and worker, beside nginx as a bare proxy: throughput, processor time, latencies, streams, memory, and what very many keys change.
 #[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Seconds of each measurement.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Connections of the measurement under load.
+    /// Measures these alone.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Measurement>,
+    /// Connections of the measurements under load.
     #[arg(long, default_value_t = 64)]
     connections: usize,
+    /// Idle streams that are held at once; fewer where the system lets one process have fewer files: a stream takes two.
+    #[arg(long, default_value_t = 10_000)]
+    streams: usize,
+    /// Numbers of keys. They are put into the region's store while it is down, by the program `sqlite3`.
+    #[arg(long, value_delimiter = ',', default_value = "1,10000,1000000")]
+    keys: Vec<u64>,
     /// Folder of the built programs; where this one lies.
     #[arg(long)]
     bin_dir: Option<PathBuf>,
@@ -38,25 +58,29 @@ struct Arguments {
     output: Output,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves as the provider, until it is killed.
+    #[command(hide = true)]
+    Provider {
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
     Table,
     Json,
 }
 
-/// One line of the table.
-#[derive(Debug, Serialize)]
-struct Row {
-    through: &'static str,
-    connections: usize,
-    /// Of what nginx does with as many connections; of the direct measurement where it was left out.
-    times_baseline: f64,
-    #[serde(flatten)]
-    figures: Figures,
-}
-
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Some(Command::Provider { listen }) => provider::serve(listen).map_err(Into::into),
+        None => run(arguments),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -65,61 +89,35 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> anyhow::Result<()> {
+fn run(arguments: Arguments) -> anyhow::Result<()> {
     if cfg!(debug_assertions) {
         eprintln!("note: this is a build without optimization; measure with `cargo run --release`");
     }
-    let subject = Subject::start(arguments.bin_dir.clone(), arguments.ports_from, !arguments.without_nginx)?;
-    let baseline = if arguments.without_nginx { "direct" } else { "nginx" };
-    let bound = Duration::from_secs(arguments.seconds);
-    let mut rows: Vec<Row> = Vec::new();
-    for connections in [arguments.connections, 1] {
-        let mut of_these: Vec<(&'static str, Figures)> = Vec::new();
-        for (through, target) in subject.targets() {
-            eprintln!("measuring {through}, {connections} connections, {} s …", arguments.seconds);
-            // Connections are opened and pools are filled before anything counts.
-            load::run(&target, connections, Duration::from_secs(1))?;
-            let figures = load::run(&target, connections, bound)?;
-            of_these.push((through, figures));
-        }
-        let base = of_these.iter().find(|(through, _)| *through == baseline);
-        let base = base.map_or(f64::NAN, |(_, figures)| figures.requests_per_second);
-        rows.extend(of_these.into_iter().map(|(through, figures)| {
-            let times_baseline = figures.requests_per_second / base;
-            Row { through, connections, times_baseline, figures }
-        }));
+    let most = take_descriptors().map_or(usize::MAX, |most| usize::try_from(most / 2).unwrap_or(usize::MAX));
+    let plan = Plan {
+        only: arguments.only,
+        bound: Duration::from_secs(arguments.seconds),
+        connections: arguments.connections,
+        streams: arguments.streams.min(most.saturating_sub(200)),
+        keys: arguments.keys,
+    };
+    if plan.streams < arguments.streams {
+        eprintln!("note: the system lets a process have files for {} streams", plan.streams);
     }
+    let mut subject = Subject::start(arguments.bin_dir, arguments.ports_from, !arguments.without_nginx)?;
+    let rows = plan.ways(&subject)?;
+    let keys = plan.keys(&mut subject)?;
     drop(subject);
+    let targets = targets::judge(&rows, &keys);
     match arguments.output {
-        Output::Table => print(&rows, baseline),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&rows)?),
+        Output::Table => table::print(&rows, &keys, &targets, plan.connections),
+        Output::Json => {
+            let all = serde_json::json!({"ways": rows, "keys": keys, "targets": targets});
+            println!("{}", serde_json::to_string_pretty(&all)?);
+        }
     }
-    anyhow::ensure!(
-        rows.iter().all(|row| row.figures.errors == 0),
-        "there were errors: the figures say nothing"
-    );
+    let errors = rows.iter().map(table::errors).sum::<u64>()
+        + keys.iter().map(|row| row.requests.errors + row.alone.errors).sum::<u64>();
+    anyhow::ensure!(errors == 0, "there were {errors} errors: the figures say nothing");
     Ok(())
-}
-
-fn print(rows: &[Row], baseline: &str) {
-    let times = format!("× {baseline}");
-    println!(
-        "{:<16} {:>11} {:>11} {:>9} {:>9} {:>9} {:>9} {:>7}",
-        "through", "connections", "requests/s", times, "p50 µs", "p99 µs", "p99.9 µs", "errors"
-    );
-    for row in rows {
-        let Figures { requests_per_second, p50_micros, p99_micros, p999_micros, errors } = row.figures;
-        println!(
-            "{:<16} {:>11} {requests_per_second:>11.0} {:>9.2} {p50_micros:>9} {p99_micros:>9} {p999_micros:>9} {errors:>7}",
-            row.through, row.connections, row.times_baseline
-        );
-    }
-}
-
-/// One request, made once: about 1 KB, as a short conversation has.
-fn target(address: &str, key: &str, model: &str) -> Target {
-    let prompt = "word ".repeat(180);
-    let body =
-        serde_json::json!({"model": model, "messages": [{"role": "user", "content": prompt}]}).to_string();
-    Target { address: address.to_owned(), key: key.to_owned(), body: body.into() }
 }

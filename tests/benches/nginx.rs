@@ -37,6 +37,11 @@ impl Nginx {
         Ok(nginx)
     }
 
+    /// Of its master; its workers are its children.
+    pub fn pid(&self) -> u32 {
+        self.server.id()
+    }
+
     fn wait(&mut self, log: &Path) -> anyhow::Result<()> {
         let until = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(&self.address).is_err() {

@@ -1,0 +1,197 @@
+//! What is measured, in which order: each measurement of every way to the provider, one after the other, so that what changes on the machine meanwhile meets all of
+//! them alike.
+
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::{
+    load::{self, Figures},
+    provider::SHORT,
+    streams,
+    subject::{Subject, Through},
+};
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Measurement {
+    /// Requests per second under load, processor time of each, and memory afterwards.
+    Requests,
+    /// Latencies of one connection.
+    Latency,
+    /// Latencies at 70 % of the capacity that `requests` found.
+    Loaded,
+    /// Streams per second.
+    Streams,
+    /// Time to the first byte of a stream.
+    FirstByte,
+    /// The largest gap that is added between two chunks of a fast stream.
+    Gaps,
+    /// Memory at thousands of idle streams.
+    Idle,
+    /// The worker with few and with very many keys.
+    Keys,
+}
+
+/// Part of the capacity at which latencies are measured under load.
+const LOAD: f64 = 0.7;
+
+/// How.
+pub struct Plan {
+    /// What, or all.
+    pub only: Vec<Measurement>,
+    /// Of each measurement.
+    pub bound: Duration,
+    /// Under load.
+    pub connections: usize,
+    /// Idle ones, held at once.
+    pub streams: usize,
+    /// Numbers of keys.
+    pub keys: Vec<u64>,
+}
+
+/// One measurement of one way.
+type Step = fn(&Plan, &Through, &mut Row) -> anyhow::Result<()>;
+
+/// One way's figures; what was not measured is left out.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Row {
+    /// The way.
+    pub through: &'static str,
+    /// Under load, as fast as it goes.
+    pub requests: Option<Figures>,
+    /// Microseconds of processors for each request, of what serves it.
+    pub processor_micros: Option<f64>,
+    /// Bytes in use after the load.
+    pub memory_bytes: Option<u64>,
+    /// One connection.
+    pub alone: Option<Figures>,
+    /// At 70 % of the capacity, from when a request should have been sent.
+    pub loaded: Option<Figures>,
+    /// Under load: short streams, read to their ends.
+    pub streams: Option<Figures>,
+    /// Median time to the first byte of a stream's content, one connection.
+    pub first_byte_micros: Option<f64>,
+    /// 99.9 in a hundred are smaller.
+    pub gap_micros: Option<f64>,
+    /// How many idle streams there were.
+    pub idle_streams: Option<usize>,
+    /// Bytes in use while they were held.
+    pub idle_memory_bytes: Option<u64>,
+}
+
+/// The worker with so many keys.
+#[derive(Clone, Debug, Serialize)]
+pub struct KeysRow {
+    /// In its region.
+    pub keys: u64,
+    /// From the start of its process until it serves.
+    pub start_seconds: f64,
+    /// Bytes in use after the load.
+    pub memory_bytes: u64,
+    /// Under load.
+    pub requests: Figures,
+    /// One connection.
+    pub alone: Figures,
+}
+
+impl Plan {
+    fn wants(&self, measurement: Measurement) -> bool {
+        self.only.is_empty() || self.only.contains(&measurement)
+    }
+
+    /// Measures every way.
+    pub fn ways(&self, subject: &Subject) -> anyhow::Result<Vec<Row>> {
+        let ways = subject.ways();
+        let mut rows: Vec<Row> = ways.iter().map(|way| Row { through: way.name, ..Row::default() }).collect();
+        let steps: [(Measurement, Step); 7] = [
+            (Measurement::Requests, Self::requests),
+            (Measurement::Latency, Self::latency),
+            (Measurement::Loaded, Self::loaded),
+            (Measurement::Streams, Self::streams),
+            (Measurement::FirstByte, Self::first_byte),
+            (Measurement::Gaps, Self::gaps),
+            (Measurement::Idle, Self::idle),
+        ];
+        for (measurement, step) in steps {
+            for (way, row) in ways.iter().zip(&mut rows) {
+                if self.wants(measurement) {
+                    eprintln!("{measurement:?}: {} …", way.name);
+                    step(self, way, row)?;
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    fn requests(&self, way: &Through, row: &mut Row) -> anyhow::Result<()> {
+        // Connections are opened and pools are filled before anything counts.
+        load::closed(&way.target, "", self.connections, Duration::from_secs(1))?;
+        let before = way.processes.processor_time();
+        let figures = load::closed(&way.target, "", self.connections, self.bound)?;
+        let took = way.processes.processor_time().saturating_sub(before);
+        row.processor_micros = Some(took.as_secs_f64() * 1e6 / figures.requests.max(1) as f64);
+        row.memory_bytes = Some(way.processes.memory_bytes());
+        row.requests = Some(figures);
+        Ok(())
+    }
+
+    fn latency(&self, way: &Through, row: &mut Row) -> anyhow::Result<()> {
+        load::closed(&way.target, "", 1, Duration::from_millis(300))?;
+        row.alone = Some(load::closed(&way.target, "", 1, self.bound)?);
+        Ok(())
+    }
+
+    fn loaded(&self, way: &Through, row: &mut Row) -> anyhow::Result<()> {
+        let capacity = match row.requests {
+            Some(figures) => figures,
+            None => load::closed(&way.target, "", self.connections, self.bound)?,
+        };
+        let rate = LOAD * capacity.requests_per_second;
+        row.loaded = Some(load::open(&way.target, self.connections, rate, self.bound)?);
+        Ok(())
+    }
+
+    fn streams(&self, way: &Through, row: &mut Row) -> anyhow::Result<()> {
+        load::closed(&way.target, SHORT, self.connections, Duration::from_millis(300))?;
+        row.streams = Some(load::closed(&way.target, SHORT, self.connections, self.bound)?);
+        Ok(())
+    }
+
+    fn first_byte(&self, way: &Through, row: &mut Row) -> anyhow::Result<()> {
+        row.first_byte_micros = Some(streams::first_byte(&way.target, self.bound)?);
+        Ok(())
+    }
+
+    fn gaps(&self, way: &Through, row: &mut Row) -> anyhow::Result<()> {
+        row.gap_micros = Some(streams::gap(&way.target, self.bound)?);
+        Ok(())
+    }
+
+    fn idle(&self, way: &Through, row: &mut Row) -> anyhow::Result<()> {
+        row.idle_streams = Some(self.streams);
+        row.idle_memory_bytes =
+            Some(streams::idle(&way.target, self.streams, || way.processes.memory_bytes())?);
+        Ok(())
+    }
+
+    /// Measures the worker with each number of keys.
+    pub fn keys(&self, subject: &mut Subject) -> anyhow::Result<Vec<KeysRow>> {
+        let mut rows = Vec::new();
+        for keys in self.keys.iter().copied().filter(|_| self.wants(Measurement::Keys)) {
+            eprintln!("Keys: {keys} …");
+            let begun = Instant::now();
+            let start_seconds = subject.with_keys(keys)?.as_secs_f64();
+            eprintln!("Keys: in place after {} s", begun.elapsed().as_secs());
+            let way = subject.worker();
+            load::closed(&way.target, "", self.connections, Duration::from_secs(1))?;
+            let requests = load::closed(&way.target, "", self.connections, self.bound)?;
+            let alone = load::closed(&way.target, "", 1, self.bound)?;
+            // What taking the snapshot needed for a moment has been given back by now.
+            let memory_bytes = way.processes.memory_bytes();
+            rows.push(KeysRow { keys, start_seconds, memory_bytes, requests, alone });
+        }
+        Ok(rows)
+    }
+}
