@@ -213,6 +213,15 @@ pub(crate) fn provider_refused_credential() -> ApiError {
     )
 }
 
+pub(crate) fn credential_unfit() -> ApiError {
+    of(
+        StatusCode::BAD_GATEWAY,
+        "provider_credential_unfit",
+        "the deployment's credential is not of a kind that its provider takes: ask your administrator to replace it (an AWS key is for bedrock, and names its \
+         region where the endpoint does not)",
+    )
+}
+
 pub(crate) fn provider_timeout() -> ApiError {
     of(StatusCode::GATEWAY_TIMEOUT, "provider_timeout", "the provider did not answer in time")
 }

@@ -30,7 +30,9 @@ use bailiwick_proto::digest::Shards;
 
 pub(crate) use self::{
     apply::Refused,
-    entries::{CredentialEntry, DeploymentEntry, KeyEntry, ModelEntry, OrganizationEntry, RegionSettings},
+    entries::{
+        CredentialEntry, DeploymentEntry, KeyEntry, ModelEntry, OrganizationEntry, RegionSettings, Secret,
+    },
     lease::Lease,
 };
 use self::{

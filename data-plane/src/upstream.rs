@@ -153,7 +153,7 @@ impl Upstream {
         for place in placed.into_places() {
             let deployment = place.deployment();
             call.goes_to(deployment.id, deployment.price);
-            let made = outgoing::make(&place, call_type, &head.headers, body, asked, hold);
+            let made = outgoing::make(&place, call_type, &head.headers, body, asked, hold, &*self.clock);
             let (request, made_as) = match made {
                 Ok(made) => made,
                 // Another place may be able to do it.

@@ -16,6 +16,7 @@ use bailiwick_domain::{
     money::NanoUsd,
     organization::OnStale,
     price::{PerMillion, Price, TokenCounts},
+    provider::{ApiVersion, Provider},
     time::Timestamp,
     usage::{CallEnd, CallType, EventId, RequestId, UsageEvent, UsageSource},
 };
@@ -103,6 +104,15 @@ pub fn allowed_ranges_from_wire(ranges: &[String]) -> Result<AllowedRanges, Conv
     let ranges = ranges.iter().take(AllowedRanges::MOST + 1).map(|range| range.parse());
     let ranges = ranges.collect::<Result<Vec<_>, AddressError>>().map_err(|error| invalid(field, error))?;
     AllowedRanges::new(ranges).map_err(|error| invalid(field, error))
+}
+
+/// The version of a provider's API; empty: its dialect's default. None but Azure has one.
+pub fn api_version_from_wire(provider: Provider, text: &str) -> Result<Option<ApiVersion>, ConvertError> {
+    match (text, provider) {
+        ("", _) => Ok(None),
+        (_, Provider::AzureOpenAi) => text.parse().map(Some).map_err(|error| invalid("api_version", error)),
+        _ => Err(invalid("api_version", "is for azure_openai alone")),
+    }
 }
 
 /// An egress rule for the wire.

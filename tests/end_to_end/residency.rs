@@ -52,6 +52,7 @@ async fn r7_a_residency_admits_and_withdraws_deployments_on_every_worker() {
             endpoint: endpoint.to_owned(),
             upstream_model: "simulated".to_owned(),
             credential_id: credential.clone(),
+            api_version: String::new(),
             price: None,
         };
         admin.models().create_deployment(request).await

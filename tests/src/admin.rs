@@ -166,6 +166,7 @@ impl Admin {
             endpoint: endpoint.to_owned(),
             upstream_model: upstream_model.to_owned(),
             credential_id: credential.to_owned(),
+            api_version: String::new(),
             price: None,
         };
         let deployment = self.models().create_deployment(request).await.expect("deployment").into_inner();

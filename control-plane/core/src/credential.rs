@@ -1,7 +1,12 @@
 //! Provider credentials. A secret goes in and comes out only towards workers.
 
 use bailiwick_domain::{
-    id::CredentialId, id::OrganizationId, jurisdiction::Local, names::DisplayName, permission::Permission,
+    id::CredentialId,
+    id::OrganizationId,
+    jurisdiction::Local,
+    names::DisplayName,
+    permission::Permission,
+    provider_secret::{self, ProviderSecretError},
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -16,7 +21,6 @@ use crate::{
 };
 
 const CREATE: &str = "credential.create";
-const MAX_SECRET_LEN: usize = 4096;
 
 /// A credential, its name opened; without its secret.
 #[derive(Clone, Debug)]
@@ -27,16 +31,17 @@ pub struct Credential {
     pub name: String,
 }
 
-/// A provider's secret: 1 to 4096 printable ASCII characters, so that it fits a header as it is.
+/// A provider's secret as it is written, which has one of the forms of [`provider_secret`].
 #[derive(Clone, Debug)]
 pub struct ProviderSecret(SecretString);
 
 impl ProviderSecret {
-    /// `None` when the rule is broken.
-    pub fn new(text: &str) -> Option<Self> {
-        let good =
-            (1..=MAX_SECRET_LEN).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-        good.then(|| Self(SecretString::from(text)))
+    /// Checks the form.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn new(text: &str) -> Result<Self, ProviderSecretError> {
+        provider_secret::ProviderSecret::parse(text).map(|_| Self(SecretString::from(text)))
     }
 }
 

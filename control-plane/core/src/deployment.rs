@@ -7,7 +7,7 @@ use bailiwick_domain::{
     names::ModelName,
     permission::Permission,
     price::Price,
-    provider::{Endpoint, Provider},
+    provider::{ApiVersion, Endpoint, Provider},
 };
 
 use crate::{
@@ -36,6 +36,8 @@ pub struct NewDeployment {
     pub upstream_model: ModelName,
     /// Must be the organization's.
     pub credential: Local<CredentialId>,
+    /// Of Azure's API; `None`: the default.
+    pub api_version: Option<ApiVersion>,
     /// Goes before the operator's and the catalogue's.
     pub price: Option<Price>,
 }
@@ -70,6 +72,7 @@ impl ControlPlane {
             endpoint: new.endpoint,
             upstream_model: new.upstream_model,
             credential: new.credential,
+            api_version: new.api_version,
             price: new.price,
             created_at: now,
         };

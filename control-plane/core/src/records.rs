@@ -9,7 +9,7 @@ use bailiwick_domain::{
     names::ModelName,
     organization::{OnStale, OrganizationRole, OrganizationStatus},
     price::Price,
-    provider::{Endpoint, Provider},
+    provider::{ApiVersion, Endpoint, Provider},
     region::RegionName,
     spiffe::ProcessRole,
     time::Timestamp,
@@ -170,6 +170,8 @@ pub struct DeploymentRecord {
     pub upstream_model: ModelName,
     /// Secret to call it with.
     pub credential: Local<CredentialId>,
+    /// Of Azure's API; `None`: the default.
+    pub api_version: Option<ApiVersion>,
     /// Price set on the deployment itself; `None`: the operator's override or the catalogue.
     pub price: Option<Price>,
     /// When it was made.

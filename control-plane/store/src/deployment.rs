@@ -8,6 +8,7 @@ use bailiwick_domain::{
     id::{DeploymentId, ModelId, OrganizationId},
     jurisdiction::Local,
     price::{PerMillion, Price},
+    provider::ApiVersion,
 };
 use sqlx::query;
 
@@ -22,7 +23,7 @@ pub(crate) const TABLE: &str = "deployments";
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT d.id, d.organization_id, d.provider, d.endpoint, d.upstream_model, d.credential_id, d.price_input, \
+            "SELECT d.id, d.organization_id, d.provider, d.endpoint, d.upstream_model, d.credential_id, d.api_version, d.price_input, \
              d.price_output, d.price_cached_input, d.price_cache_write, d.created_at FROM deployments d ",
             $rest
         )
@@ -82,9 +83,9 @@ pub(crate) async fn living_changed(
 pub(crate) async fn insert(db: &mut Db<'_>, row: &DeploymentRecord) -> Result<(), StoreError> {
     let price = row.price.as_ref();
     let statement = query(
-        "INSERT INTO deployments (id, organization_id, provider, endpoint, upstream_model, credential_id, \
+        "INSERT INTO deployments (id, organization_id, provider, endpoint, upstream_model, credential_id, api_version, \
          price_input, price_output, price_cached_input, price_cache_write, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(row.id.to_string())
     .bind(row.organization.to_string())
@@ -92,6 +93,7 @@ pub(crate) async fn insert(db: &mut Db<'_>, row: &DeploymentRecord) -> Result<()
     .bind(row.endpoint.as_str())
     .bind(row.upstream_model.as_str())
     .bind(row.credential.to_string())
+    .bind(row.api_version.as_ref().map_or("", ApiVersion::as_str))
     .bind(price.map(|price| price.input.as_nanos()))
     .bind(price.map(|price| price.output.as_nanos()))
     .bind(price.and_then(|price| price.cached_input).map(PerMillion::as_nanos))
@@ -115,6 +117,10 @@ fn read(row: Row<'_>) -> Result<DeploymentRecord, StoreError> {
         endpoint: row.parsed("endpoint")?,
         upstream_model: row.parsed("upstream_model")?,
         credential: row.id("credential_id")?,
+        api_version: match row.text("api_version")? {
+            "" => None,
+            _ => Some(row.parsed("api_version")?),
+        },
         price: price(row)?,
         created_at: row.time("created_at")?,
     })

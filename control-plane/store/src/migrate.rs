@@ -69,6 +69,12 @@ const STEPS: &[Step] = &[
         only: None,
         sql: include_str!("../migrations/0016_allowed_ranges.sql"),
     },
+    Step {
+        version: 17,
+        description: "api version",
+        only: None,
+        sql: include_str!("../migrations/0017_api_version.sql"),
+    },
 ];
 
 /// Runs the steps that this store has not had. Replicas that start together take turns.

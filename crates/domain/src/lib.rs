@@ -17,6 +17,7 @@ pub mod organization;
 pub mod permission;
 pub mod price;
 pub mod provider;
+pub mod provider_secret;
 pub mod region;
 pub mod spiffe;
 pub mod time;

@@ -21,7 +21,7 @@ pub enum Provider {
     Gemini,
     /// Gemini in Vertex AI.
     Vertex,
-    /// Bedrock, called with a Bedrock API key.
+    /// Bedrock, called with a Bedrock API key, or with an AWS key, which signs.
     Bedrock,
 }
 
@@ -82,6 +82,43 @@ impl FromStr for Provider {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the provider is one of openai, openai_compatible, azure_openai, anthropic, gemini, vertex, bedrock")]
 pub struct ProviderError;
+
+/// A version of Azure OpenAI's API (<https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle>): a date, `2024-10-21` or `2025-04-01-preview`; or `v1`,
+/// which has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiVersion(Box<str>);
+
+impl ApiVersion {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ApiVersion {
+    type Err = ApiVersionError;
+
+    fn from_str(text: &str) -> Result<Self, ApiVersionError> {
+        let date = text.strip_suffix("-preview").unwrap_or(text);
+        let is_date = date.len() == "2024-10-21".len()
+            && date.bytes().enumerate().all(|(at, byte)| match at {
+                4 | 7 => byte == b'-',
+                _ => byte.is_ascii_digit(),
+            });
+        (is_date || text == "v1").then(|| Self(text.into())).ok_or(ApiVersionError)
+    }
+}
+
+impl fmt::Display for ApiVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// No version of an API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is a date, such as 2024-10-21 or 2025-04-01-preview, or v1")]
+pub struct ApiVersionError;
 
 /// Base URL of a provider, such as `https://api.openai.com/v1`, without a trailing slash: https, or http where the host is an address literal or
 /// `localhost`; no user, query or fragment; at most 2048 characters.
@@ -182,6 +219,25 @@ pub enum EndpointError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_api_version_is_a_date_or_v1() {
+        for good in ["2024-10-21", "2025-04-01-preview", "v1"] {
+            assert_eq!(good.parse::<ApiVersion>().expect(good).as_str(), good);
+        }
+        for bad in [
+            "",
+            "v2",
+            "2024-10-2",
+            "2024-10-21 ",
+            "2024_10_21",
+            "2024-10-21-beta",
+            "latest",
+            "2024-10-21&x=y",
+        ] {
+            assert_eq!(bad.parse::<ApiVersion>(), Err(ApiVersionError), "{bad}");
+        }
+    }
 
     #[test]
     fn endpoints_are_https_or_local() {

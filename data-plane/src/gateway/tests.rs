@@ -7,6 +7,7 @@ mod limits;
 mod provider;
 mod refusals;
 mod residency;
+mod signing;
 mod streams;
 mod world;
 

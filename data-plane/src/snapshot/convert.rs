@@ -10,6 +10,7 @@ use bailiwick_domain::{
     key::{KeyDigest, KeyId, Pepper},
     names::ModelName,
     provider::{Endpoint, Provider},
+    provider_secret::{ProviderSecret, aws_region_of},
     region::RegionCode,
     time::Timestamp,
 };
@@ -23,11 +24,13 @@ use bailiwick_proto::{
 };
 use bytes::Bytes;
 use http::HeaderValue;
+use secrecy::ExposeSecret as _;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{
     entries::{
         CredentialEntry, DeploymentEntry, ModelEntry, OrganizationEntry, PreparedEndpoint, RegionSettings,
+        Secret,
     },
     keys::{KeyRow, Restrictions},
 };
@@ -35,7 +38,6 @@ use crate::dialects;
 
 const MAX_ALLOWED_MODELS: usize = 100;
 const MAX_DEPLOYMENTS: usize = 32;
-const MAX_SECRET_BYTES: usize = 4096;
 const MAX_EGRESS_RULES: usize = 10_000;
 
 type Converted<T> = Result<T, ConvertError>;
@@ -134,10 +136,20 @@ pub(super) fn credential(
     jurisdiction: &Jurisdiction,
     mut credential: wire::Credential,
 ) -> Converted<CredentialEntry> {
-    let secret = Zeroizing::new(std::mem::take(&mut credential.secret));
-    if secret.is_empty() || secret.len() > MAX_SECRET_BYTES {
-        return Err(invalid("secret", format!("has not 1 to {MAX_SECRET_BYTES} bytes")));
-    }
+    let text = Zeroizing::new(std::mem::take(&mut credential.secret));
+    let secret = match ProviderSecret::parse(&text).map_err(|error| invalid("secret", error))? {
+        ProviderSecret::Aws(key) => Secret::Aws(key),
+        ProviderSecret::Shown(secret) => shown(secret.expose_secret())?,
+    };
+    Ok(CredentialEntry {
+        id: admit::<CredentialId>(jurisdiction, "id", &credential.id)?.into_inner(),
+        organization: admit::<OrganizationId>(jurisdiction, "organization_id", &credential.organization_id)?
+            .into_inner(),
+        secret,
+    })
+}
+
+fn shown(secret: &str) -> Converted<Secret> {
     // The header owns the only copy, and zeroes it when the last request is done with it.
     let mut header = Zeroizing::new(Vec::with_capacity(BEARER.len() + secret.len()));
     header.extend_from_slice(BEARER);
@@ -149,14 +161,7 @@ pub(super) fn credential(
         value.set_sensitive(true);
         Ok::<_, ConvertError>(value)
     };
-    let (alone, authorization) = (value(header.slice(BEARER.len()..))?, value(header)?);
-    Ok(CredentialEntry {
-        id: admit::<CredentialId>(jurisdiction, "id", &credential.id)?.into_inner(),
-        organization: admit::<OrganizationId>(jurisdiction, "organization_id", &credential.organization_id)?
-            .into_inner(),
-        authorization,
-        alone,
-    })
+    Ok(Secret::Shown { alone: value(header.slice(BEARER.len()..))?, authorization: value(header)? })
 }
 
 pub(super) fn model(jurisdiction: &Jurisdiction, model: &wire::Model) -> Converted<ModelEntry> {
@@ -190,6 +195,11 @@ pub(super) fn deployment(
         organization: admit::<OrganizationId>(jurisdiction, "organization_id", &deployment.organization_id)?
             .into_inner(),
         dialect: dialects::of(provider),
+        api_version: convert::api_version_from_wire(provider, &deployment.api_version)?,
+        aws_region: match provider {
+            Provider::Bedrock => aws_region_of(&prepared.host).map(Box::from),
+            _ => None,
+        },
         upstream_model: parse("upstream_model", &deployment.upstream_model)?,
         credential: admit::<CredentialId>(jurisdiction, "credential_id", &deployment.credential_id)?
             .into_inner(),

@@ -11,7 +11,8 @@ use bailiwick_domain::{
     names::ModelName,
     organization::OnStale,
     price::Price,
-    provider::Endpoint,
+    provider::{ApiVersion, Endpoint},
+    provider_secret::AwsKey,
     region::RegionCode,
     time::Timestamp,
 };
@@ -95,6 +96,10 @@ pub(crate) struct DeploymentEntry {
     pub(crate) organization: OrganizationId,
     /// What the provider speaks.
     pub(crate) dialect: Dialect,
+    /// The version of Azure's API; `None`: the dialect's default.
+    pub(crate) api_version: Option<ApiVersion>,
+    /// Bedrock alone: the region that signs, where the endpoint says it.
+    pub(crate) aws_region: Option<Box<str>>,
     /// The provider's name of the model.
     pub(crate) upstream_model: ModelName,
     /// What the provider is shown.
@@ -138,16 +143,27 @@ impl PreparedEndpoint {
     }
 }
 
-/// A provider's secret, in the forms that are sent: `Bearer …`, and alone. Both are the same bytes, zeroed when the last request that uses it is done.
+/// A provider's secret.
 pub(crate) struct CredentialEntry {
     /// Its identifier.
     pub(crate) id: CredentialId,
     /// Whose it is.
     pub(crate) organization: OrganizationId,
-    /// `Authorization` header, marked sensitive.
-    pub(crate) authorization: HeaderValue,
-    /// For headers that carry it alone, marked sensitive.
-    pub(crate) alone: HeaderValue,
+    /// What is done with it.
+    pub(crate) secret: Secret,
+}
+
+/// How a provider learns who calls. Zeroed when the last request that uses it is done.
+pub(crate) enum Secret {
+    /// It is shown, in the forms that are sent: `Bearer …`, and alone. Both are the same bytes, and marked sensitive.
+    Shown {
+        /// `Authorization` header.
+        authorization: HeaderValue,
+        /// For headers that carry it alone.
+        alone: HeaderValue,
+    },
+    /// It signs, and is shown to nobody.
+    Aws(AwsKey),
 }
 
 impl fmt::Debug for CredentialEntry {

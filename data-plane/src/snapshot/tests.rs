@@ -79,6 +79,7 @@ impl Tenant {
             upstream_model: "gpt-4o".into(),
             credential_id: credential.to_string(),
             price: None,
+            api_version: String::new(),
         }))
     }
 }
@@ -156,8 +157,9 @@ fn a_request_finds_everything_that_it_needs() {
     assert_eq!(deployment.prepared.host_header, "[::1]:8190");
     assert_eq!((&*deployment.prepared.host, &*deployment.prepared.path_prefix), ("::1", "/v1"));
     let credential = snapshot.credential(&credential).unwrap();
-    assert_eq!(credential.authorization.as_bytes(), b"Bearer sk-secret");
-    assert!(!format!("{credential:?} {:?}", credential.authorization).contains("sk-secret"));
+    let Secret::Shown { authorization, .. } = &credential.secret else { panic!("it is shown") };
+    assert_eq!(authorization.as_bytes(), b"Bearer sk-secret");
+    assert!(!format!("{credential:?} {authorization:?}").contains("sk-secret"));
 }
 
 #[test]

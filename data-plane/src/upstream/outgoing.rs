@@ -1,14 +1,18 @@
 //! The request for a provider: made anew, with nothing of the caller's head but what is listed.
 
+use std::time::{Duration, SystemTime};
+
 use bailiwick_dialects::{
-    Authentication, Call, Dialect, Outgoing, Refused, Reply, Support, Target, passes_anthropic_beta, support,
-    translate_count, translate_request,
+    Authentication, Call, Dialect, Outgoing, Refused, Reply, Support, Target,
+    bedrock::{self, AwsCredentials},
+    passes_anthropic_beta, support, translate_count, translate_request,
 };
-use bailiwick_domain::usage::CallType;
+use bailiwick_domain::{provider::ApiVersion, provider_secret::AwsKey, time::Clock, usage::CallType};
 use bailiwick_runtime::serving::ApiError;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::Full;
+use smallvec::SmallVec;
 
 use super::{Reading, Translation, Wanted};
 use crate::{
@@ -17,7 +21,7 @@ use crate::{
     metering::OpenCall,
     placement::Place,
     request::{Asked, splice},
-    snapshot::ModelEntry,
+    snapshot::{ModelEntry, Secret},
 };
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("bailiwick/", env!("CARGO_PKG_VERSION")));
@@ -59,6 +63,9 @@ pub(super) enum NotMade {
     Failed(ApiError),
 }
 
+/// Headers that say who calls. One, where a secret is shown.
+type Proof = SmallVec<[(HeaderName, HeaderValue); 1]>;
+
 type Made = Result<(Request<Full<Bytes>>, MadeAs), NotMade>;
 
 pub(super) fn make(
@@ -68,11 +75,12 @@ pub(super) fn make(
     body: &Bytes,
     asked: &Asked,
     hold: &mut Hold,
+    clock: &dyn Clock,
 ) -> Made {
     let (call, deployment) = (dialects::call(call_type), place.deployment());
-    let target = target(deployment.dialect, deployment.upstream_model.as_str());
+    let target = target(place);
     match support(call, deployment.dialect) {
-        Support::Translated => return translated(place, call, &target, body, hold),
+        Support::Translated => return translated(place, call, &target, body, hold, clock),
         // It has no path there, and why.
         Support::Refused(_) => drop(target.path(call, asked.stream).map_err(NotMade::Refused)?),
         Support::Same => {}
@@ -83,11 +91,11 @@ pub(super) fn make(
     let spliced = splice(body, asked, target.model, withhold_usage);
     let mut request = match deployment.dialect {
         Dialect::OpenAi | Dialect::OpenAiCompatible => {
-            request(place, call.path(), Authentication::Bearer, spliced)?
+            request(place, call.path(), Authentication::Bearer, spliced, clock)?
         }
         _ => {
             let path = target.path(call, asked.stream).map_err(NotMade::Refused)?;
-            let mut request = request(place, &path, target.authentication(), spliced)?;
+            let mut request = request(place, &path, target.authentication(), spliced, clock)?;
             add(request.headers_mut(), &target.headers(asked.stream));
             request
         }
@@ -101,12 +109,30 @@ pub(super) fn make(
     Ok((request, MadeAs::Passing { withhold_usage }))
 }
 
-/// Bedrock is called with its own API keys, which are bearers' tokens; everyone else with the dialect's own kind.
-fn target(dialect: Dialect, model: &str) -> Target<'_> {
-    Target { bearer: dialect == Dialect::Bedrock, ..Target::new(dialect, model) }
+/// A deployment as its dialect sees it. Bedrock's own API keys are bearers' tokens; AWS keys sign.
+fn target(place: &Place) -> Target<'_> {
+    let deployment = place.deployment();
+    let key = match &place.credential().secret {
+        Secret::Aws(key) => Some(key),
+        Secret::Shown { .. } => None,
+    };
+    let aws_region = deployment.aws_region.as_deref().or_else(|| key.and_then(AwsKey::region));
+    Target {
+        bearer: deployment.dialect == Dialect::Bedrock && key.is_none(),
+        api_version: deployment.api_version.as_ref().map(ApiVersion::as_str),
+        aws_region,
+        ..Target::new(deployment.dialect, deployment.upstream_model.as_str())
+    }
 }
 
-fn translated(place: &Place, call: Call, target: &Target<'_>, body: &Bytes, hold: &mut Hold) -> Made {
+fn translated(
+    place: &Place,
+    call: Call,
+    target: &Target<'_>,
+    body: &Bytes,
+    hold: &mut Hold,
+    clock: &dyn Clock,
+) -> Made {
     // Counted before it is made.
     let room = body.len().saturating_mul(TRANSLATED_COPIES);
     hold.grow_to(room).map_err(|_full| NotMade::Failed(error::overloaded()))?;
@@ -118,7 +144,7 @@ fn translated(place: &Place, call: Call, target: &Target<'_>, body: &Bytes, hold
         None => (translate_count(body, target).map_err(NotMade::Refused)?, Wanted::Count),
     };
     let mut request =
-        request(place, &outgoing.path_and_query, outgoing.authentication, outgoing.body.into())?;
+        request(place, &outgoing.path_and_query, outgoing.authentication, outgoing.body.into(), clock)?;
     add(request.headers_mut(), &outgoing.headers);
     Ok((request, MadeAs::Translated(wanted)))
 }
@@ -128,29 +154,80 @@ fn request(
     path: &str,
     authentication: Authentication<'_>,
     body: Bytes,
+    clock: &dyn Clock,
 ) -> Result<Request<Full<Bytes>>, NotMade> {
-    let (endpoint, credential) = (&place.deployment().prepared, place.credential());
+    let endpoint = &place.deployment().prepared;
     let path = format!("{}{path}", endpoint.path_prefix);
     let uri: Uri =
         path.parse().map_err(|_| NotMade::Failed(ApiError::internal("the endpoint has no path")))?;
+    let proof = prove(place, &path, authentication, &body, clock)?;
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
     let headers = request.headers_mut();
     headers.insert(header::HOST, endpoint.host_header.clone());
-    match authentication {
-        Authentication::Bearer => headers.insert(header::AUTHORIZATION, credential.authorization.clone()),
-        Authentication::ApiKey(name) => {
-            headers.insert(HeaderName::from_static(name), credential.alone.clone())
-        }
-        Authentication::SigV4 { .. } => {
-            return Err(NotMade::Failed(ApiError::internal("the deployment's credential signs nothing")));
-        }
-    };
+    for (name, value) in proof {
+        headers.insert(name, value);
+    }
     headers.insert(header::CONTENT_TYPE, JSON);
     headers.insert(header::ACCEPT_ENCODING, IDENTITY);
     headers.insert(header::USER_AGENT, USER_AGENT);
     Ok(request)
+}
+
+/// Proves who calls. A secret that signs is never shown, whatever the deployment is: its text would be a secret of somebody else's in a header.
+fn prove(
+    place: &Place,
+    path: &str,
+    authentication: Authentication<'_>,
+    body: &Bytes,
+    clock: &dyn Clock,
+) -> Result<Proof, NotMade> {
+    let unfit = || NotMade::Failed(error::credential_unfit());
+    match (authentication, &place.credential().secret) {
+        (Authentication::Bearer, Secret::Shown { authorization, .. }) => {
+            Ok(Proof::from_iter([(header::AUTHORIZATION, authorization.clone())]))
+        }
+        (Authentication::ApiKey(name), Secret::Shown { alone, .. }) => {
+            Ok(Proof::from_iter([(HeaderName::from_static(name), alone.clone())]))
+        }
+        (Authentication::SigV4 { service, region }, Secret::Aws(key)) if !region.is_empty() => {
+            sign(place, path, (service, region), key, body, clock)
+        }
+        _ => Err(unfit()),
+    }
+}
+
+/// AWS' signature of the whole request: its method, host, path, type and body, at this moment.
+fn sign(
+    place: &Place,
+    path: &str,
+    (service, region): (&str, &str),
+    key: &AwsKey,
+    body: &Bytes,
+    clock: &dyn Clock,
+) -> Result<Proof, NotMade> {
+    let failed = || NotMade::Failed(ApiError::internal("the request cannot be signed"));
+    let endpoint = &place.deployment().prepared;
+    let scheme = if endpoint.is_tls { "https" } else { "http" };
+    let host = endpoint.host_header.to_str().map_err(|_| failed())?;
+    let credentials = AwsCredentials {
+        access_key_id: key.id(),
+        secret_access_key: key.secret(),
+        session_token: key.session_token(),
+    };
+    let micros = u64::try_from(clock.now().as_micros()).unwrap_or_default();
+    let now = SystemTime::UNIX_EPOCH + Duration::from_micros(micros);
+    let url = format!("{scheme}://{host}{path}");
+    let signed =
+        bedrock::sign(&url, &[("content-type", "application/json")], body, credentials, region, service, now);
+    let signed = signed.map_err(|_| failed())?;
+    let header = |(name, value): (String, String)| {
+        let mut value = HeaderValue::try_from(value).map_err(|_| failed())?;
+        value.set_sensitive(true);
+        Ok((HeaderName::try_from(name).map_err(|_| failed())?, value))
+    };
+    signed.into_iter().map(header).collect()
 }
 
 fn add(headers: &mut HeaderMap, more: &[(&'static str, &'static str)]) {

@@ -77,6 +77,7 @@ impl Admin {
             endpoint: upstream.endpoint.to_string(),
             upstream_model: upstream.model.clone(),
             credential_id: credential.id,
+            api_version: String::new(),
             price: None,
         };
         let deployment = models.create_deployment(deployment).await.context("creating a deployment")?;

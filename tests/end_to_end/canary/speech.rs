@@ -295,6 +295,7 @@ impl Voice {
             endpoint: format!("https://user:{content}@provider.example/v1"),
             upstream_model: "model".to_owned(),
             credential_id: content.clone(),
+            api_version: String::new(),
             price: None,
         };
         let refused = self.admin.models().create_deployment(request).await.expect_err("bad fields");

@@ -112,6 +112,7 @@ async fn a_change_is_made_whole_or_refused_whole() {
         endpoint: endpoint.to_owned(),
         upstream_model: "simulated".to_owned(),
         credential_id: credential.to_owned(),
+        api_version: String::new(),
         price: None,
     };
     let new_model = |name: &str, deployment_ids: Vec<String>| wire::CreateModelRequest {

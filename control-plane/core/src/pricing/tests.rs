@@ -19,6 +19,7 @@ fn deployment(model: &str, price: Option<Price>) -> DeploymentRecord {
         endpoint: "https://api.openai.com/v1".parse().expect("a URL"),
         upstream_model: model.parse().expect("a name"),
         credential: here.mint_random(now),
+        api_version: None,
         price,
         created_at: now,
     }

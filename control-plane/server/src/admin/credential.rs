@@ -83,10 +83,7 @@ impl CredentialService for Admin {
 /// Takes the text, so that it is gone from memory when it was read.
 fn secret(edge: &mut Edge<'_>, text: String) -> Option<ProviderSecret> {
     let secret = ProviderSecret::new(&Zeroizing::new(text));
-    if secret.is_none() {
-        edge.violation("secret", "is 1 to 4096 printable ASCII characters without spaces".to_owned());
-    }
-    secret
+    secret.map_err(|error| edge.violation("secret", error.to_string())).ok()
 }
 
 fn credential(credential: Credential) -> wire::Credential {

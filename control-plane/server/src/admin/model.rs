@@ -6,7 +6,7 @@ use bailiwick_core::{
     pricing,
     records::{DeploymentRecord, ModelRecord},
 };
-use bailiwick_domain::{egress::Residency, price::Price};
+use bailiwick_domain::{egress::Residency, price::Price, provider::ApiVersion};
 use bailiwick_proto::{
     admin::v1::{self as wire, model_service_server::ModelService},
     config::v1 as config,
@@ -107,6 +107,7 @@ impl ModelService for Admin {
             edge.parse("upstream_model", &request.upstream_model),
             edge.id("credential_id", &request.credential_id),
             price(&mut edge, request.price.as_ref()),
+            api_version(&mut edge, &request),
         );
         let new = match fields {
             (
@@ -117,6 +118,7 @@ impl ModelService for Admin {
                 Some(model),
                 Some(credential),
                 Some(price),
+                Some(api_version),
             ) => Some(NewDeployment {
                 idempotency_key: key,
                 organization,
@@ -125,6 +127,7 @@ impl ModelService for Admin {
                 upstream_model: model,
                 credential,
                 price,
+                api_version,
             }),
             _ => None,
         };
@@ -179,6 +182,7 @@ impl Admin {
             price: price.map(|(price, _)| convert::price_to_wire(&price)),
             price_source: price.map(|(_, source)| source.as_str().to_owned()).unwrap_or_default(),
             created_at_micros: row.created_at.as_micros(),
+            api_version: row.api_version.as_ref().map(ToString::to_string).unwrap_or_default(),
             egress_refusal: judged.and_then(Result::err).map(|why| why.to_string()).unwrap_or_default(),
         }
     }
@@ -188,6 +192,13 @@ impl Admin {
 fn price(edge: &mut Edge<'_>, price: Option<&config::Price>) -> Option<Option<Price>> {
     let Some(price) = price else { return Some(None) };
     convert::price_from_wire(price).map_err(|error| edge.violation("price", error.to_string())).ok().map(Some)
+}
+
+/// `Some(None)`: the default of whoever has one. Of a provider that is none, the provider is told.
+fn api_version(edge: &mut Edge<'_>, request: &wire::CreateDeploymentRequest) -> Option<Option<ApiVersion>> {
+    let provider = request.provider.parse().ok()?;
+    let version = convert::api_version_from_wire(provider, &request.api_version);
+    version.map_err(|error| edge.violation("api_version", error.to_string())).ok()
 }
 
 fn model(row: &ModelRecord) -> wire::Model {

@@ -91,6 +91,7 @@ fn deployment(deployment: &DeploymentRecord, price: Option<&Price>) -> config::D
         upstream_model: deployment.upstream_model.to_string(),
         credential_id: deployment.credential.to_string(),
         price: price.map(convert::price_to_wire),
+        api_version: deployment.api_version.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 

@@ -106,6 +106,7 @@ pub(crate) fn deployment(
         endpoint: "https://api.example.com/v1".parse().expect("good"),
         upstream_model: "gpt-4o-2024".parse().expect("good"),
         credential,
+        api_version: Some("2025-04-01-preview".parse().expect("good")),
         price: Some(Price {
             input: price(2_500_000_000),
             output: price(10_000_000_000),

@@ -91,6 +91,29 @@ fn a_signature_is_of_the_whole_request_and_of_its_time() {
     assert_ne!(authorization, of(b"{}", now + Duration::from_secs(1)).0);
 }
 
+/// `post-vanilla` of the test suite that AWS publishes for its signatures.
+#[test]
+fn a_signature_is_what_aws_says_it_is() {
+    let credentials = AwsCredentials {
+        access_key_id: "AKIDEXAMPLE",
+        secret_access_key: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+        session_token: None,
+    };
+    // 2015-08-30T12:36:00Z
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_440_938_160);
+    let signed = sign("https://example.amazonaws.com/", &[], b"", credentials, "us-east-1", "service", now)
+        .expect("signed");
+    let authorization =
+        signed.iter().find(|(name, _)| name == "authorization").map(|(_, value)| value.as_str());
+    assert_eq!(
+        authorization,
+        Some(
+            "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, SignedHeaders=host;x-amz-date, \
+             Signature=5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"
+        )
+    );
+}
+
 /// The signer traces what it signs. With everything traced, there is nothing of the body, nor of the key, in it.
 #[test]
 fn r8_what_is_signed_is_not_traced() {

@@ -230,6 +230,7 @@ impl World {
             endpoint: endpoint.into(),
             upstream_model: "upstream".into(),
             credential_id: self.credential.to_string(),
+            api_version: String::new(),
             price: Some(config::Price {
                 input_nanos_usd_per_million: 1_000_000,
                 output_nanos_usd_per_million: 1_000_000,

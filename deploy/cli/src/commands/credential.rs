@@ -17,6 +17,10 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum CredentialCommand {
     /// Stores a provider's secret
+    ///
+    /// An API key or a bearer token is stored as it is. For Bedrock, an AWS key signs: JSON such as
+    /// {"access_key_id": "AKIA…", "secret_access_key": "…"}, with "session_token" for a temporary one, and "region" where the
+    /// endpoint's host does not name it.
     Create {
         #[arg(long, value_name = "ID")]
         org: String,

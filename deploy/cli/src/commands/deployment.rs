@@ -49,6 +49,9 @@ pub(crate) struct CreateArguments {
     upstream_model: String,
     #[arg(long, value_name = "ID")]
     credential: String,
+    /// For azure_openai alone: the version of its API, such as 2024-10-21 (the default), 2025-04-01-preview or v1
+    #[arg(long, value_name = "VERSION", default_value = "", hide_default_value = true)]
+    api_version: String,
     #[command(flatten)]
     price: PriceArguments,
 }
@@ -94,6 +97,7 @@ impl DeploymentCommand {
                     endpoint: arguments.endpoint,
                     upstream_model: arguments.upstream_model,
                     credential_id: arguments.credential,
+                    api_version: arguments.api_version,
                 };
                 let answer = client.create_deployment(request(message)).await?.into_inner();
                 let record = record(&answer.deployment.unwrap_or_default());
@@ -128,6 +132,7 @@ fn record(deployment: &Deployment) -> Record {
         .text("endpoint", &deployment.endpoint)
         .text("upstream_model", &deployment.upstream_model)
         .text("credential", &deployment.credential_id)
+        .text("api_version", &deployment.api_version)
         .with("input_per_million", money(price.map(|price| price.input_nanos_usd_per_million)))
         .with("output_per_million", money(price.map(|price| price.output_nanos_usd_per_million)))
         .text("price_source", &deployment.price_source)

@@ -352,6 +352,7 @@ fn deployment(id: &str, organization: &str, endpoint: &str, credential: &str) ->
         endpoint: endpoint.to_owned(),
         upstream_model: MODEL.to_owned(),
         credential_id: credential.to_owned(),
+        api_version: String::new(),
         price: None,
     }))
 }

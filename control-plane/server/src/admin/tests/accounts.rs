@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bailiwick_domain::time::Clock as _;
-use bailiwick_proto::{admin::v1 as wire, status::reason_of};
+use bailiwick_proto::{
+    admin::v1 as wire,
+    status::{reason_of, violations_of},
+};
 use tonic::Code;
 
 use super::world::{World, deployment, fresh, key, model};
@@ -124,4 +127,41 @@ async fn why_a_key_would_be_served_or_refused_is_told_step_by_step() {
     assert_eq!(code(&world, &any, "gpt").await, "invalid_api_key");
     let never = bailiwick_domain::key::ApiKey::generate("euc1".parse().expect("a region")).key_id();
     assert_eq!(code(&world, &never.to_string(), "gpt").await, "invalid_api_key");
+}
+
+#[tokio::test]
+async fn azure_alone_has_a_version_and_a_credential_has_one_of_the_known_forms() {
+    let world = World::new().await;
+    let org = world.organization().await;
+    let secret = world.credential(&org).await;
+    let of = |provider: &str, version: &str| wire::CreateDeploymentRequest {
+        provider: provider.to_owned(),
+        api_version: version.to_owned(),
+        ..deployment(&org, &secret)
+    };
+    let made =
+        world.models().create_deployment(of("azure_openai", "2025-04-01-preview")).await.expect("made");
+    assert_eq!(made.into_inner().deployment.expect("told").api_version, "2025-04-01-preview");
+    for (provider, version) in
+        [("openai", "2024-10-21"), ("azure_openai", "latest"), ("azure_openai", "v1&x=y")]
+    {
+        let refused = world.models().create_deployment(of(provider, version)).await.expect_err(version);
+        let fields: Vec<String> =
+            violations_of(&refused).into_iter().map(|violation| violation.field).collect();
+        assert_eq!(fields, ["api_version"], "{provider} {version}");
+    }
+
+    let new = |secret: &str| wire::CreateCredentialRequest {
+        idempotency_key: fresh(),
+        organization_id: org.clone(),
+        name: "aws".to_owned(),
+        secret: secret.to_owned(),
+    };
+    let good = "{\n  \"access_key_id\": \"AKIDEXAMPLE\",\n  \"secret_access_key\": \"abc/+=\"\n}";
+    world.credentials().create_credential(new(good)).await.expect("an AWS key");
+    for bad in ["two words", "{\"access_key_id\": \"AKIDEXAMPLE\"}", "{\"api_key\": \"canary\"}"] {
+        let refused = world.credentials().create_credential(new(bad)).await.expect_err(bad);
+        let violation = violations_of(&refused).remove(0);
+        assert!(violation.field == "secret" && !violation.description.contains("canary"), "{violation:?}");
+    }
 }

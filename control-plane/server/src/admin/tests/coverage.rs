@@ -69,6 +69,8 @@ fn good(region: &str, method: &str, field: &str) -> String {
         "hosts" => "api.openai.com",
         "allowed_ranges" | "ranges" => "203.0.113.0/24",
         "client_address" => "203.0.113.7",
+        // Of no provider but Azure.
+        "api_version" => "",
         _ => return identifier(region, method, field),
     };
     value.to_owned()

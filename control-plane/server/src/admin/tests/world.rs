@@ -329,6 +329,7 @@ pub(super) fn deployment(organization: &str, credential: &str) -> wire::CreateDe
         endpoint: "http://127.0.0.1:8190/v1".into(),
         upstream_model: "gpt-4o".into(),
         credential_id: credential.into(),
+        api_version: String::new(),
         price: None,
     }
 }
