@@ -3,7 +3,7 @@
 
 use std::{env, error::Error, path::PathBuf};
 
-const FILES: [&str; 22] = [
+const FILES: [&str; 23] = [
     "bailiwick/config/v1/resources.proto",
     "bailiwick/admin/v1/common.proto",
     "bailiwick/admin/v1/organization.proto",
@@ -11,6 +11,7 @@ const FILES: [&str; 22] = [
     "bailiwick/admin/v1/credential.proto",
     "bailiwick/admin/v1/model.proto",
     "bailiwick/admin/v1/policy.proto",
+    "bailiwick/admin/v1/price.proto",
     "bailiwick/admin/v1/usage.proto",
     "bailiwick/admin/v1/audit.proto",
     "bailiwick/admin/v1/region.proto",

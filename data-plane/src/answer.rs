@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use bailiwick_domain::{
     guard::Guard,
-    price::TokenCounts,
     time::Clock,
     usage::{CallEnd, UsageSource},
 };
@@ -27,8 +26,9 @@ use hyper::body::Incoming;
 
 use crate::{
     dialects, error,
+    estimate::Passed,
     memory::{Hold, UNCOUNTED},
-    metering::{OpenCall, Outcome, Settled},
+    metering::{OpenCall, Outcome, Settled, Used},
     metrics::UpstreamFailure,
     upstream::{Answered, Reading, Timeouts},
 };
@@ -89,20 +89,26 @@ pub(crate) async fn pass_on(
     }
 }
 
-/// Settles an answer that broke off, or is none.
+/// Settles an answer that broke off, or is none: the provider's own failure, of which nothing reached the caller, costs nothing.
 fn broken(answered: Answered, clock: &dyn Clock) -> ApiError {
     answered.metrics.upstream_failed(UpstreamFailure::InvalidResponse);
     failed(answered.call, CallEnd::ProviderFailed, error::provider_invalid(), clock)
 }
 
-/// Settles an answer that did not come on.
+/// Settles an answer that did not come on. The provider has read what was asked, and charges for that.
 fn late(answered: Answered, clock: &dyn Clock) -> ApiError {
     answered.metrics.upstream_failed(UpstreamFailure::TimedOut);
-    failed(answered.call, CallEnd::TimedOut, error::provider_timeout(), clock)
+    let used = match answered.response.status().is_success() {
+        true => Used::of_no_answer(answered.call_type, answered.call.prompt()),
+        false => Used::nothing(UsageSource::Estimated),
+    };
+    let error = error::provider_timeout();
+    settle(answered.call, error.status, CallEnd::TimedOut, used, clock).at_once();
+    error
 }
 
 fn failed(call: OpenCall, end: CallEnd, error: ApiError, clock: &dyn Clock) -> ApiError {
-    settle(call, error.status, end, UsageSource::Estimated, TokenCounts::default(), clock).at_once();
+    settle(call, error.status, end, Used::nothing(UsageSource::Estimated), clock).at_once();
     error
 }
 
@@ -190,23 +196,20 @@ async fn whole(
     let (head, _) = response.into_parts();
     if !head.status.is_success() {
         // The provider's own error: it was passed on whole, and cost nothing.
-        settle(
-            call,
-            head.status,
-            CallEnd::Completed,
-            UsageSource::ProviderFinal,
-            TokenCounts::default(),
-            clock,
-        )
-        .at_once();
+        settle(call, head.status, CallEnd::Completed, Used::nothing(UsageSource::ProviderFinal), clock)
+            .at_once();
         return Ok(Response::from_parts(head, waiting(bytes, held)));
     }
     let Some(usage) = dialects::usage_of(call_type, &bytes) else {
         metrics.upstream_failed(UpstreamFailure::InvalidResponse);
         return Err(failed(call, CallEnd::ProviderFailed, error::provider_invalid(), clock));
     };
-    let source = if usage.is_some() { UsageSource::ProviderFinal } else { UsageSource::Estimated };
-    settle(call, head.status, CallEnd::Completed, source, usage.unwrap_or_default(), clock).recorded().await;
+    let mut passed = Passed::default();
+    if usage.is_none() {
+        passed.answer(&bytes);
+    }
+    let used = Used::of_answer(usage, call_type, call.prompt(), &passed);
+    settle(call, head.status, CallEnd::Completed, used, clock).recorded().await;
     Ok(Response::from_parts(head, waiting(bytes, held)))
 }
 
@@ -218,13 +221,6 @@ fn waiting(bytes: Bytes, held: Hold) -> ResponseBody {
     held.with(bytes).into()
 }
 
-fn settle(
-    call: OpenCall,
-    status: StatusCode,
-    end: CallEnd,
-    source: UsageSource,
-    tokens: TokenCounts,
-    clock: &dyn Clock,
-) -> Settled {
-    call.settle(Outcome { status: status.as_u16(), end, source, tokens }, clock.now())
+fn settle(call: OpenCall, status: StatusCode, end: CallEnd, used: Used, clock: &dyn Clock) -> Settled {
+    call.settle(Outcome { status: status.as_u16(), end, used }, clock.now())
 }

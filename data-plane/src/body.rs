@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use bailiwick_domain::usage::CallType;
 use bailiwick_runtime::serving::ApiError;
 use bytes::{Bytes, BytesMut};
-use http::{header, request::Parts};
+use http::{HeaderValue, header, request::Parts};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -17,16 +18,28 @@ use crate::{
 /// Between two pieces of a body. A caller that sends less often holds a connection for nothing.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Errors: 415 for anything but JSON, 413 past the bound (at once, where Content-Length says so), 408 when it stalls, 400 when it breaks off, 503 when the worker holds
+/// The type of a body that is a form: those of calls that send a file are. Errors: 415 where it should be, and is none.
+pub(crate) fn form(head: &Parts, call_type: CallType) -> Result<Option<&HeaderValue>, ApiError> {
+    if !matches!(call_type, CallType::Transcription | CallType::AudioTranslation) {
+        return Ok(None);
+    }
+    let content_type = head.headers.get(header::CONTENT_TYPE);
+    let is_form =
+        |value: &&HeaderValue| value.to_str().is_ok_and(|value| is_of_type(value, "multipart/form-data"));
+    content_type.filter(is_form).map(Some).ok_or_else(error::not_form)
+}
+
+/// Errors: 415 for anything but JSON, or a form where one is wanted, 413 past the bound (at once, where Content-Length says so), 408 when it stalls, 400 when it breaks off, 503 when the worker holds
 /// as much as it may: `hold` grows before there is anything to hold.
 pub(crate) async fn read(
     head: &Parts,
     mut body: Incoming,
+    is_form: bool,
     limit: usize,
     hold: &mut Hold,
 ) -> Result<Bytes, ApiError> {
     let value = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if !value.is_some_and(is_json) {
+    if !is_form && !value.is_some_and(|value| is_of_type(value, "application/json")) {
         return Err(error::not_json());
     }
     if body.size_hint().lower() > limit as u64 {
@@ -67,8 +80,8 @@ pub(crate) async fn read(
     Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
-/// `application/json`, whatever its parameters (RFC 9110, section 8.3.1).
-fn is_json(value: &str) -> bool {
+/// Whatever its parameters (RFC 9110, section 8.3.1).
+fn is_of_type(value: &str, wanted: &str) -> bool {
     let essence = value.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
+    essence.eq_ignore_ascii_case(wanted)
 }

@@ -111,6 +111,14 @@ pub(crate) fn not_json() -> ApiError {
     )
 }
 
+pub(crate) fn not_form() -> ApiError {
+    of(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        "send the body as `Content-Type: multipart/form-data`",
+    )
+}
+
 pub(crate) fn too_large(limit: usize) -> ApiError {
     of(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", format!("the body has more than {limit} bytes"))
 }
@@ -125,6 +133,10 @@ pub(crate) fn body_late() -> ApiError {
 
 pub(crate) fn invalid_json(message: String) -> ApiError {
     of(StatusCode::BAD_REQUEST, "invalid_json", message)
+}
+
+pub(crate) fn invalid_form(what: &str) -> ApiError {
+    of(StatusCode::BAD_REQUEST, "invalid_request", format!("the body is not a good form: {what}"))
 }
 
 pub(crate) fn invalid_field(field: &'static str, message: &'static str) -> ApiError {

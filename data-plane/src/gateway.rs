@@ -116,9 +116,13 @@ impl Gateway {
             Route::Call(call_type) => call_type,
         };
         let mut hold = self.memory.hold();
-        let bytes = body::read(head, body, self.max_body_bytes, &mut hold).await?;
+        let form = body::form(head, call_type)?;
+        let bytes = body::read(head, body, form.is_some(), self.max_body_bytes, &mut hold).await?;
         *unread = false;
-        let asked = request::scan(&bytes)?;
+        let asked = match form {
+            None => request::scan(&bytes)?,
+            Some(content_type) => request::form::scan(&bytes, content_type)?,
+        };
         fault::step("permit", &bytes);
         let permitted = permission::permit(&snapshot, caller, &asked.model)?;
         let placed = placement::place(&snapshot, permitted)?;
@@ -171,6 +175,8 @@ fn route(head: &Parts) -> Result<Route<'_>, ApiError> {
         "/v1/messages/count_tokens" => (Route::Call(CallType::TokenCount), Method::POST),
         "/v1/images/generations" => (Route::Call(CallType::Image), Method::POST),
         "/v1/audio/speech" => (Route::Call(CallType::Speech), Method::POST),
+        "/v1/audio/transcriptions" => (Route::Call(CallType::Transcription), Method::POST),
+        "/v1/audio/translations" => (Route::Call(CallType::AudioTranslation), Method::POST),
         "/v1/moderations" => (Route::Call(CallType::Moderation), Method::POST),
         "/v1/models" => (Route::Models, Method::GET),
         path => match path.strip_prefix("/v1/models/") {

@@ -11,6 +11,7 @@ mod authentication;
 mod body;
 mod dialects;
 mod error;
+mod estimate;
 mod gateway;
 mod limits;
 mod memory;

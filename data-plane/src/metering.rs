@@ -22,6 +22,7 @@ mod recorded;
 mod report;
 mod segment;
 mod tail;
+mod used;
 mod writer;
 
 pub(crate) use self::{
@@ -30,6 +31,7 @@ pub(crate) use self::{
     meter::{Meter, OpenCall, Outcome, Settled, StartedCall},
     recorded::Recorded,
     report::Reporter,
+    used::Used,
     writer::Writer,
 };
 

@@ -259,6 +259,8 @@ impl Collector for WorkerMetrics {
         counter(&mut encoder, "journal_disk_failures", help, self.account.disk_failures())?;
         let help = "Calls that were refused because as much was held as may be";
         counter(&mut encoder, "overloaded_refusals", help, self.memory.refused())?;
+        let help = "Calls that were settled without a price: set one for their deployments";
+        counter(&mut encoder, "usage_unpriced_calls", help, self.account.unpriced())?;
         let help = "Events that the control plane has stored";
         counter(&mut encoder, "usage_acknowledged_events", help, self.account.acknowledged())
     }

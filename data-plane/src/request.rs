@@ -1,6 +1,7 @@
 //! What a request asks for: its model, whether it wants a stream, and how long an answer it allows. No more of it is parsed, and every other byte goes to the provider as it
 //! came.
 
+pub(crate) mod form;
 mod splice;
 
 use std::{borrow::Cow, fmt, ops::Range};
@@ -8,6 +9,7 @@ use std::{borrow::Cow, fmt, ops::Range};
 use bailiwick_domain::usage::CallType;
 use bailiwick_runtime::serving::ApiError;
 use bytes::Bytes;
+use http::HeaderValue;
 use serde::de::{Deserializer as _, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -26,6 +28,8 @@ pub(crate) struct Asked {
     model_at: Range<usize>,
     /// What the request says of usage in a stream.
     stream_options: StreamOptions,
+    /// The type of the body, where it is a form and no JSON.
+    form: Option<HeaderValue>,
     /// How long an answer it allows.
     bounds: Bounds,
 }
@@ -55,6 +59,11 @@ enum StreamOptions {
 }
 
 impl Asked {
+    /// The type of the body, where it is a form and no JSON.
+    pub(crate) fn form(&self) -> Option<&HeaderValue> {
+        self.form.as_ref()
+    }
+
     /// Whether the caller of a stream will see the provider's usage anyway.
     pub(crate) fn asks_for_usage(&self) -> bool {
         matches!(self.stream_options, StreamOptions::WithUsage)
@@ -104,6 +113,7 @@ pub(crate) fn scan(body: &Bytes) -> Result<Asked, ApiError> {
         model_at: place(body, model),
         stream_options,
         bounds: found.bounds,
+        form: None,
     })
 }
 

@@ -11,7 +11,6 @@ use std::{sync::Arc, time::Duration};
 
 use bailiwick_dialects::{Context, Dialect, Reply};
 use bailiwick_domain::{
-    price::TokenCounts,
     time::Clock,
     usage::{CallEnd, CallType, UsageSource},
 };
@@ -24,8 +23,9 @@ use hyper::body::Incoming;
 use crate::{
     admission::Admitted,
     error,
+    estimate::Prompt,
     memory::Hold,
-    metering::{Meter, OpenCall, Outcome},
+    metering::{Meter, OpenCall, Outcome, Used},
     metrics::{CoreMetrics, UpstreamFailure},
     request::Asked,
     settings::UpstreamSection,
@@ -149,6 +149,9 @@ impl Upstream {
         let placed_model = Arc::clone(placed.permitted().model());
         let model = HeaderValue::try_from(placed_model.name.as_str());
         let model = model.map_err(|_| ApiError::internal("the model's name is no header"))?;
+        if asked.form().is_none() {
+            call.asks(Prompt::Body(body.clone()));
+        }
         let (mut attempts, mut failure) = (0_u16, error::no_deployment());
         for place in placed.into_places() {
             let deployment = place.deployment();
@@ -214,20 +217,20 @@ impl Upstream {
             return self.failed(call, CallEnd::ProviderFailed, error);
         }
         let (status, end) = (error.status.as_u16(), CallEnd::Completed);
-        let (source, tokens) = (UsageSource::ProviderFinal, TokenCounts::default());
-        call.settle(Outcome { status, end, source, tokens }, self.clock.now()).at_once();
+        let used = Used::nothing(UsageSource::ProviderFinal);
+        call.settle(Outcome { status, end, used }, self.clock.now()).at_once();
         error
     }
 
     /// Settles a call that no provider has answered.
     fn failed(&self, call: OpenCall, end: CallEnd, error: ApiError) -> ApiError {
-        let outcome = Outcome {
-            status: error.status.as_u16(),
-            end,
-            source: UsageSource::Estimated,
-            tokens: TokenCounts::default(),
+        // One that took too long has read what was asked, and charges for it; one that could not be reached, or broke off before it answered, does not.
+        let used = match end {
+            CallEnd::TimedOut => Used::of_no_answer(call.call_type(), call.prompt()),
+            _ => Used::nothing(UsageSource::Estimated),
         };
-        call.settle(outcome, self.clock.now()).at_once();
+        let status = error.status.as_u16();
+        call.settle(Outcome { status, end, used }, self.clock.now()).at_once();
         error
     }
 }

@@ -15,7 +15,7 @@ use bailiwick_domain::{
     key::KeyId,
     money::NanoUsd,
     organization::OnStale,
-    price::{PerMillion, Price, TokenCounts},
+    price::{MediaCounts, PerMillion, Price, TokenCounts},
     provider::{ApiVersion, Provider},
     time::Timestamp,
     usage::{CallEnd, CallType, EventId, RequestId, UsageEvent, UsageSource},
@@ -161,10 +161,14 @@ pub fn usage_event_to_wire(event: &UsageEvent) -> wire::UsageEvent {
         first_byte_at_micros: event.first_byte.map_or(0, Timestamp::as_micros),
         finished_at_micros: event.finished.as_micros(),
         attempts: event.attempts.into(),
+        cache_write_tokens: event.tokens.cache_write,
+        cache_write_hour_tokens: event.tokens.cache_write_hour,
+        images: event.media.images,
+        audio_millis: event.media.audio_millis,
     }
 }
 
-/// A usage event from the wire. Token counts and cost must fit signed 64 bits; the cost is not negative.
+/// A usage event from the wire. Counts and cost must fit signed 64 bits; the cost is not negative.
 pub fn usage_event_from_wire(
     jurisdiction: &Jurisdiction,
     event: &wire::UsageEvent,
@@ -174,6 +178,10 @@ pub fn usage_event_from_wire(
         ("completion_tokens", event.completion_tokens),
         ("cached_prompt_tokens", event.cached_prompt_tokens),
         ("reasoning_tokens", event.reasoning_tokens),
+        ("cache_write_tokens", event.cache_write_tokens),
+        ("cache_write_hour_tokens", event.cache_write_hour_tokens),
+        ("images", event.images),
+        ("audio_millis", event.audio_millis),
     ];
     if let Some((field, _)) = tokens.iter().find(|(_, count)| i64::try_from(*count).is_err()) {
         return Err(invalid(field, "is over 2^63 - 1"));
@@ -207,8 +215,11 @@ pub fn usage_event_from_wire(
             prompt: event.prompt_tokens,
             completion: event.completion_tokens,
             cached_prompt: event.cached_prompt_tokens,
+            cache_write: event.cache_write_tokens,
+            cache_write_hour: event.cache_write_hour_tokens,
             reasoning: event.reasoning_tokens,
         },
+        media: MediaCounts { images: event.images, audio_millis: event.audio_millis },
         cost: NanoUsd::from_nanos(event.cost_nanos_usd),
         priced: event.priced,
         started: Timestamp::from_micros(event.started_at_micros),
@@ -234,6 +245,8 @@ fn call_type_to_wire(value: CallType) -> wire::CallType {
         CallType::Image => wire::CallType::Image,
         CallType::Speech => wire::CallType::Speech,
         CallType::Moderation => wire::CallType::Moderation,
+        CallType::Transcription => wire::CallType::Transcription,
+        CallType::AudioTranslation => wire::CallType::AudioTranslation,
     }
 }
 
@@ -248,6 +261,8 @@ fn call_type_from_wire(value: wire::CallType) -> Result<CallType, ConvertError> 
         wire::CallType::Image => Ok(CallType::Image),
         wire::CallType::Speech => Ok(CallType::Speech),
         wire::CallType::Moderation => Ok(CallType::Moderation),
+        wire::CallType::Transcription => Ok(CallType::Transcription),
+        wire::CallType::AudioTranslation => Ok(CallType::AudioTranslation),
         wire::CallType::Unspecified => Err(invalid("call_type", "is unknown")),
     }
 }
@@ -297,10 +312,12 @@ pub fn price_to_wire(price: &Price) -> config::Price {
         output_nanos_usd_per_million: price.output.as_nanos(),
         cached_input_nanos_usd_per_million: price.cached_input.map(PerMillion::as_nanos),
         cache_write_nanos_usd_per_million: price.cache_write.map(PerMillion::as_nanos),
+        image_nanos_usd: price.image.map(PerMillion::as_nanos),
+        audio_nanos_usd_per_minute: price.audio_minute.map(PerMillion::as_nanos),
     }
 }
 
-/// A price from the wire: 0 to 10^15 nano-dollars (a million dollars) per million tokens.
+/// A price from the wire: 0 to 10^15 nano-dollars (a million dollars) per million tokens, per image and per minute.
 pub fn price_from_wire(price: &config::Price) -> Result<Price, ConvertError> {
     let checked = |field, nanos| PerMillion::from_nanos(nanos).map_err(|error| invalid(field, error));
     let cached = price.cached_input_nanos_usd_per_million;
@@ -310,6 +327,11 @@ pub fn price_from_wire(price: &config::Price) -> Result<Price, ConvertError> {
         output: checked("price.output_nanos_usd_per_million", price.output_nanos_usd_per_million)?,
         cached_input: cached.map(|n| checked("price.cached_input_nanos_usd_per_million", n)).transpose()?,
         cache_write: write.map(|n| checked("price.cache_write_nanos_usd_per_million", n)).transpose()?,
+        image: price.image_nanos_usd.map(|n| checked("price.image_nanos_usd", n)).transpose()?,
+        audio_minute: price
+            .audio_nanos_usd_per_minute
+            .map(|n| checked("price.audio_nanos_usd_per_minute", n))
+            .transpose()?,
     })
 }
 

@@ -20,6 +20,7 @@ mod keys;
 mod lifecycle;
 mod matrix;
 mod membership;
+mod metering;
 mod residency;
 mod revocation;
 mod sdk;

@@ -8,8 +8,8 @@ use bailiwick_proto::admin::v1::{
     credential_service_client::CredentialServiceClient,
     key_material_service_client::KeyMaterialServiceClient, key_service_client::KeyServiceClient,
     model_service_client::ModelServiceClient, organization_service_client::OrganizationServiceClient,
-    policy_service_client::PolicyServiceClient, region_service_client::RegionServiceClient,
-    usage_service_client::UsageServiceClient,
+    policy_service_client::PolicyServiceClient, price_service_client::PriceServiceClient,
+    region_service_client::RegionServiceClient, usage_service_client::UsageServiceClient,
 };
 use bailiwick_runtime::{
     grpc,
@@ -70,6 +70,7 @@ impl Admin {
         credentials: CredentialServiceClient,
         models: ModelServiceClient,
         policies: PolicyServiceClient,
+        prices: PriceServiceClient,
         usage: UsageServiceClient,
         audit: AuditServiceClient,
         region: RegionServiceClient

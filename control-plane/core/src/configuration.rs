@@ -65,7 +65,7 @@ pub enum OpenedResource {
     /// A model.
     Model(ModelRecord),
     /// A deployment, and what a call to it costs where that is known.
-    Deployment(DeploymentRecord, Option<Price>),
+    Deployment(Box<DeploymentRecord>, Option<Price>),
 }
 
 /// Everything at one revision.

@@ -38,7 +38,7 @@ pub struct NewDeployment {
     pub credential: Local<CredentialId>,
     /// Of Azure's API; `None`: the default.
     pub api_version: Option<ApiVersion>,
-    /// Goes before the operator's and the catalogue's.
+    /// Goes before the contract's, the operator's and the catalogue's.
     pub price: Option<Price>,
 }
 
@@ -74,6 +74,7 @@ impl ControlPlane {
             credential: new.credential,
             api_version: new.api_version,
             price: new.price,
+            contract_price: None,
             created_at: now,
         };
         let keys = self.keys(chain).await?;
@@ -85,7 +86,8 @@ impl ControlPlane {
         let changes = [ChangedResource::Deployment(id)];
         let mutation = Mutation { chain, action: CREATE, subject: id.to_string(), changes: &changes };
         let revision = self.commit(&permit, &keys, transaction, mutation).await?;
-        Ok((row, revision))
+        // As it is read: with what is agreed for its model.
+        Ok((self.store().deployment_fetch(id).await?.unwrap_or(row), revision))
     }
 
     async fn deployment_made_before(

@@ -11,6 +11,7 @@ pub mod backup;
 pub mod bootstrap;
 pub mod caller;
 pub mod configuration;
+pub mod contract_price;
 pub mod control_plane;
 pub mod credential;
 pub mod deployment;

@@ -1,4 +1,5 @@
-//! What a call to a deployment costs: the deployment's own price, else the operator's, else the catalogue's.
+//! What a call to a deployment costs: the deployment's own price, else what the operator has agreed with its organization, else the operator's for the whole region,
+//! else the catalogue's.
 
 use bailiwick_domain::{catalogue::PriceCatalogue, price::Price};
 
@@ -9,7 +10,9 @@ use crate::{control_plane::Settings, records::DeploymentRecord};
 pub enum PriceSource {
     /// Set on the deployment.
     Deployment,
-    /// The operator's override.
+    /// Agreed between the operator and the organization.
+    Contract,
+    /// The operator's override for the region.
     Operator,
     /// Public list price.
     Catalogue,
@@ -20,6 +23,7 @@ impl PriceSource {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Deployment => "deployment",
+            Self::Contract => "contract",
             Self::Operator => "operator",
             Self::Catalogue => "catalogue",
         }
@@ -30,6 +34,7 @@ impl PriceSource {
 pub fn price_of(settings: &Settings, deployment: &DeploymentRecord) -> Option<(Price, PriceSource)> {
     let (provider, model) = (deployment.provider, deployment.upstream_model.as_str());
     let own = deployment.price.map(|price| (price, PriceSource::Deployment));
+    let contract = || deployment.contract_price.map(|price| (price, PriceSource::Contract));
     let operator =
         || settings.prices.get(&(provider, model.to_owned())).map(|price| (*price, PriceSource::Operator));
     let catalogue = || {
@@ -37,7 +42,7 @@ pub fn price_of(settings: &Settings, deployment: &DeploymentRecord) -> Option<(P
         let entry = names.find_map(|name| PriceCatalogue::builtin().lookup(name, model))?;
         Some((entry.price, PriceSource::Catalogue))
     };
-    own.or_else(operator).or_else(catalogue)
+    own.or_else(contract).or_else(operator).or_else(catalogue)
 }
 
 #[cfg(test)]

@@ -172,10 +172,27 @@ pub struct DeploymentRecord {
     pub credential: Local<CredentialId>,
     /// Of Azure's API; `None`: the default.
     pub api_version: Option<ApiVersion>,
-    /// Price set on the deployment itself; `None`: the operator's override or the catalogue.
+    /// Price set on the deployment itself.
     pub price: Option<Price>,
+    /// What the operator has agreed with the organization for the model at this provider. It is read with the deployment, and stored by itself.
+    pub contract_price: Option<Price>,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+/// What the operator has agreed with an organization: a price for one model at one provider, wherever it is deployed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContractPriceRecord {
+    /// Whose it is.
+    pub organization: Local<OrganizationId>,
+    /// Of its deployments, those at this provider.
+    pub provider: Provider,
+    /// Provider's name of the model.
+    pub upstream_model: ModelName,
+    /// The price.
+    pub price: Price,
+    /// When it was set.
+    pub set_at: Timestamp,
 }
 
 /// A one-time enrollment token.
@@ -286,7 +303,7 @@ pub enum ResourceRow {
     /// A model.
     Model(ModelRecord),
     /// A deployment.
-    Deployment(DeploymentRecord),
+    Deployment(Box<DeploymentRecord>),
 }
 
 /// Everything at one revision.
@@ -384,14 +401,22 @@ pub struct UsageRow {
     pub prompt_tokens: u64,
     /// Completion tokens.
     pub completion_tokens: u64,
-    /// Part of the prompt tokens.
+    /// Part of the prompt tokens: read from a provider's cache.
     pub cached_prompt_tokens: u64,
+    /// Part of the prompt tokens: written into a provider's cache.
+    pub cache_write_tokens: u64,
     /// Part of the completion tokens.
     pub reasoning_tokens: u64,
+    /// Generated images.
+    pub images: u64,
+    /// Audio, in milliseconds.
+    pub audio_millis: u64,
     /// Cost in nano-dollars.
     pub cost_nanos_usd: i64,
-    /// Calls without a price.
+    /// Calls without a price; the cost has nothing for them.
     pub unpriced_calls: u64,
+    /// Calls whose numbers are estimates.
+    pub estimated_calls: u64,
 }
 
 /// Which page of a list.

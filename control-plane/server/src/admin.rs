@@ -11,6 +11,7 @@ mod key_material;
 mod model;
 mod organization;
 mod policy;
+mod price;
 mod region;
 mod service_account;
 pub(crate) mod signup;
@@ -26,9 +27,10 @@ use bailiwick_proto::admin::v1::{
     credential_service_server::CredentialServiceServer, destruction_service_server::DestructionServiceServer,
     key_material_service_server::KeyMaterialServiceServer, key_service_server::KeyServiceServer,
     model_service_server::ModelServiceServer, organization_service_server::OrganizationServiceServer,
-    policy_service_server::PolicyServiceServer, region_service_server::RegionServiceServer,
-    service_account_service_server::ServiceAccountServiceServer, token_service_server::TokenServiceServer,
-    trust_service_server::TrustServiceServer, usage_service_server::UsageServiceServer,
+    policy_service_server::PolicyServiceServer, price_service_server::PriceServiceServer,
+    region_service_server::RegionServiceServer, service_account_service_server::ServiceAccountServiceServer,
+    token_service_server::TokenServiceServer, trust_service_server::TrustServiceServer,
+    usage_service_server::UsageServiceServer,
 };
 use tokio::sync::Semaphore;
 use tonic::service::RoutesBuilder;
@@ -65,6 +67,7 @@ impl Admin {
             CredentialServiceServer,
             ModelServiceServer,
             PolicyServiceServer,
+            PriceServiceServer,
             UsageServiceServer,
             AuditServiceServer,
             RegionServiceServer,

@@ -13,6 +13,7 @@ pub(crate) struct UsageMetrics {
     inserted: Counter,
     duplicates: Counter,
     refused: Counter,
+    unpriced: Counter,
     batches: Counter,
     /// Batches that the store did not take.
     pub(crate) store_errors: Counter,
@@ -32,8 +33,17 @@ impl UsageMetrics {
             "Usage events of organizations that are not here",
             self.refused.clone(),
         );
+        registry.register(
+            "events_unpriced",
+            "Usage events that came without a price, those that were stored before included: set a price for their deployments",
+            self.unpriced.clone(),
+        );
         registry.register("batches", "Batches acknowledged", self.batches.clone());
         registry.register("store_errors", "Batches that the store did not take", self.store_errors.clone());
+    }
+
+    pub(crate) fn count_unpriced(&self, events: u64) {
+        self.unpriced.inc_by(events);
     }
 
     pub(crate) fn count(&self, inserted: u64, duplicates: u64, refused: u64) {

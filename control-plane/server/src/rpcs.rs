@@ -112,6 +112,8 @@ pub(crate) const TABLE: &[Rpc] = &[
     admin("/bailiwick.admin.v1.PolicyService/SetResidency", P::ResidencyWrite, Organization),
     admin("/bailiwick.admin.v1.PolicyService/GetAllowedRanges", P::KeyRead, Organization),
     admin("/bailiwick.admin.v1.PolicyService/SetAllowedRanges", P::KeyWrite, Organization),
+    admin("/bailiwick.admin.v1.PriceService/ListContractPrices", P::PriceRead, Organization),
+    admin("/bailiwick.admin.v1.PriceService/SetContractPrice", P::PriceWrite, Region),
     admin("/bailiwick.admin.v1.UsageService/QueryUsage", P::UsageRead, Organization),
     admin("/bailiwick.admin.v1.UsageService/ListUsageEvents", P::UsageRead, Organization),
     admin("/bailiwick.admin.v1.AuditService/ListAuditRecords", P::AuditRead, Either),

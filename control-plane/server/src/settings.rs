@@ -191,6 +191,8 @@ struct RawPrice {
     input: f64,
     output: f64,
     cached_input: Option<f64>,
+    image: Option<f64>,
+    audio_minute: Option<f64>,
     cache_write: Option<f64>,
 }
 
@@ -357,11 +359,15 @@ impl RawPrice {
         let (input, output) = (of("input", self.input), of("output", self.output));
         let cached_input = self.cached_input.map(|usd| of("cached_input", usd));
         let cache_write = self.cache_write.map(|usd| of("cache_write", usd));
+        let image = self.image.map(|usd| of("image", usd));
+        let audio_minute = self.audio_minute.map(|usd| of("audio_minute", usd));
         Some(Price {
             input: input?,
             output: output?,
             cached_input: cached_input.map_or(Some(None), |price| price.map(Some))?,
             cache_write: cache_write.map_or(Some(None), |price| price.map(Some))?,
+            image: image.map_or(Some(None), |price| price.map(Some))?,
+            audio_minute: audio_minute.map_or(Some(None), |price| price.map(Some))?,
         })
     }
 }

@@ -40,7 +40,7 @@ pub(crate) async fn rows(db: &mut Db<'_>) -> Result<ConfigurationRows, StoreErro
     let mut rows = Vec::new();
     rows.extend(organization::living(db).await?.into_iter().map(ResourceRow::Organization));
     rows.extend(credential::living(db).await?.into_iter().map(ResourceRow::Credential));
-    rows.extend(deployment::living(db).await?.into_iter().map(ResourceRow::Deployment));
+    rows.extend(deployment::living(db).await?.into_iter().map(Box::new).map(ResourceRow::Deployment));
     rows.extend(model::living(db).await?.into_iter().map(ResourceRow::Model));
     rows.extend(key::living(db).await?.into_iter().map(ResourceRow::ApiKey));
     Ok(ConfigurationRows { revision, rows })
@@ -139,7 +139,7 @@ async fn states(
         states.insert(Changed::Credential(row.id), ResourceRow::Credential(row));
     }
     for row in deployment::living_changed(db, after, to).await? {
-        states.insert(Changed::Deployment(row.id), ResourceRow::Deployment(row));
+        states.insert(Changed::Deployment(row.id), ResourceRow::Deployment(Box::new(row)));
     }
     for row in model::living_changed(db, after, to).await? {
         states.insert(Changed::Model(row.id), ResourceRow::Model(row));

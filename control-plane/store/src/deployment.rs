@@ -7,12 +7,13 @@ use bailiwick_core::{
 use bailiwick_domain::{
     id::{DeploymentId, ModelId, OrganizationId},
     jurisdiction::Local,
-    price::{PerMillion, Price},
+    price::PerMillion,
     provider::ApiVersion,
 };
 use sqlx::query;
 
 use crate::{
+    contract_price::prices,
     error, page,
     row::Row,
     session::{Db, found},
@@ -20,11 +21,34 @@ use crate::{
 
 pub(crate) const TABLE: &str = "deployments";
 
+/// Columns of a price, also of a contract's.
+pub(crate) const OWN: [&str; 6] = [
+    "price_input",
+    "price_output",
+    "price_cached_input",
+    "price_cache_write",
+    "price_image",
+    "price_audio_minute",
+];
+const CONTRACT: [&str; 6] = [
+    "contract_input",
+    "contract_output",
+    "contract_cached_input",
+    "contract_cache_write",
+    "contract_image",
+    "contract_audio_minute",
+];
+
 macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT d.id, d.organization_id, d.provider, d.endpoint, d.upstream_model, d.credential_id, d.api_version, d.price_input, \
-             d.price_output, d.price_cached_input, d.price_cache_write, d.created_at FROM deployments d ",
+             d.price_output, d.price_cached_input, d.price_cache_write, d.price_image, d.price_audio_minute, d.created_at, \
+             c.price_input AS contract_input, c.price_output AS contract_output, \
+             c.price_cached_input AS contract_cached_input, c.price_cache_write AS contract_cache_write, \
+             c.price_image AS contract_image, c.price_audio_minute AS contract_audio_minute \
+             FROM deployments d LEFT JOIN contract_prices c ON c.organization_id = d.organization_id \
+             AND c.provider = d.provider AND c.upstream_model = d.upstream_model ",
             $rest
         )
     };
@@ -84,8 +108,8 @@ pub(crate) async fn insert(db: &mut Db<'_>, row: &DeploymentRecord) -> Result<()
     let price = row.price.as_ref();
     let statement = query(
         "INSERT INTO deployments (id, organization_id, provider, endpoint, upstream_model, credential_id, api_version, \
-         price_input, price_output, price_cached_input, price_cache_write, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+         price_input, price_output, price_cached_input, price_cache_write, price_image, price_audio_minute, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(row.id.to_string())
     .bind(row.organization.to_string())
@@ -98,6 +122,8 @@ pub(crate) async fn insert(db: &mut Db<'_>, row: &DeploymentRecord) -> Result<()
     .bind(price.map(|price| price.output.as_nanos()))
     .bind(price.and_then(|price| price.cached_input).map(PerMillion::as_nanos))
     .bind(price.and_then(|price| price.cache_write).map(PerMillion::as_nanos))
+    .bind(price.and_then(|price| price.image).map(PerMillion::as_nanos))
+    .bind(price.and_then(|price| price.audio_minute).map(PerMillion::as_nanos))
     .bind(row.created_at.as_micros());
     let rule = "the deployment's identifier, or its credential, which must be of the same organization";
     db.try_execute(statement).await.map_err(error::conflict(rule))?;
@@ -121,20 +147,8 @@ fn read(row: Row<'_>) -> Result<DeploymentRecord, StoreError> {
             "" => None,
             _ => Some(row.parsed("api_version")?),
         },
-        price: price(row)?,
+        price: prices(row, OWN)?,
+        contract_price: prices(row, CONTRACT)?,
         created_at: row.time("created_at")?,
     })
-}
-
-fn price(row: Row<'_>) -> Result<Option<Price>, StoreError> {
-    let nanos = |column| {
-        let price = row.optional_integer(column)?.map(PerMillion::from_nanos).transpose();
-        price.map_err(|_| row.corrupt(column, "is out of range"))
-    };
-    let (cached_input, cache_write) = (nanos("price_cached_input")?, nanos("price_cache_write")?);
-    match (nanos("price_input")?, nanos("price_output")?) {
-        (Some(input), Some(output)) => Ok(Some(Price { input, output, cached_input, cache_write })),
-        (None, None) => Ok(None),
-        _ => Err(row.corrupt("price_input", "stands without price_output, or the other way round")),
-    }
 }

@@ -25,6 +25,7 @@ mod trust;
 mod audit;
 mod backup;
 mod configuration;
+mod contract_price;
 mod credential;
 mod data_key;
 mod deployment;

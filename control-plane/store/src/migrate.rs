@@ -75,6 +75,18 @@ const STEPS: &[Step] = &[
         only: None,
         sql: include_str!("../migrations/0017_api_version.sql"),
     },
+    Step {
+        version: 18,
+        description: "metering",
+        only: None,
+        sql: include_str!("../migrations/0018_metering.sql"),
+    },
+    Step {
+        version: 19,
+        description: "contract prices",
+        only: None,
+        sql: include_str!("../migrations/0019_contract_prices.sql"),
+    },
 ];
 
 /// Runs the steps that this store has not had. Replicas that start together take turns.

@@ -7,10 +7,10 @@ use bailiwick_core::{
         vault::{Sealed, WrappedDataKey},
     },
     records::{
-        ApiKeyRecord, AuditDraft, AuthorityStage, BackupRecord, Chain, ChangedResource, CredentialRecord,
-        DeploymentRecord, HeldCertificate, JoinTokenRecord, ModelRecord, OrganizationRecord, Revision,
-        RevokedCertificate, RootSlot, RotationRecord, ServiceAccountRecord, TokenKeyRecord, TrustVersion,
-        WorkerRecord,
+        ApiKeyRecord, AuditDraft, AuthorityStage, BackupRecord, Chain, ChangedResource, ContractPriceRecord,
+        CredentialRecord, DeploymentRecord, HeldCertificate, JoinTokenRecord, ModelRecord,
+        OrganizationRecord, Revision, RevokedCertificate, RootSlot, RotationRecord, ServiceAccountRecord,
+        TokenKeyRecord, TrustVersion, WorkerRecord,
     },
     sealed_columns::SealedColumn,
 };
@@ -20,15 +20,17 @@ use bailiwick_domain::{
     id::{CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, TokenKeyId, WorkerId},
     jurisdiction::Local,
     key::{JoinTokenId, KeyDigest, KeyId, ServiceAccountId},
+    names::ModelName,
     organization::OrganizationStatus,
+    provider::Provider,
     time::Timestamp,
 };
 use sqlx::Any;
 
 use crate::{
-    audit, backup, configuration, credential, data_key, deployment, destruction, error, idempotency,
-    join_token, key, model, organization, rotation, service_account, session::Session, token_key, trust,
-    worker,
+    audit, backup, configuration, contract_price, credential, data_key, deployment, destruction, error,
+    idempotency, join_token, key, model, organization, rotation, service_account, session::Session,
+    token_key, trust, worker,
 };
 
 /// An open transaction. sqlx rolls it back when it is dropped.
@@ -201,6 +203,28 @@ impl Transaction for SqlTransaction {
 
     async fn deployment_insert(&mut self, row: &DeploymentRecord) -> Result<(), StoreError> {
         deployment::insert(&mut self.0.db(), row).await
+    }
+
+    async fn contract_price_set(&mut self, row: &ContractPriceRecord) -> Result<(), StoreError> {
+        contract_price::set(&mut self.0.db(), row).await
+    }
+
+    async fn contract_price_remove(
+        &mut self,
+        organization: Local<OrganizationId>,
+        provider: Provider,
+        upstream_model: &ModelName,
+    ) -> Result<(), StoreError> {
+        contract_price::remove(&mut self.0.db(), organization, provider, upstream_model).await
+    }
+
+    async fn deployments_of_model(
+        &mut self,
+        organization: Local<OrganizationId>,
+        provider: Provider,
+        upstream_model: &ModelName,
+    ) -> Result<Vec<Local<DeploymentId>>, StoreError> {
+        contract_price::deployments(&mut self.0.db(), organization, provider, upstream_model).await
     }
 
     async fn deployment_delete(&mut self, id: Local<DeploymentId>) -> Result<(), StoreError> {

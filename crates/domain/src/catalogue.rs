@@ -39,19 +39,25 @@ struct Row {
 }
 
 impl Row {
-    /// `None`: an amount is malformed, or input or output has none.
+    /// `None`: an amount is malformed, or input or output has none, or they are not what the model's calls cost.
     fn price(&self) -> Option<Price> {
         let output = match self.output_usd_per_million.as_str() {
             // An embedding has no completion tokens, so nothing is left open.
             "" if self.mode == "embedding" => PerMillion::default(),
             amount => per_million(amount)?,
         };
-        Some(Price {
-            input: per_million(&self.input_usd_per_million)?,
-            output,
-            cached_input: optional(&self.cached_input_usd_per_million)?,
-            cache_write: optional(&self.cache_write_usd_per_million)?,
-        })
+        let tokens = Price::of_tokens(per_million(&self.input_usd_per_million)?, output);
+        let cached_input = optional(&self.cached_input_usd_per_million)?;
+        let cache_write = optional(&self.cache_write_usd_per_million)?;
+        Some(Price { cached_input, cache_write, ..tokens }).filter(|_| !self.tells_of_text_alone())
+    }
+}
+
+impl Row {
+    /// Tokens of pictures and of sound cost several times what those of text do, or are not what is charged for; the list has no column for that. Its amounts would charge a
+    /// fraction of what the provider does.
+    fn tells_of_text_alone(&self) -> bool {
+        ["image_generation", "audio_speech", "audio_transcription"].contains(&self.mode.as_str())
     }
 }
 

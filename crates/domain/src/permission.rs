@@ -16,6 +16,8 @@ pub enum Permission {
     CredentialWrite,
     ModelRead,
     ModelWrite,
+    PriceRead,
+    PriceWrite,
     UsageRead,
     AuditRead,
     ServiceAccountRead,
@@ -33,7 +35,7 @@ pub enum Permission {
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::OrganizationRead,
         Self::OrganizationWrite,
         Self::OrganizationList,
@@ -44,6 +46,8 @@ impl Permission {
         Self::CredentialWrite,
         Self::ModelRead,
         Self::ModelWrite,
+        Self::PriceRead,
+        Self::PriceWrite,
         Self::UsageRead,
         Self::AuditRead,
         Self::ServiceAccountRead,
@@ -109,6 +113,8 @@ fn allows_process(role: ProcessRole, permission: Permission) -> bool {
                 | P::CredentialWrite
                 | P::ModelRead
                 | P::ModelWrite
+                | P::PriceRead
+                | P::PriceWrite
                 | P::UsageRead
                 | P::AuditRead
                 | P::ServiceAccountRead
@@ -128,6 +134,8 @@ fn allows_process(role: ProcessRole, permission: Permission) -> bool {
                 | P::CredentialWrite
                 | P::ModelRead
                 | P::ModelWrite
+                | P::PriceRead
+                | P::PriceWrite
                 | P::UsageRead
                 | P::AuditRead
                 | P::ServiceAccountRead
@@ -150,8 +158,8 @@ fn allows_process(role: ProcessRole, permission: Permission) -> bool {
     }
 }
 
-/// Within the caller's own organization; there is nothing that it may do outside of that. What an organization is suspended by, or deleted, is the
-/// operator's affair: nobody lifts their own suspension.
+/// Within the caller's own organization; there is nothing that it may do outside of that. What an organization is suspended by, or deleted, or charged, is the
+/// operator's affair: nobody lifts their own suspension, or agrees with themselves on a price.
 fn allows_principal(role: OrganizationRole, permission: Permission) -> bool {
     use Permission as P;
     match role {
@@ -166,6 +174,7 @@ fn allows_principal(role: OrganizationRole, permission: Permission) -> bool {
                 | P::CredentialWrite
                 | P::ModelRead
                 | P::ModelWrite
+                | P::PriceRead
                 | P::UsageRead
                 | P::AuditRead
                 | P::ServiceAccountRead
@@ -177,6 +186,7 @@ fn allows_principal(role: OrganizationRole, permission: Permission) -> bool {
                 | P::KeyRead
                 | P::CredentialRead
                 | P::ModelRead
+                | P::PriceRead
                 | P::UsageRead
                 | P::AuditRead
                 | P::ServiceAccountRead

@@ -9,7 +9,7 @@ use crate::{
     jurisdiction::Regional,
     key::KeyId,
     money::NanoUsd,
-    price::TokenCounts,
+    price::{MediaCounts, TokenCounts},
     region::RegionCode,
     text::serde_as_text,
     time::Timestamp,
@@ -42,9 +42,11 @@ pub struct UsageEvent {
     pub source: UsageSource,
     /// Tokens.
     pub tokens: TokenCounts,
+    /// What is counted in other units.
+    pub media: MediaCounts,
     /// Cost; 0 when no price was known.
     pub cost: NanoUsd,
-    /// Whether a price was known.
+    /// Whether a price was known for all that it used.
     pub priced: bool,
     /// When the call was admitted.
     pub started: Timestamp,
@@ -242,6 +244,10 @@ words! {
         Speech = "audio.speech",
         /// `/v1/moderations`.
         Moderation = "moderations",
+        /// `/v1/audio/transcriptions`.
+        Transcription = "audio.transcriptions",
+        /// `/v1/audio/translations`.
+        AudioTranslation = "audio.translations",
     }
 }
 
@@ -266,9 +272,9 @@ words! {
     UsageSource {
         /// The provider's own final count.
         ProviderFinal = "provider_final",
-        /// Counted from what had passed when the call was cut.
+        /// The provider's own count up to where the call was cut.
         Partial = "partial",
-        /// Nothing was heard of; a lower bound.
+        /// Counted here from what had passed, as far as the provider told nothing.
         Estimated = "estimated",
     }
 }

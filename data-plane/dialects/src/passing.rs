@@ -24,7 +24,9 @@ pub enum Seen {
 pub fn usage_of(call: Call, body: &[u8]) -> Option<Option<Usage>> {
     match call {
         Call::Messages => anthropic::usage_of_message(body),
-        Call::Responses | Call::Images | Call::Transcriptions => usage_of_response(body),
+        Call::Responses | Call::Images | Call::Transcriptions | Call::AudioTranslations => {
+            usage_of_response(body)
+        }
         // Its tokens are counted, not used.
         Call::CountTokens => openai::usage_of_chat(body).map(|_| None),
         _ => openai::usage_of_chat(body),
@@ -39,7 +41,9 @@ pub fn observe(call: Call, data: &[u8]) -> Seen {
     }
     match call {
         Call::Messages => observe_message(data),
-        Call::Responses | Call::Images | Call::Transcriptions | Call::Speech => observe_response(data),
+        Call::Responses | Call::Images | Call::Transcriptions | Call::AudioTranslations | Call::Speech => {
+            observe_response(data)
+        }
         _ => observe_chat(data),
     }
 }
@@ -151,6 +155,7 @@ fn usage_of_response(body: &[u8]) -> Option<Option<Usage>> {
             completion: usage.output_tokens.unwrap_or_default(),
             cache_read: input.cached_tokens.unwrap_or_default(),
             cache_write: input.cache_write_tokens.unwrap_or_default(),
+            cache_write_hour: 0,
             reasoning: usage.output_tokens_details.and_then(|all| all.reasoning_tokens).unwrap_or_default(),
             is_final: true,
         };

@@ -104,13 +104,15 @@ pub enum Call {
     Speech,
     /// `/v1/audio/transcriptions`.
     Transcriptions,
+    /// `/v1/audio/translations`.
+    AudioTranslations,
     /// `/v1/moderations`.
     Moderations,
 }
 
 impl Call {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ChatCompletions,
         Self::Responses,
         Self::Messages,
@@ -120,6 +122,7 @@ impl Call {
         Self::Images,
         Self::Speech,
         Self::Transcriptions,
+        Self::AudioTranslations,
         Self::Moderations,
     ];
 
@@ -135,6 +138,7 @@ impl Call {
             Self::Images => "/images/generations",
             Self::Speech => "/audio/speech",
             Self::Transcriptions => "/audio/transcriptions",
+            Self::AudioTranslations => "/audio/translations",
             Self::Moderations => "/moderations",
         }
     }
@@ -182,7 +186,9 @@ pub fn support(call: Call, provider: Dialect) -> Support {
         (Call::Embeddings, _) => Refused("embeddings are not translated for it"),
         (Call::Images, _) => Refused("image generation is not translated for it"),
         (Call::Speech, _) => Refused("speech is not translated for it"),
-        (Call::Transcriptions, _) => Refused("transcription is not translated for it"),
+        (Call::Transcriptions | Call::AudioTranslations, _) => {
+            Refused("transcription is not translated for it")
+        }
         (Call::Moderations, _) => Refused("it has no moderation endpoint"),
     }
 }

@@ -12,7 +12,6 @@ use std::{
 };
 
 use bailiwick_domain::{
-    price::TokenCounts,
     time::Clock,
     usage::{CallEnd, CallType, UsageSource},
 };
@@ -29,7 +28,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::reading::Reader;
 use crate::{
     error,
-    metering::{OpenCall, Outcome},
+    metering::{OpenCall, Outcome, Used},
     metrics::{CoreMetrics, UpstreamFailure},
     upstream::{Answered, Lease},
 };
@@ -78,7 +77,8 @@ fn pass(
     clock: Arc<dyn Clock>,
     idle: Duration,
 ) -> Response<ResponseBody> {
-    let Answered { response, lease, call, call_type, metrics, delimited, .. } = answered;
+    let Answered { response, lease, mut call, call_type, metrics, delimited, .. } = answered;
+    call.waits_long();
     let (head, body) = response.into_parts();
     let metering = Metering { call: Some(call), status: head.status, clock, metrics };
     let deadline = Box::pin(sleep(idle));
@@ -135,10 +135,13 @@ struct Metering {
 
 impl Metering {
     /// Recorded once; what comes later changes nothing.
-    fn settle(&mut self, end: CallEnd, (source, tokens): (UsageSource, TokenCounts)) {
+    fn settle(&mut self, end: CallEnd, reader: &Reader) {
         let Some(call) = self.call.take() else { return };
-        let status = self.status.as_u16();
-        call.settle(Outcome { status, end, source, tokens }, self.clock.now()).at_once();
+        let used = match self.status.is_success() {
+            true => reader.used(call.call_type(), call.prompt()),
+            false => Used::nothing(UsageSource::Estimated),
+        };
+        call.settle(Outcome { status: self.status.as_u16(), end, used }, self.clock.now()).at_once();
     }
 }
 
@@ -148,14 +151,10 @@ impl Passing {
         self.reader.take(piece, &mut self.ready);
         if self.reader.is_done() {
             // Before the caller can know that it is the end (R10).
-            self.metering.settle(CallEnd::Completed, self.reader.counted());
+            self.metering.settle(CallEnd::Completed, &self.reader);
         } else if self.reader.is_failed() {
             self.broken(CallEnd::ProviderFailed);
             return;
-        } else if let Some(call) = &mut self.metering.call
-            && let (UsageSource::Partial | UsageSource::ProviderFinal, tokens) = self.reader.counted()
-        {
-            call.progress(tokens);
         }
         // Whoever knows the length does not ask again after the last byte, and then the end would never be seen.
         if self.body.is_end_stream() {
@@ -174,7 +173,7 @@ impl Passing {
             self.broken(CallEnd::ProviderFailed);
             return;
         }
-        self.metering.settle(CallEnd::Completed, self.reader.counted());
+        self.metering.settle(CallEnd::Completed, &self.reader);
         if let Some(lease) = self.lease.take() {
             lease.keep();
         }
@@ -192,7 +191,7 @@ impl Passing {
             CallEnd::TimedOut => UpstreamFailure::TimedOut,
             _ => UpstreamFailure::InvalidResponse,
         });
-        self.metering.settle(end, self.reader.counted());
+        self.metering.settle(end, &self.reader);
         self.reader.tell(end, &mut self.ready);
         let separator = self.reader.separator();
         self.ready.extend(separator.map(|separator| error_event(self.call_type, separator, end)));
@@ -242,6 +241,13 @@ fn error_event(call_type: CallType, separator: &str, end: CallEnd) -> Bytes {
             }});
             format!("{separator}data: {value}\n\n").into()
         }
+    }
+}
+
+impl Drop for Passing {
+    /// The caller left first.
+    fn drop(&mut self) {
+        self.metering.settle(CallEnd::CallerLeft, &self.reader);
     }
 }
 

@@ -5,26 +5,27 @@ mod translated;
 use std::collections::VecDeque;
 
 use bailiwick_dialects::{Seen, Usage, observe};
-use bailiwick_domain::{
-    price::TokenCounts,
-    usage::{CallEnd, CallType, UsageSource},
-};
+use bailiwick_domain::usage::{CallEnd, CallType, UsageSource};
 use bytes::Bytes;
 
-use crate::dialects::{
-    self,
-    openai::{self, Event},
-    sse::{self, Events, Raw},
-    tail::UsageFinder,
+use crate::{
+    dialects::{
+        self, Told,
+        openai::{self, Event},
+        sse::{self, Events, Raw},
+        tail::UsageFinder,
+    },
+    estimate::{Passed, Prompt},
+    metering::Used,
 };
 
 pub(super) use translated::TranslatedReader;
 
 /// How usage is read.
 pub(super) enum Reader {
-    Events(EventReader),
+    Events(Box<EventReader>),
     /// One JSON object, too large to hold.
-    Object(CallType, UsageFinder),
+    Object(Box<ObjectReader>),
     /// A stream of another dialect.
     Translated(Box<TranslatedReader>),
 }
@@ -32,27 +33,32 @@ pub(super) enum Reader {
 impl Reader {
     /// A reader of a stream. `withhold`: the event that carries nothing but usage is kept from the caller, who did not ask for it.
     pub(super) fn of_events(call_type: CallType, withhold: bool) -> Self {
-        Self::Events(EventReader {
+        Self::Events(Box::new(EventReader {
             events: Events::default(),
             call_type,
             withhold,
-            seen: 0,
-            tokens: None,
+            passed: Passed::default(),
+            told: None,
             so_far: None,
+            images: 0,
             done: false,
-        })
+        }))
     }
 
     pub(super) fn of_object(call_type: CallType) -> Self {
-        Self::Object(call_type, UsageFinder::default())
+        let (finder, passed) = (UsageFinder::default(), Passed::default());
+        Self::Object(Box::new(ObjectReader { call_type, finder, passed }))
     }
 
     /// Looks at a piece, and makes ready what may go on.
     pub(super) fn take(&mut self, piece: Bytes, ready: &mut VecDeque<Bytes>) {
         match self {
             Self::Events(reader) => reader.take(piece, ready),
-            Self::Object(_, finder) => {
-                finder.push(&piece);
+            Self::Object(reader) => {
+                reader.finder.push(&piece);
+                if reader.is_text() {
+                    reader.passed.plain(&piece);
+                }
                 ready.push_back(piece);
             }
             Self::Translated(reader) => reader.take(&piece, ready),
@@ -66,30 +72,29 @@ impl Reader {
                 ready.extend(Some(reader.events.rest()).filter(|rest| !rest.is_empty()));
             }
             Self::Translated(reader) => reader.finish(ready),
-            Self::Events(_) | Self::Object(..) => {}
+            Self::Events(_) | Self::Object(_) => {}
         }
     }
 
-    /// What is known of the call's tokens, and where from.
-    pub(super) fn counted(&self) -> (UsageSource, TokenCounts) {
-        let (tokens, so_far, seen) = match self {
-            Self::Events(reader) => (reader.tokens, reader.so_far, reader.seen),
-            Self::Object(call_type, finder) => {
-                (finder.found().and_then(|usage| dialects::usage_in(*call_type, usage)), None, 0)
+    /// What the call has used, and where that is known from.
+    pub(super) fn used(&self, call_type: CallType, prompt: &Prompt) -> Used {
+        let (told, so_far, passed) = match self {
+            Self::Events(reader) => (reader.told(), reader.so_far, &reader.passed),
+            Self::Object(reader) => {
+                (dialects::usage_found(reader.call_type, &reader.finder), None, &reader.passed)
             }
             Self::Translated(reader) => {
                 let usage = reader.usage();
-                (usage.filter(|usage| usage.is_final).map(dialects::tokens), usage, reader.pieces())
+                let last = usage.filter(|usage| usage.is_final).map(|usage| dialects::tokens(usage).into());
+                (last, usage, reader.passed())
             }
         };
-        match tokens {
-            Some(tokens) => (UsageSource::ProviderFinal, tokens),
-            // Each piece of a stream holds a token or more: a lower bound.
-            None if seen > 0 || so_far.is_some() => {
-                let known = so_far.map(dialects::tokens).unwrap_or_default();
-                (UsageSource::Partial, TokenCounts { completion: known.completion.max(seen), ..known })
+        match told {
+            Some(told) => Used::told(UsageSource::ProviderFinal, told),
+            None => {
+                let so_far = so_far.map(|usage| Told::from(dialects::tokens(usage)));
+                Used::estimated(call_type, prompt, passed, so_far)
             }
-            None => (UsageSource::Estimated, TokenCounts::default()),
         }
     }
 
@@ -97,7 +102,7 @@ impl Reader {
     pub(super) fn is_done(&self) -> bool {
         match self {
             Self::Events(reader) => reader.done,
-            Self::Object(..) => false,
+            Self::Object(_) => false,
             Self::Translated(reader) => reader.is_done(),
         }
     }
@@ -118,7 +123,7 @@ impl Reader {
     pub(super) fn is_closed(&self) -> bool {
         match self {
             Self::Events(reader) => reader.done,
-            Self::Object(_, finder) => finder.is_closed(),
+            Self::Object(reader) => reader.finder.is_closed(),
             Self::Translated(reader) => reader.is_done(),
         }
     }
@@ -127,7 +132,7 @@ impl Reader {
     /// that errors are put behind here.
     pub(super) fn separator(&self) -> Option<&'static str> {
         match self {
-            Self::Object(..) | Self::Translated(_) => None,
+            Self::Object(_) | Self::Translated(_) => None,
             Self::Events(reader) => {
                 let amid =
                     if reader.withhold { reader.events.is_oversized() } else { reader.events.is_amid() };
@@ -137,19 +142,42 @@ impl Reader {
     }
 }
 
+/// An answer that passes in pieces which are none of their own.
+pub(super) struct ObjectReader {
+    call_type: CallType,
+    finder: UsageFinder,
+    passed: Passed,
+}
+
+impl ObjectReader {
+    /// Whether its bytes are text that a model has written. What stands around it counts as text too.
+    fn is_text(&self) -> bool {
+        !matches!(self.call_type, CallType::Image | CallType::Embedding | CallType::Speech)
+    }
+}
+
 pub(super) struct EventReader {
     events: Events,
     call_type: CallType,
     withhold: bool,
-    /// Pieces of the answer so far.
-    seen: u64,
-    tokens: Option<TokenCounts>,
+    /// What of the answer passed since usage was told last.
+    passed: Passed,
+    /// The provider's last word.
+    told: Option<Told>,
     /// What was told in the middle, and may grow.
     so_far: Option<Usage>,
+    /// Images that have come whole.
+    images: u64,
     done: bool,
 }
 
 impl EventReader {
+    fn told(&self) -> Option<Told> {
+        let mut told = if self.images > 0 { self.told.unwrap_or_default() } else { self.told? };
+        told.media.images = self.images;
+        Some(told)
+    }
+
     fn take(&mut self, piece: Bytes, ready: &mut VecDeque<Bytes>) {
         let begins_here = !self.events.is_amid();
         let mut withheld = false;
@@ -176,13 +204,13 @@ impl EventReader {
         }
         let data = sse::data(&raw.bytes);
         if !dialects::tells_as_chat(self.call_type) {
-            self.observe(observe(dialects::call(self.call_type), &data));
+            self.observe(observe(dialects::call(self.call_type), &data), &data);
             return true;
         }
         match openai::event(&data) {
-            Event::Content => self.seen += 1,
+            Event::Content => self.passed.answer(&data),
             Event::Usage(tokens, alone) => {
-                self.tokens = Some(tokens);
+                self.told = Some(tokens.into());
                 return !(alone && self.withhold);
             }
             Event::Done => self.done = true,
@@ -191,11 +219,12 @@ impl EventReader {
         true
     }
 
-    fn observe(&mut self, seen: Seen) {
+    fn observe(&mut self, seen: Seen, data: &[u8]) {
         match seen {
-            Seen::Content => self.seen += 1,
+            Seen::Content => self.passed.answer(data),
             Seen::Usage(usage, _) => self.learn(usage),
             Seen::Done(usage) => {
+                self.images += u64::from(self.call_type == CallType::Image);
                 if let Some(usage) = usage {
                     self.learn(usage);
                 }
@@ -208,8 +237,9 @@ impl EventReader {
     fn learn(&mut self, usage: Usage) {
         let known = self.so_far.map_or(usage, |so_far| so_far.updated(usage));
         self.so_far = Some(known);
+        self.passed.clear();
         if known.is_final {
-            self.tokens = Some(dialects::tokens(known));
+            self.told = Some(dialects::tokens(known).into());
         }
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use bailiwick_dialects::{Dialect, Failure, translate_count_answer};
 use bailiwick_domain::{
-    price::TokenCounts,
     time::Clock,
     usage::{CallEnd, CallType, UsageSource},
 };
@@ -23,8 +22,11 @@ use super::{
     settle, waiting,
 };
 use crate::{
-    dialects, error,
+    dialects::{self, Told},
+    error,
+    estimate::Passed,
     memory::Hold,
+    metering::Used,
     upstream::{Answered, Timeouts, Translation, Wanted},
 };
 
@@ -91,20 +93,22 @@ async fn whole(
         return Err(failed(answered.call, CallEnd::ProviderFailed, error::overloaded(), clock));
     }
     let translated = match &translation.wanted {
-        Wanted::Chat(reply) => reply
-            .translate_answer(bytes, &translation.context())
-            .map(|translated| (translated.body, translated.usage.map(dialects::tokens))),
-        Wanted::Count => translate_count_answer(bytes).map(|body| (body, Some(TokenCounts::default()))),
+        Wanted::Chat(reply) => reply.translate_answer(bytes, &translation.context()).map(|translated| {
+            (translated.body, translated.usage.map(|usage| Told::from(dialects::tokens(usage))))
+        }),
+        Wanted::Count => translate_count_answer(bytes).map(|body| (body, Some(Told::default()))),
     };
     let Ok((body, usage)) = translated else {
         return Err(broken(answered, clock));
     };
     let head = head_of(StatusCode::OK, JSON, &answered);
     answered.lease.keep();
-    let source = if usage.is_some() { UsageSource::ProviderFinal } else { UsageSource::Estimated };
-    let settled =
-        settle(answered.call, StatusCode::OK, CallEnd::Completed, source, usage.unwrap_or_default(), clock);
-    settled.recorded().await;
+    let mut passed = Passed::default();
+    if usage.is_none() {
+        passed.answer(bytes);
+    }
+    let used = Used::of_answer(usage, answered.call_type, answered.call.prompt(), &passed);
+    settle(answered.call, StatusCode::OK, CallEnd::Completed, used, clock).recorded().await;
     Ok(head.map(|()| waiting(body.into(), held)))
 }
 
@@ -124,15 +128,8 @@ fn failure(
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     let head = head_of(status, JSON, &answered);
     answered.lease.keep();
-    settle(
-        answered.call,
-        status,
-        CallEnd::Completed,
-        UsageSource::ProviderFinal,
-        TokenCounts::default(),
-        clock,
-    )
-    .at_once();
+    settle(answered.call, status, CallEnd::Completed, Used::nothing(UsageSource::ProviderFinal), clock)
+        .at_once();
     head.map(|()| waiting(body.into(), held))
 }
 

@@ -21,6 +21,7 @@ pub(crate) struct Usage {
 #[serde(default)]
 struct PromptDetails {
     cached_tokens: Option<u64>,
+    cache_write_tokens: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -33,12 +34,13 @@ impl From<Usage> for TokenCounts {
     fn from(usage: Usage) -> Self {
         // Counts go into signed columns; a provider that claims more is not believed.
         let bounded = |count: u64| count.min(1 << 40);
+        let details = usage.prompt_tokens_details.unwrap_or_default();
         Self {
             prompt: bounded(usage.prompt_tokens),
             completion: bounded(usage.completion_tokens),
-            cached_prompt: bounded(
-                usage.prompt_tokens_details.and_then(|d| d.cached_tokens).unwrap_or_default(),
-            ),
+            cached_prompt: bounded(details.cached_tokens.unwrap_or_default()),
+            cache_write: bounded(details.cache_write_tokens.unwrap_or_default()),
+            cache_write_hour: 0,
             reasoning: bounded(
                 usage.completion_tokens_details.and_then(|d| d.reasoning_tokens).unwrap_or_default(),
             ),
@@ -126,8 +128,15 @@ mod tests {
 
     #[test]
     fn usage_is_read_with_its_details() {
-        let body = br#"{"choices":[{"message":{"content":"\"usage\":{\"prompt_tokens\":9}"}}],"usage":{"prompt_tokens":7,"completion_tokens":5,"prompt_tokens_details":{"cached_tokens":2},"completion_tokens_details":{"reasoning_tokens":3}}}"#;
-        let counted = TokenCounts { prompt: 7, completion: 5, cached_prompt: 2, reasoning: 3 };
+        let body = br#"{"choices":[{"message":{"content":"\"usage\":{\"prompt_tokens\":9}"}}],"usage":{"prompt_tokens":7,"completion_tokens":5,"prompt_tokens_details":{"cached_tokens":2,"cache_write_tokens":1},"completion_tokens_details":{"reasoning_tokens":3}}}"#;
+        let counted = TokenCounts {
+            prompt: 7,
+            completion: 5,
+            cached_prompt: 2,
+            cache_write: 1,
+            cache_write_hour: 0,
+            reasoning: 3,
+        };
         assert_eq!(usage_of(body), Some(Some(counted)));
         assert_eq!(usage_of(b"{}"), Some(None));
         for other in [&b"<html>"[..], b"[]", br#"[{"prompt_tokens":7}]"#, b"null", b""] {

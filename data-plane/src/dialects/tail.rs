@@ -1,6 +1,8 @@
-//! Finds `usage` in a JSON answer that is too large to hold, while it passes: the value of that member of the outermost object.
+//! Finds `usage` in a JSON answer that is too large to hold, while it passes: the value of that member of the outermost object. And counts what stands in its list `data`, which is
+//! images.
 
 const MEMBER: &[u8] = b"usage";
+const LIST: &[u8] = b"data";
 /// Bytes of a `usage` object that are kept.
 const LARGEST_USAGE: usize = 16 << 10;
 
@@ -15,6 +17,10 @@ pub(crate) struct UsageFinder {
     name: Vec<u8>,
     /// The last whole string at depth 1 was the member's name.
     named: bool,
+    /// The same of the list's name.
+    list_named: bool,
+    in_list: bool,
+    elements: u64,
     captured: Vec<u8>,
     capturing: bool,
 }
@@ -30,6 +36,11 @@ impl UsageFinder {
     /// The member's value, once it has passed whole; the last one, when there were several.
     pub(crate) fn found(&self) -> Option<&[u8]> {
         Some(self.captured.as_slice()).filter(|captured| !self.capturing && !captured.is_empty())
+    }
+
+    /// How many objects the list `data` has.
+    pub(crate) fn elements(&self) -> u64 {
+        self.elements
     }
 
     /// Whether what has passed ends where its outermost object does.
@@ -56,7 +67,13 @@ impl UsageFinder {
                     self.captured.clear();
                     self.captured.push(byte);
                 }
-                self.named = false;
+                if self.depth == 1 {
+                    self.in_list = self.list_named && byte == b'[';
+                }
+                if self.depth == 2 && self.in_list && byte == b'{' {
+                    self.elements = self.elements.saturating_add(1);
+                }
+                (self.named, self.list_named) = (false, false);
                 self.began = true;
                 self.depth += 1;
             }
@@ -66,7 +83,7 @@ impl UsageFinder {
                     self.capturing = false;
                 }
             }
-            b',' => self.named = false,
+            b',' => (self.named, self.list_named) = (false, false),
             _ => {}
         }
     }
@@ -78,6 +95,7 @@ impl UsageFinder {
             b'"' => {
                 self.in_string = false;
                 self.named = self.depth == 1 && self.name == MEMBER;
+                self.list_named = self.depth == 1 && self.name == LIST;
                 return;
             }
             _ => {}
@@ -109,6 +127,9 @@ mod tests {
             let (one, two) = (cut.min(other), cut.max(other));
             let chunks = [&ANSWER[..one], &ANSWER[one..two], &ANSWER[two..]];
             let found = found(&chunks);
+            let mut finder = UsageFinder::default();
+            chunks.iter().for_each(|chunk| finder.push(chunk));
+            prop_assert_eq!(finder.elements(), 1);
             prop_assert_eq!(found.as_deref(), Some(r#"{"prompt_tokens":7,"d":{"a":"}"}}"#));
         }
 
@@ -116,6 +137,21 @@ mod tests {
         fn any_bytes_pass(bytes: Vec<u8>) {
             let _ = found(&[&bytes]);
         }
+    }
+
+    #[test]
+    fn images_are_counted_wherever_their_list_stands() {
+        let count = |body: &[u8]| {
+            let mut finder = UsageFinder::default();
+            finder.push(body);
+            finder.elements()
+        };
+        assert_eq!(
+            count(br#"{"created":1,"data":[{"b64_json":"{[\"{"},{"url":"x","a":{"data":[{}]}}],"x":[{}]}"#),
+            2
+        );
+        assert_eq!(count(br#"{"x":{"data":[{}]},"y":"data","z":[{}],"data":{"a":{}}}"#), 0);
+        assert_eq!(count(br#"{"data":[]}"#), 0);
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //! whole, and what is larger than the limit is refused: no time will help it, and a smaller `max_tokens` will.
 
 use bailiwick_domain::{
-    price::{PerMillion, Price, TokenCounts},
+    price::{MediaCounts, PerMillion, Price, TokenCounts},
     usage::CallType,
 };
 use bailiwick_quota::limit::Measure;
@@ -33,7 +33,10 @@ pub(crate) struct Estimate {
     asked: u64,
     /// Tokens of the prompt, and of an answer of which the caller says nothing.
     guessed: TokenCounts,
-    /// The dearest that the call could be served at; `None`: nobody knows a price, and it is metered as unpriced.
+    /// Images that are asked for.
+    images: u64,
+    /// The dearest that the call could be served at; `None`: nobody knows a price, and it is metered as unpriced. Then limits of money do not hold it: what it costs is
+    /// unknown before and after, and `bailiwick check` and the metrics of unpriced calls say that a price is to be set.
     price: Option<Price>,
 }
 
@@ -55,7 +58,8 @@ impl Estimate {
             (_, None) => (0, ANSWER_TOKENS.saturating_mul(asked.choices())),
         };
         let guessed = TokenCounts { prompt, completion: guessed, ..TokenCounts::default() };
-        Self { asked: allowed, guessed, price }
+        let images = if call_type == CallType::Image { asked.choices() } else { 0 };
+        Self { asked: allowed, guessed, images, price }
     }
 
     /// Units to take of a limit of this measure and amount. 0: the limit does not matter to the call.
@@ -80,7 +84,11 @@ impl Estimate {
     /// Nano-dollars of what was asked for, and of what was guessed.
     fn money(&self) -> (u64, u64) {
         let Some(price) = self.price else { return (0, 0) };
-        let cost = |tokens: &TokenCounts| u64::try_from(price.cost(tokens).as_nanos()).unwrap_or_default();
+        let media = MediaCounts { images: self.images, audio_millis: 0 };
+        let cost = |tokens: &TokenCounts| {
+            let cost = price.cost(tokens, &media).unwrap_or_default();
+            u64::try_from(cost.as_nanos()).unwrap_or_default()
+        };
         let asked = cost(&TokenCounts { completion: self.asked, ..TokenCounts::default() });
         let completion = self.guessed.completion.saturating_add(self.asked);
         // Rounded once, as the call's own cost will be.
@@ -93,12 +101,13 @@ impl Estimate {
 fn dearest(prices: impl Iterator<Item = Price>) -> Option<Price> {
     prices
         .map(|price| {
-            let input = most([Some(price.input), price.cached_input, price.cache_write]);
-            Price { input, output: price.output, cached_input: None, cache_write: None }
+            let input = most([Some(price.input), price.cached_input, price.cache_write_hour()]);
+            Price { image: price.image, ..Price::of_tokens(input, price.output) }
         })
         .reduce(|one, other| Price {
             input: one.input.max(other.input),
             output: one.output.max(other.output),
+            image: one.image.max(other.image),
             ..one
         })
 }

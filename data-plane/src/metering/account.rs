@@ -30,6 +30,7 @@ pub(crate) struct Account {
     disk_failures: AtomicU64,
     recorded: AtomicU64,
     acknowledged: AtomicU64,
+    unpriced: AtomicU64,
 }
 
 impl Account {
@@ -45,6 +46,7 @@ impl Account {
             disk_failures: AtomicU64::new(0),
             recorded: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
+            unpriced: AtomicU64::new(0),
         }
     }
 
@@ -98,6 +100,16 @@ impl Account {
     /// Events that the control plane has acknowledged since this process started.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// Calls that were settled without a price.
+    pub(crate) fn unpriced(&self) -> u64 {
+        self.unpriced.load(Ordering::Relaxed)
+    }
+
+    /// A call was settled without a price.
+    pub(super) fn settled_unpriced(&self) {
+        self.unpriced.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Events that were recorded, or read back from an earlier process's journals, and are not acknowledged.

@@ -9,14 +9,18 @@ use bailiwick_domain::{
     id::{DeploymentId, ModelId, OrganizationId},
     key::KeyId,
     money::NanoUsd,
-    price::{Price, TokenCounts},
+    price::{MediaCounts, Price, TokenCounts},
     time::{Clock, Timestamp},
     usage::{CallEnd, CallType, EventId, RequestId, UsageEvent, UsageSource},
 };
 use bailiwick_proto::convert::usage_event_to_wire;
-use bailiwick_quota::holder::{Reservation, Used};
+use bailiwick_quota::holder::{self, Reservation};
 
-use super::writer::{JournalFull, Writer};
+use super::{
+    used::Used,
+    writer::{JournalFull, Writer},
+};
+use crate::estimate::Prompt;
 
 /// How often a disk that failed is tried again, where no call does it.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -57,10 +61,8 @@ pub(crate) struct Outcome {
     pub(crate) status: u16,
     /// How it ended.
     pub(crate) end: CallEnd,
-    /// Where the numbers come from.
-    pub(crate) source: UsageSource,
-    /// Tokens.
-    pub(crate) tokens: TokenCounts,
+    /// What it used.
+    pub(crate) used: Used,
 }
 
 /// Meters the calls of one core. All clones write to the same journal.
@@ -103,7 +105,8 @@ impl Meter {
         }
         let event =
             UsageEvent { status: CLIENT_CLOSED_REQUEST, end: CallEnd::CallerLeft, attempts: 0, ..event };
-        Ok(OpenCall { meter: self.clone(), event, price: call.price, reservation: None, settled: false })
+        let (price, prompt) = (call.price, Prompt::default());
+        Ok(OpenCall { meter: self.clone(), event, price, prompt, reservation: None, settled: false })
     }
 }
 
@@ -139,6 +142,7 @@ fn if_nothing_follows(call: &StartedCall) -> UsageEvent {
         end: CallEnd::Interrupted,
         source: UsageSource::Estimated,
         tokens: TokenCounts::default(),
+        media: MediaCounts::default(),
         cost: NanoUsd::default(),
         priced: call.price.is_some(),
         started: call.started,
@@ -157,6 +161,8 @@ pub(crate) struct OpenCall {
     price: Option<Price>,
     /// What it holds of its limits.
     reservation: Option<Reservation>,
+    /// What was asked, as long as its tokens may have to be estimated.
+    prompt: Prompt,
     settled: bool,
 }
 
@@ -170,6 +176,11 @@ impl OpenCall {
     /// Names the call, to the caller too.
     pub(crate) fn request_id(&self) -> RequestId {
         self.event.request_id
+    }
+
+    /// Endpoint.
+    pub(crate) fn call_type(&self) -> CallType {
+        self.event.call_type
     }
 
     /// When it was admitted.
@@ -190,7 +201,6 @@ impl OpenCall {
     /// The deployment that is called: another than the first, when that one cannot be reached.
     pub(crate) fn goes_to(&mut self, deployment: DeploymentId, price: Option<Price>) {
         self.event.deployment = deployment;
-        self.event.priced = price.is_some();
         self.price = price;
     }
 
@@ -199,10 +209,19 @@ impl OpenCall {
         self.event.status = status;
     }
 
-    /// Tokens seen so far, in case that the call is cut.
-    pub(crate) fn progress(&mut self, tokens: TokenCounts) {
-        self.event.tokens = tokens;
-        self.event.source = UsageSource::Partial;
+    /// What is asked of the provider.
+    pub(crate) fn asks(&mut self, prompt: Prompt) {
+        self.prompt = prompt;
+    }
+
+    /// What is asked of the provider.
+    pub(crate) fn prompt(&self) -> &Prompt {
+        &self.prompt
+    }
+
+    /// An answer begins that may take long: no more is kept of what was asked than has to be.
+    pub(crate) fn waits_long(&mut self) {
+        self.prompt.shrink();
     }
 
     /// Whether the call could be recorded when it started.
@@ -212,15 +231,18 @@ impl OpenCall {
 
     /// Records how the call ended. To be called before the last bytes go to the caller: what was served was recorded.
     pub(crate) fn settle(mut self, outcome: Outcome, now: Timestamp) -> Settled {
-        let Outcome { status, end, source, tokens } = outcome;
-        self.event = UsageEvent { status, end, source, tokens, ..self.event };
-        self.record(now);
+        let Outcome { status, end, used } = outcome;
+        self.event = UsageEvent { status, end, ..self.event };
+        self.record(used, now);
         Settled(self.meter.clone())
     }
 
-    fn record(&mut self, now: Timestamp) {
+    fn record(&mut self, used: Used, now: Timestamp) {
         self.settled = true;
-        self.event.cost = self.price.map(|price| price.cost(&self.event.tokens)).unwrap_or_default();
+        let Used { source, tokens, media, is_measured } = used;
+        let cost = self.price.filter(|_| is_measured).and_then(|price| price.cost(&tokens, &media));
+        let (priced, cost) = (cost.is_some(), cost.unwrap_or_default());
+        self.event = UsageEvent { source, tokens, media, priced, cost, ..self.event };
         self.event.finished = now.max(self.event.started);
         if let Some(writer) = &mut *self.meter.writer.borrow_mut() {
             writer.settle(self.event.event_id, &usage_event_to_wire(&self.event));
@@ -236,7 +258,7 @@ impl OpenCall {
             reservation.cancel();
             return;
         }
-        reservation.settle(Used {
+        reservation.settle(holder::Used {
             tokens: tokens.prompt.saturating_add(tokens.completion),
             nano_usd: u64::try_from(cost.as_nanos()).unwrap_or_default(),
         });
@@ -245,11 +267,17 @@ impl OpenCall {
 
 impl Drop for OpenCall {
     fn drop(&mut self) {
-        if !self.settled {
-            self.record(self.meter.clock.now());
-            // Nobody waits for it; what the disk does not take is owed.
-            let _ = self.meter.write();
+        if self.settled {
+            return;
         }
+        // Nothing was answered. A provider that was called has read what was asked, and charges for it.
+        let used = match self.event.attempts {
+            0 => Used::nothing(UsageSource::Estimated),
+            _ => Used::of_no_answer(self.event.call_type, &self.prompt),
+        };
+        self.record(used, self.meter.clock.now());
+        // Nobody waits for it; what the disk does not take is owed.
+        let _ = self.meter.write();
     }
 }
 

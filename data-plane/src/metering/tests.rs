@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::store::FakeStore;
-use super::{Journals, Meter, OpenCall, Outcome, Reporter, StartedCall, account::Standing};
+use super::{Journals, Meter, OpenCall, Outcome, Reporter, StartedCall, Used, account::Standing};
 use crate::polling::eventually;
 
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -34,7 +34,7 @@ pub(super) fn clock() -> Arc<dyn Clock> {
 /// One dollar a million tokens, either way.
 pub(super) fn price() -> Price {
     let dollar = PerMillion::from_usd(NanoUsd::from_nanos(1_000_000_000)).unwrap();
-    Price { input: dollar, output: dollar, cached_input: None, cache_write: None }
+    Price::of_tokens(dollar, dollar)
 }
 
 pub(super) fn call() -> StartedCall {
@@ -55,7 +55,11 @@ pub(super) fn call() -> StartedCall {
 
 pub(super) fn completed(tokens: u64) -> Outcome {
     let tokens = TokenCounts { prompt: tokens, completion: tokens, ..TokenCounts::default() };
-    Outcome { status: 200, end: CallEnd::Completed, source: UsageSource::ProviderFinal, tokens }
+    Outcome {
+        status: 200,
+        end: CallEnd::Completed,
+        used: Used::told(UsageSource::ProviderFinal, tokens.into()),
+    }
 }
 
 /// Journals of two cores.

@@ -177,6 +177,9 @@ impl Writer {
         if self.open.remove(&id).is_some() {
             self.account.release();
         }
+        if !event.priced {
+            self.account.settled_unpriced();
+        }
         let begins = self.gathered.len();
         record::append_event(&mut self.gathered, Kind::Event, event);
         let event = self.gathered.get(begins..).unwrap_or_default();

@@ -12,9 +12,13 @@ pub(crate) fn splice(body: &Bytes, asked: &Asked, upstream_model: &str, ask_for_
     let mut changes: Vec<(Range<usize>, String)> = Vec::new();
     if asked.model != upstream_model {
         // Model names consist of characters that JSON does not escape.
-        changes.push((asked.model_at.clone(), format!("\"{upstream_model}\"")));
+        let written = match asked.form {
+            None => format!("\"{upstream_model}\""),
+            Some(_) => upstream_model.to_owned(),
+        };
+        changes.push((asked.model_at.clone(), written));
     }
-    if ask_for_usage {
+    if ask_for_usage && asked.form.is_none() {
         changes.extend(usage_change(body, &asked.stream_options));
     }
     if changes.is_empty() {

@@ -100,6 +100,10 @@ pub(super) fn make(
             request
         }
     };
+    if let Some(form) = asked.form() {
+        // Its boundary stands in it.
+        request.headers_mut().insert(header::CONTENT_TYPE, form.clone());
+    }
     for name in PASSED_ON {
         if let Some(value) = given.get(&name) {
             request.headers_mut().insert(name, value.clone());

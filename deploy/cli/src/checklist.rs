@@ -13,6 +13,8 @@ struct Item {
     passed: Option<bool>,
     finding: String,
     hint: Option<String>,
+    /// Something is to be done, and nothing is broken.
+    is_warning: bool,
 }
 
 /// Checks; printed to people as they are made, to programs at the end.
@@ -37,13 +39,20 @@ impl<'a> Checklist<'a> {
             Ok(finding) => (finding, None),
             Err((finding, hint)) => (finding, Some(hint).filter(|hint| !hint.is_empty())),
         };
-        self.add(Item { check: check.to_owned(), passed: Some(passed), finding, hint });
+        self.add(Item { check: check.to_owned(), passed: Some(passed), finding, hint, is_warning: false });
         passed
     }
 
     /// A check that could not be made, and why.
     pub(crate) fn skip(&mut self, check: &str, why: &str) {
-        self.add(Item { check: check.to_owned(), passed: None, finding: why.to_owned(), hint: None });
+        let (check, finding) = (check.to_owned(), why.to_owned());
+        self.add(Item { check, passed: None, finding, hint: None, is_warning: false });
+    }
+
+    /// Something is to be done, though nothing is broken.
+    pub(crate) fn warn(&mut self, check: &str, finding: String, hint: &str) {
+        let (check, hint) = (check.to_owned(), Some(hint.to_owned()));
+        self.add(Item { check, passed: None, finding, hint, is_warning: true });
     }
 
     fn add(&mut self, item: Item) {
@@ -61,15 +70,17 @@ impl<'a> Checklist<'a> {
     }
 
     pub(crate) fn finish(self) -> Exit {
+        let warnings = self.items.iter().filter(|item| item.is_warning).count();
         let failed = self.items.iter().filter(|item| item.passed == Some(false)).count();
         if self.output.is_json() {
             let checks: Vec<Record> = self.items.iter().map(record).collect();
             self.output.json(&serde_json::json!({ "passed": failed == 0, "checks": checks }));
         } else {
             let all = self.items.len();
-            self.output.line(&match failed {
-                0 => format!("\nall {all} checks passed or were skipped"),
-                failed => format!("\n{failed} of {all} checks failed"),
+            self.output.line(&match (failed, warnings) {
+                (0, 0) => format!("\nall {all} checks passed or were skipped"),
+                (0, warnings) => format!("\nall {all} checks passed or were skipped; {warnings} to look at"),
+                (failed, _) => format!("\n{failed} of {all} checks failed"),
             });
         }
         if failed == 0 { Exit::Done } else { Exit::Failed }
@@ -80,6 +91,7 @@ fn record(item: &Item) -> Record {
     let outcome = match item.passed {
         Some(true) => "passed",
         Some(false) => "failed",
+        None if item.is_warning => "warning",
         None => "skipped",
     };
     let hint = item.hint.clone().map(|hint| Box::new(Value::Text(hint)));

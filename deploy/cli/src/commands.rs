@@ -13,6 +13,7 @@ mod explain;
 mod key;
 mod model;
 mod organization;
+mod price;
 mod region;
 mod residency;
 mod rotation;
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     /// Deployments: where a provider serves a model
     #[command(subcommand)]
     Deployment(deployment::DeploymentCommand),
+    /// Prices that the operator has agreed with organizations
+    #[command(subcommand)]
+    Price(price::PriceCommand),
     /// Workers and routers
     #[command(subcommand)]
     Worker(worker::WorkerCommand),
@@ -113,6 +117,7 @@ impl Command {
             Self::Credential(command) => command.run(&open().await?, output).await,
             Self::Model(command) => command.run(&open().await?, output).await,
             Self::Deployment(command) => command.run(&open().await?, output).await,
+            Self::Price(command) => command.run(&open().await?, output).await,
             Self::Worker(command) => return command.run(&open().await?, output).await,
             Self::Usage(arguments) => arguments.run(&open().await?, output).await,
             Self::Region(command) => return command.run(&open().await?, output).await,

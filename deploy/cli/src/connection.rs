@@ -12,9 +12,10 @@ use bailiwick_proto::admin::v1::{
     credential_service_client::CredentialServiceClient, destruction_service_client::DestructionServiceClient,
     key_material_service_client::KeyMaterialServiceClient, key_service_client::KeyServiceClient,
     model_service_client::ModelServiceClient, organization_service_client::OrganizationServiceClient,
-    policy_service_client::PolicyServiceClient, region_service_client::RegionServiceClient,
-    service_account_service_client::ServiceAccountServiceClient, token_service_client::TokenServiceClient,
-    trust_service_client::TrustServiceClient, usage_service_client::UsageServiceClient,
+    policy_service_client::PolicyServiceClient, price_service_client::PriceServiceClient,
+    region_service_client::RegionServiceClient, service_account_service_client::ServiceAccountServiceClient,
+    token_service_client::TokenServiceClient, trust_service_client::TrustServiceClient,
+    usage_service_client::UsageServiceClient,
 };
 use bailiwick_runtime::{
     grpc,
@@ -103,6 +104,10 @@ impl Connection {
 
     pub(crate) fn policies(&self) -> PolicyServiceClient<Api> {
         PolicyServiceClient::new(self.api.clone())
+    }
+
+    pub(crate) fn prices(&self) -> PriceServiceClient<Api> {
+        PriceServiceClient::new(self.api.clone())
     }
 
     pub(crate) fn credentials(&self) -> CredentialServiceClient<Api> {

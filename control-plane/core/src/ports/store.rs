@@ -21,9 +21,10 @@ use super::{
 };
 use crate::records::{
     ApiKeyRecord, AuditRecord, BackupRecord, Chain, ClusterIdentity, ConfigurationDelta, ConfigurationRows,
-    CredentialRecord, DeploymentRecord, DestructionRecord, HeldCertificate, JoinTokenRecord, ModelRecord,
-    OrganizationRecord, Page, PageOf, Revision, RevokedCertificate, RotationRecord, ServiceAccountRecord,
-    TokenKeyRecord, TrustRecord, TrustVersion, UsageInserted, UsageQuery, UsageRow, WorkerRecord,
+    ContractPriceRecord, CredentialRecord, DeploymentRecord, DestructionRecord, HeldCertificate,
+    JoinTokenRecord, ModelRecord, OrganizationRecord, Page, PageOf, Revision, RevokedCertificate,
+    RotationRecord, ServiceAccountRecord, TokenKeyRecord, TrustRecord, TrustVersion, UsageInserted,
+    UsageQuery, UsageRow, WorkerRecord,
 };
 use crate::sealed_columns::SealedColumn;
 
@@ -130,6 +131,12 @@ pub trait Store: Send + Sync {
         organization: Local<OrganizationId>,
         page: &Page,
     ) -> Result<PageOf<DeploymentRecord>, StoreError>;
+    /// Contract prices of an organization, by provider and model.
+    async fn contract_price_list(
+        &self,
+        organization: Local<OrganizationId>,
+        page: &Page,
+    ) -> Result<PageOf<ContractPriceRecord>, StoreError>;
     /// Models that use a deployment: at most 100.
     async fn deployment_users(&self, id: Local<DeploymentId>) -> Result<Vec<Local<ModelId>>, StoreError>;
 

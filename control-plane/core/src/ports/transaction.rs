@@ -7,7 +7,9 @@ use bailiwick_domain::{
     id::{CredentialId, DeploymentId, ModelId, OrganizationId, RotationId, TokenKeyId, WorkerId},
     jurisdiction::Local,
     key::{JoinTokenId, KeyDigest, KeyId, ServiceAccountId},
+    names::ModelName,
     organization::OrganizationStatus,
+    provider::Provider,
     time::Timestamp,
 };
 
@@ -16,10 +18,10 @@ use super::{
     vault::{Sealed, WrappedDataKey},
 };
 use crate::records::{
-    ApiKeyRecord, AuditDraft, AuthorityStage, BackupRecord, ChangedResource, CredentialRecord,
-    DeploymentRecord, HeldCertificate, JoinTokenRecord, ModelRecord, OrganizationRecord, Revision,
-    RevokedCertificate, RootSlot, RotationRecord, ServiceAccountRecord, TokenKeyRecord, TrustVersion,
-    WorkerRecord,
+    ApiKeyRecord, AuditDraft, AuthorityStage, BackupRecord, ChangedResource, ContractPriceRecord,
+    CredentialRecord, DeploymentRecord, HeldCertificate, JoinTokenRecord, ModelRecord, OrganizationRecord,
+    Revision, RevokedCertificate, RootSlot, RotationRecord, ServiceAccountRecord, TokenKeyRecord,
+    TrustVersion, WorkerRecord,
 };
 use crate::sealed_columns::SealedColumn;
 
@@ -150,6 +152,23 @@ pub trait Transaction: Send {
     async fn deployment_insert(&mut self, row: &DeploymentRecord) -> Result<(), StoreError>;
     /// Deletes. Conflict when a model uses it.
     async fn deployment_delete(&mut self, id: Local<DeploymentId>) -> Result<(), StoreError>;
+
+    /// Sets or replaces a contract's price.
+    async fn contract_price_set(&mut self, row: &ContractPriceRecord) -> Result<(), StoreError>;
+    /// Removes one. NotFound when there is none.
+    async fn contract_price_remove(
+        &mut self,
+        organization: Local<OrganizationId>,
+        provider: Provider,
+        upstream_model: &ModelName,
+    ) -> Result<(), StoreError>;
+    /// An organization's deployments of a provider's model, by id.
+    async fn deployments_of_model(
+        &mut self,
+        organization: Local<OrganizationId>,
+        provider: Provider,
+        upstream_model: &ModelName,
+    ) -> Result<Vec<Local<DeploymentId>>, StoreError>;
 
     /// Stores a new model. Conflict when the name is taken, or a deployment is not of the same organization.
     async fn model_insert(&mut self, row: &ModelRecord) -> Result<(), StoreError>;

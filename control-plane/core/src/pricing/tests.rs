@@ -21,6 +21,7 @@ fn deployment(model: &str, price: Option<Price>) -> DeploymentRecord {
         credential: here.mint_random(now),
         api_version: None,
         price,
+        contract_price: None,
         created_at: now,
     }
 }
@@ -30,11 +31,12 @@ fn per_million(nanos: i64) -> PerMillion {
 }
 
 fn price(input: i64) -> Price {
-    Price { input: per_million(input), output: per_million(1), cached_input: None, cache_write: None }
+    Price::of_tokens(per_million(input), per_million(1))
 }
 
 #[test]
-fn the_deployments_own_price_goes_before_the_operators_and_that_before_the_catalogues() {
+fn the_deployments_own_price_goes_before_the_contracts_that_before_the_operators_and_that_before_the_catalogues()
+ {
     let mut settings = Settings::default();
     let source =
         |settings: &Settings, own| price_of(settings, &deployment("gpt-4o", own)).map(|(_, from)| from);
@@ -42,6 +44,9 @@ fn the_deployments_own_price_goes_before_the_operators_and_that_before_the_catal
     settings.prices.insert((Provider::OpenAi, "gpt-4o".to_owned()), price(2));
     assert_eq!(source(&settings, None), Some(PriceSource::Operator));
     assert_eq!(source(&settings, Some(price(3))), Some(PriceSource::Deployment));
+    let agreed = |own| DeploymentRecord { contract_price: Some(price(4)), ..deployment("gpt-4o", own) };
+    assert_eq!(price_of(&settings, &agreed(None)), Some((price(4), PriceSource::Contract)));
+    assert_eq!(price_of(&settings, &agreed(Some(price(3)))), Some((price(3), PriceSource::Deployment)));
     let found = price_of(&settings, &deployment("gpt-4o", Some(price(3)))).map(|(price, _)| price.input);
     assert_eq!(found, Some(per_million(3)));
 }

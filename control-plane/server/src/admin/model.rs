@@ -189,7 +189,7 @@ impl Admin {
 }
 
 /// `Some(None)`: no price of its own.
-fn price(edge: &mut Edge<'_>, price: Option<&config::Price>) -> Option<Option<Price>> {
+pub(super) fn price(edge: &mut Edge<'_>, price: Option<&config::Price>) -> Option<Option<Price>> {
     let Some(price) = price else { return Some(None) };
     convert::price_from_wire(price).map_err(|error| edge.violation("price", error.to_string())).ok().map(Some)
 }

@@ -80,6 +80,10 @@ fn row(row: &UsageRow) -> wire::UsageRow {
         reasoning_tokens: row.reasoning_tokens,
         cost_nanos_usd: row.cost_nanos_usd,
         unpriced_calls: row.unpriced_calls,
+        cache_write_tokens: row.cache_write_tokens,
+        images: row.images,
+        audio_millis: row.audio_millis,
+        estimated_calls: row.estimated_calls,
     }
 }
 
@@ -105,5 +109,9 @@ fn event(event: &UsageEvent) -> wire::UsageEvent {
         first_byte_at_micros: micros(event.first_byte),
         finished_at_micros: event.finished.as_micros(),
         attempts: event.attempts.into(),
+        cache_write_tokens: event.tokens.cache_write,
+        cache_write_hour_tokens: event.tokens.cache_write_hour,
+        images: event.media.images,
+        audio_millis: event.media.audio_millis,
     }
 }

@@ -87,6 +87,7 @@ impl UsageGrpc {
     async fn take(&self, reporter: &SpiffeId, batch: ReportRequest) -> Result<ReportResponse, Refusal> {
         let acknowledged_sequence = last_sequence(&batch)?;
         let (events, mut foreign) = self.admit(&batch)?;
+        let unpriced = events.iter().filter(|event| !event.priced).count();
         let organizations: Vec<_> = events.iter().map(|event| event.organization).collect();
         let stored = if events.is_empty() { Stored::default() } else { self.store(events).await? };
         let duplicates = organizations.len() - stored.unknown_organization.len() - stored.inserted as usize;
@@ -100,6 +101,7 @@ impl UsageGrpc {
             }
         }
         let refused = u32::try_from(foreign.len()).unwrap_or(u32::MAX);
+        self.0.metrics.count_unpriced(unpriced as u64);
         self.0.metrics.count(stored.inserted.into(), duplicates as u64, refused.into());
         Ok(ReportResponse {
             journal_id: batch.journal_id,

@@ -9,10 +9,10 @@ use bailiwick_core::{
     },
     records::{
         ApiKeyRecord, AuditRecord, BackupRecord, Chain, ClusterIdentity, ConfigurationDelta,
-        ConfigurationRows, CredentialRecord, DeploymentRecord, DestructionRecord, HeldCertificate,
-        JoinTokenRecord, ModelRecord, OrganizationRecord, Page, PageOf, Revision, RevokedCertificate,
-        RotationRecord, ServiceAccountRecord, TokenKeyRecord, TrustRecord, TrustVersion, UsageInserted,
-        UsageQuery, UsageRow, WorkerRecord,
+        ConfigurationRows, ContractPriceRecord, CredentialRecord, DeploymentRecord, DestructionRecord,
+        HeldCertificate, JoinTokenRecord, ModelRecord, OrganizationRecord, Page, PageOf, Revision,
+        RevokedCertificate, RotationRecord, ServiceAccountRecord, TokenKeyRecord, TrustRecord, TrustVersion,
+        UsageInserted, UsageQuery, UsageRow, WorkerRecord,
     },
     sealed_columns::SealedColumn,
 };
@@ -27,9 +27,9 @@ use bailiwick_domain::{
 };
 
 use crate::{
-    audit, backup, configuration, credential, data_key, deployment, destruction, error, idempotency,
-    identity, join_token, key, model, organization, replacement::SqlReplacement, rotation, rows::SqlRows,
-    service_account, token_key, transaction::SqlTransaction, trust, usage, worker,
+    audit, backup, configuration, contract_price, credential, data_key, deployment, destruction, error,
+    idempotency, identity, join_token, key, model, organization, replacement::SqlReplacement, rotation,
+    rows::SqlRows, service_account, token_key, transaction::SqlTransaction, trust, usage, worker,
 };
 
 use super::SqlStore;
@@ -184,6 +184,14 @@ impl Store for SqlStore {
         page: &Page,
     ) -> Result<PageOf<DeploymentRecord>, StoreError> {
         deployment::list(&mut self.read().await?.db(), organization, page).await
+    }
+
+    async fn contract_price_list(
+        &self,
+        organization: Local<OrganizationId>,
+        page: &Page,
+    ) -> Result<PageOf<ContractPriceRecord>, StoreError> {
+        contract_price::list(&mut self.read().await?.db(), organization, page).await
     }
 
     async fn deployment_users(&self, id: Local<DeploymentId>) -> Result<Vec<Local<ModelId>>, StoreError> {

@@ -8,7 +8,7 @@ use bailiwick_domain::{
     id::OrganizationId,
     jurisdiction::Local,
     money::NanoUsd,
-    price::TokenCounts,
+    price::{MediaCounts, TokenCounts},
     time::Timestamp,
     usage::{EventId, UsageEvent},
 };
@@ -17,7 +17,7 @@ use sqlx::{Any, any::AnyArguments, query, query::Query};
 use crate::{backend::Backend, bulk, page, row::Row, session::Db};
 
 const TABLE: &str = "usage_events";
-const COLUMNS: usize = 21;
+const COLUMNS: usize = 25;
 
 /// Stores events that are not there, and tells how many those are.
 pub(crate) async fn insert(db: &mut Db<'_>, events: &[&UsageEvent]) -> Result<u64, StoreError> {
@@ -41,7 +41,8 @@ fn statement(
 ) -> Query<'static, Any, AnyArguments> {
     let before = "INSERT INTO usage_events (event_id, request_id, organization_id, key_id, model_id, deployment_id, \
          call_type, stream, status, call_end, source, prompt_tokens, completion_tokens, cached_prompt_tokens, \
-         reasoning_tokens, cost_nanos_usd, priced, started_at, first_byte_at, finished_at, attempts) VALUES ";
+         reasoning_tokens, cost_nanos_usd, priced, started_at, first_byte_at, finished_at, attempts, \
+         cache_write_tokens, cache_write_hour_tokens, images, audio_millis) VALUES ";
     let mut statement = query(bulk::statement(backend, before, events.len(), COLUMNS, after));
     for event in events {
         statement = statement
@@ -65,7 +66,11 @@ fn statement(
             .bind(event.started.as_micros())
             .bind(event.first_byte.map(Timestamp::as_micros))
             .bind(event.finished.as_micros())
-            .bind(i64::from(event.attempts));
+            .bind(i64::from(event.attempts))
+            .bind(tokens(event.tokens.cache_write))
+            .bind(tokens(event.tokens.cache_write_hour))
+            .bind(tokens(event.media.images))
+            .bind(tokens(event.media.audio_millis));
     }
     statement
 }
@@ -81,7 +86,8 @@ pub(crate) async fn list(
     let statement = query(
         "SELECT event_id, request_id, organization_id, key_id, model_id, deployment_id, call_type, stream, status, \
          call_end, source, prompt_tokens, completion_tokens, cached_prompt_tokens, reasoning_tokens, cost_nanos_usd, \
-         priced, started_at, first_byte_at, finished_at, attempts FROM usage_events \
+         priced, started_at, first_byte_at, finished_at, attempts, cache_write_tokens, cache_write_hour_tokens, images, \
+         audio_millis FROM usage_events \
          WHERE organization_id = $1 AND event_id < $2 ORDER BY event_id DESC LIMIT $3",
     );
     let statement = statement.bind(organization.to_string()).bind(before).bind(page::limit(page));
@@ -111,8 +117,11 @@ fn read(row: Row<'_>) -> Result<Local<UsageEvent>, StoreError> {
             prompt: row.number("prompt_tokens")?,
             completion: row.number("completion_tokens")?,
             cached_prompt: row.number("cached_prompt_tokens")?,
+            cache_write: row.number("cache_write_tokens")?,
+            cache_write_hour: row.number("cache_write_hour_tokens")?,
             reasoning: row.number("reasoning_tokens")?,
         },
+        media: MediaCounts { images: row.number("images")?, audio_millis: row.number("audio_millis")? },
         cost: NanoUsd::from_nanos(row.integer("cost_nanos_usd")?),
         priced: row.flag("priced")?,
         started: row.time("started_at")?,

@@ -38,7 +38,7 @@ fn sql(query: &UsageQuery) -> String {
     let hour = if query.by_hour { "hour" } else { "CAST(0 AS BIGINT)" };
     let key = if query.by_key { "key_id" } else { "CAST('' AS TEXT)" };
     let model = if query.by_model { "model_id" } else { "CAST('' AS TEXT)" };
-    let sums: String = ["calls", "failed_calls", "unpriced_calls"]
+    let sums: String = ["calls", "failed_calls", "unpriced_calls", "estimated_calls"]
         .iter()
         .map(|column| format!(", CAST(SUM({column}) AS BIGINT) AS {column}"))
         .chain(WIDE.iter().map(|column| {
@@ -55,15 +55,23 @@ fn sql(query: &UsageQuery) -> String {
     )
 }
 
-const WIDE: [&str; 5] =
-    ["prompt_tokens", "completion_tokens", "cached_prompt_tokens", "reasoning_tokens", "cost_nanos_usd"];
+const WIDE: [&str; 8] = [
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_prompt_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "images",
+    "audio_millis",
+    "cost_nanos_usd",
+];
 
 fn read(query: &UsageQuery, row: Row<'_>) -> Result<UsageRow, StoreError> {
     let wide = |high: &str, low: &str| {
         let (high, low) = (i128::from(row.integer(high)?), i128::from(row.integer(low)?));
         Ok(i64::try_from(high * i128::from(PART) + low).unwrap_or(i64::MAX))
     };
-    let tokens =
+    let count =
         |high: &str, low: &str| wide(high, low).map(|sum: i64| u64::try_from(sum).unwrap_or_default());
     Ok(UsageRow {
         key: query.by_key.then(|| row.id("of_key")).transpose()?,
@@ -72,10 +80,14 @@ fn read(query: &UsageQuery, row: Row<'_>) -> Result<UsageRow, StoreError> {
         calls: row.number("calls")?,
         failed_calls: row.number("failed_calls")?,
         unpriced_calls: row.number("unpriced_calls")?,
-        prompt_tokens: tokens("prompt_tokens_high", "prompt_tokens_low")?,
-        completion_tokens: tokens("completion_tokens_high", "completion_tokens_low")?,
-        cached_prompt_tokens: tokens("cached_prompt_tokens_high", "cached_prompt_tokens_low")?,
-        reasoning_tokens: tokens("reasoning_tokens_high", "reasoning_tokens_low")?,
+        estimated_calls: row.number("estimated_calls")?,
+        prompt_tokens: count("prompt_tokens_high", "prompt_tokens_low")?,
+        completion_tokens: count("completion_tokens_high", "completion_tokens_low")?,
+        cached_prompt_tokens: count("cached_prompt_tokens_high", "cached_prompt_tokens_low")?,
+        cache_write_tokens: count("cache_write_tokens_high", "cache_write_tokens_low")?,
+        reasoning_tokens: count("reasoning_tokens_high", "reasoning_tokens_low")?,
+        images: count("images_high", "images_low")?,
+        audio_millis: count("audio_millis_high", "audio_millis_low")?,
         cost_nanos_usd: wide("cost_nanos_usd_high", "cost_nanos_usd_low")?,
     })
 }

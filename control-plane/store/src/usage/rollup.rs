@@ -10,14 +10,14 @@ use bailiwick_domain::{
     id::{ModelId, OrganizationId},
     key::KeyId,
     time::Timestamp,
-    usage::{CallEnd, UsageEvent},
+    usage::{CallEnd, UsageEvent, UsageSource},
 };
 use sqlx::query;
 
 use super::event::tokens;
 use crate::{bulk, session::Db};
 
-const COLUMNS: usize = 12;
+const COLUMNS: usize = 16;
 
 /// What to add, by the roll-ups' key.
 #[derive(Default)]
@@ -28,10 +28,14 @@ struct Sums {
     calls: i64,
     failed_calls: i64,
     unpriced_calls: i64,
+    estimated_calls: i64,
     prompt_tokens: i64,
     completion_tokens: i64,
     cached_prompt_tokens: i64,
+    cache_write_tokens: i64,
     reasoning_tokens: i64,
+    images: i64,
+    audio_millis: i64,
     cost_nanos_usd: i64,
 }
 
@@ -43,11 +47,15 @@ impl Rollups {
         sums.calls += 1;
         sums.failed_calls += i64::from(failed);
         sums.unpriced_calls += i64::from(!event.priced);
+        sums.estimated_calls += i64::from(event.source == UsageSource::Estimated);
         for (sum, count) in [
             (&mut sums.prompt_tokens, event.tokens.prompt),
             (&mut sums.completion_tokens, event.tokens.completion),
             (&mut sums.cached_prompt_tokens, event.tokens.cached_prompt),
+            (&mut sums.cache_write_tokens, event.tokens.cache_write),
             (&mut sums.reasoning_tokens, event.tokens.reasoning),
+            (&mut sums.images, event.media.images),
+            (&mut sums.audio_millis, event.media.audio_millis),
         ] {
             *sum = sum.saturating_add(tokens(count));
         }
@@ -68,10 +76,14 @@ impl Rollups {
                     .bind(sums.calls)
                     .bind(sums.failed_calls)
                     .bind(sums.unpriced_calls)
+                    .bind(sums.estimated_calls)
                     .bind(sums.prompt_tokens)
                     .bind(sums.completion_tokens)
                     .bind(sums.cached_prompt_tokens)
+                    .bind(sums.cache_write_tokens)
                     .bind(sums.reasoning_tokens)
+                    .bind(sums.images)
+                    .bind(sums.audio_millis)
                     .bind(sums.cost_nanos_usd);
             }
             db.execute(statement).await?;
@@ -81,7 +93,8 @@ impl Rollups {
 }
 
 const BEFORE: &str = "INSERT INTO usage_hourly (organization_id, hour, key_id, model_id, calls, failed_calls, \
-     unpriced_calls, prompt_tokens, completion_tokens, cached_prompt_tokens, reasoning_tokens, cost_nanos_usd) VALUES ";
+     unpriced_calls, estimated_calls, prompt_tokens, completion_tokens, cached_prompt_tokens, cache_write_tokens, \
+     reasoning_tokens, images, audio_millis, cost_nanos_usd) VALUES ";
 
 /// A sum that would not fit stays at the largest number: a provider that reports absurd counts must not be able to stop its tenant's usage.
 /// (PostgreSQL would refuse the sum, SQLite make it a floating-point number.)
@@ -91,7 +104,8 @@ macro_rules! bounded_sums {
             " ON CONFLICT (organization_id, hour, key_id, model_id) DO UPDATE SET \
              calls = usage_hourly.calls + excluded.calls, \
              failed_calls = usage_hourly.failed_calls + excluded.failed_calls, \
-             unpriced_calls = usage_hourly.unpriced_calls + excluded.unpriced_calls, ",
+             unpriced_calls = usage_hourly.unpriced_calls + excluded.unpriced_calls, \
+             estimated_calls = usage_hourly.estimated_calls + excluded.estimated_calls, ",
             bounded_sums!(@ $first) $(, ", ", bounded_sums!(@ $rest))*
         )
     };
@@ -107,6 +121,9 @@ const AFTER: &str = bounded_sums!(
     "prompt_tokens",
     "completion_tokens",
     "cached_prompt_tokens",
+    "cache_write_tokens",
     "reasoning_tokens",
+    "images",
+    "audio_millis",
     "cost_nanos_usd"
 );

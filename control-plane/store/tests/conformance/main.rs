@@ -25,6 +25,7 @@ mod laws;
 mod mutations;
 mod pages;
 mod places;
+mod prices;
 mod rotations;
 mod throughput;
 mod tls;
@@ -130,6 +131,9 @@ conformance! {
     pages:
         every_list_pages_without_gaps_or_repeats,
         a_foreign_or_malformed_page_token_is_refused;
+    prices:
+        a_contracts_price_comes_with_the_deployments_of_its_model_and_no_others,
+        contract_prices_are_listed_by_model_as_they_went_in;
     rotations:
         r4_after_a_rotation_the_old_master_key_opens_nothing_and_the_new_one_everything,
         a_rotation_that_is_cut_off_goes_on_where_it_was,

@@ -6,9 +6,9 @@ use bailiwick_core::{
         vault::{KeyScope, Sealed, WrappedDataKey},
     },
     records::{
-        ApiKeyRecord, AuditDraft, BackupRecord, Chain, ChangedResource, CredentialRecord, DeploymentRecord,
-        JoinTokenRecord, ModelRecord, OrganizationRecord, Page, Revision, RotationRecord, RotationSubject,
-        ServiceAccountRecord, TokenKeyRecord, WorkerRecord,
+        ApiKeyRecord, AuditDraft, BackupRecord, Chain, ChangedResource, ContractPriceRecord,
+        CredentialRecord, DeploymentRecord, JoinTokenRecord, ModelRecord, OrganizationRecord, Page, Revision,
+        RotationRecord, RotationSubject, ServiceAccountRecord, TokenKeyRecord, WorkerRecord,
     },
 };
 use bailiwick_domain::{
@@ -18,7 +18,7 @@ use bailiwick_domain::{
     key::{ApiKey, CaFingerprint, JoinToken, KeyDigest, KeyId, ServiceSecret},
     money::NanoUsd,
     organization::{OnStale, OrganizationRole, OrganizationStatus},
-    price::{PerMillion, Price, TokenCounts},
+    price::{MediaCounts, PerMillion, Price, TokenCounts},
     spiffe::ProcessRole,
     time::Timestamp,
     usage::{CallEnd, CallType, EventId, RequestId, UsageEvent, UsageSource},
@@ -112,8 +112,23 @@ pub(crate) fn deployment(
             output: price(10_000_000_000),
             cached_input: None,
             cache_write: Some(price(0)),
+            image: Some(price(40_000_000)),
+            audio_minute: None,
         }),
+        contract_price: None,
         created_at: NOW,
+    }
+}
+
+/// Of the model that [`deployment`] deploys.
+pub(crate) fn contract_price(organization: Local<OrganizationId>) -> ContractPriceRecord {
+    let price = |nanos| PerMillion::from_nanos(nanos).expect("in bounds");
+    ContractPriceRecord {
+        organization,
+        provider: "openai_compatible".parse().expect("good"),
+        upstream_model: "gpt-4o-2024".parse().expect("good"),
+        price: Price { audio_minute: Some(price(3)), ..Price::of_tokens(price(1), price(2)) },
+        set_at: NOW,
     }
 }
 
@@ -229,7 +244,15 @@ pub(crate) fn call_of(
         status: 200,
         end: CallEnd::Completed,
         source: UsageSource::ProviderFinal,
-        tokens: TokenCounts { prompt: 100, completion: 20, cached_prompt: 10, reasoning: 5 },
+        tokens: TokenCounts {
+            prompt: 100,
+            completion: 20,
+            cached_prompt: 10,
+            cache_write: 30,
+            cache_write_hour: 4,
+            reasoning: 5,
+        },
+        media: MediaCounts { images: 2, audio_millis: 1500 },
         cost: NanoUsd::from_nanos(1_000_000_007),
         priced: true,
         started,
@@ -286,7 +309,7 @@ fn rotation(fixture: &Fixture) -> RotationRecord {
     }
 }
 
-pub(crate) const TABLES: [&str; 27] = [
+pub(crate) const TABLES: [&str; 28] = [
     "cluster_identity",
     "region_revision",
     "configuration_changes",
@@ -297,6 +320,7 @@ pub(crate) const TABLES: [&str; 27] = [
     "api_keys",
     "credentials",
     "deployments",
+    "contract_prices",
     "models",
     "model_deployments",
     "join_tokens",
@@ -322,6 +346,7 @@ pub(crate) async fn one_row_in_every_table(fixture: &Fixture) -> Tenant {
     mutate(fixture, &[], async |t| {
         t.rotation_insert(&rotation(fixture)).await?;
         t.service_account_insert(&service_account(fixture, tenant.organization.id)).await?;
+        t.contract_price_set(&contract_price(tenant.organization.id)).await?;
         t.token_key_insert(&token_key(fixture, NOW)).await?;
         t.organization_destroy(gone.id, NOW).await?;
         t.backup_insert(&backup(fixture)).await?;

@@ -11,7 +11,7 @@ use bailiwick_domain::{
     key::ApiKey,
     organization::OrganizationStatus,
     time::Timestamp,
-    usage::{CallEnd, EventId, UsageEvent},
+    usage::{CallEnd, EventId, UsageEvent, UsageSource},
 };
 use tokio::task::JoinSet;
 
@@ -63,6 +63,9 @@ pub(crate) async fn r10_an_event_is_counted_once_however_often_it_is_sent(fixtur
         prompt_tokens: 100_100,
         completion_tokens: 20_020,
         cached_prompt_tokens: 10_010,
+        cache_write_tokens: 30_030,
+        images: 2_002,
+        audio_millis: 1_501_500,
         reasoning_tokens: 5_005,
         cost_nanos_usd: 1001 * 1_000_000_007,
         ..UsageRow::default()
@@ -154,7 +157,9 @@ pub(crate) async fn roll_ups_are_summed_as_asked(fixture: &Fixture) {
         events.push(changed(fixture, &tenant.call(fixture, at), |event| {
             (event.status, event.priced, event.key) = (500, false, second_key);
         }));
-        events.push(changed(fixture, &tenant.call(fixture, at), |event| event.end = CallEnd::CallerLeft));
+        events.push(changed(fixture, &tenant.call(fixture, at), |event| {
+            (event.end, event.source) = (CallEnd::CallerLeft, UsageSource::Estimated);
+        }));
     }
     fixture.store.usage_insert(&events).await.expect("stored");
     for (by_key, by_model, by_hour, count) in [
@@ -170,6 +175,10 @@ pub(crate) async fn roll_ups_are_summed_as_asked(fixture: &Fixture) {
         assert_eq!(whole.iter().map(|row| row.calls).sum::<u64>(), 12);
         assert_eq!(whole.iter().map(|row| row.failed_calls).sum::<u64>(), 6);
         assert_eq!(whole.iter().map(|row| row.unpriced_calls).sum::<u64>(), 3);
+        assert_eq!(whole.iter().map(|row| row.estimated_calls).sum::<u64>(), 3);
+        assert_eq!(whole.iter().map(|row| row.cache_write_tokens).sum::<u64>(), 12 * 30);
+        assert_eq!(whole.iter().map(|row| row.images).sum::<u64>(), 12 * 2);
+        assert_eq!(whole.iter().map(|row| row.audio_millis).sum::<u64>(), 12 * 1500);
         assert_eq!(whole.iter().map(|row| row.cost_nanos_usd).sum::<i64>(), 12 * 1_000_000_007);
         assert!(whole.iter().all(|row| row.key.is_some() == by_key && row.model.is_some() == by_model));
 

@@ -14,10 +14,8 @@ fn the_shipped_catalogue_is_read_whole() {
         .collect::<Result<_, _>>()
         .expect("every row is well formed");
     let unpriced: Vec<_> = rows.iter().filter(|row| row.price().is_none()).collect();
-    // Only pictures go without a price per output token; nothing is dropped because an amount is malformed.
-    assert!(
-        unpriced.iter().all(|row| row.mode == "image_generation" && row.output_usd_per_million.is_empty())
-    );
+    // Only pictures and sound go without a price; nothing is dropped because an amount is malformed.
+    assert!(unpriced.iter().all(|row| row.tells_of_text_alone()));
     // No provider and model stand in two rows.
     assert_eq!(PriceCatalogue::builtin().len(), rows.len() - unpriced.len());
     assert!(PriceCatalogue::builtin().len() > 1500);
@@ -26,8 +24,8 @@ fn the_shipped_catalogue_is_read_whole() {
 #[test]
 fn no_shipped_price_is_negative() {
     for (provider, model, entry) in PriceCatalogue::builtin().iter() {
-        let Price { input, output, cached_input, cache_write } = entry.price;
-        let amounts = [Some(input), Some(output), cached_input, cache_write];
+        let Price { input, output, cached_input, cache_write, image, audio_minute } = entry.price;
+        let amounts = [Some(input), Some(output), cached_input, cache_write, image, audio_minute];
         assert!(amounts.into_iter().flatten().all(|price| price.as_nanos() >= 0), "{provider}/{model}");
     }
 }
@@ -54,4 +52,11 @@ fn an_embedding_needs_no_price_for_output() {
     let catalogue = catalogue("azure,e,embedding,1,,0.143,,,\n");
     let price = catalogue.lookup("azure", "e").expect("priced").price;
     assert_eq!((price.input.as_nanos(), price.output.as_nanos()), (143_000_000, 0));
+}
+
+#[test]
+fn what_text_costs_is_not_taken_for_what_pictures_and_sound_cost() {
+    for mode in ["image_generation", "audio_speech", "audio_transcription"] {
+        assert!(catalogue(&format!("openai,m,{mode},1,1,5,10,1.25,\n")).is_empty(), "{mode}");
+    }
 }

@@ -59,7 +59,7 @@ fn only_operators_change_the_region() {
 
 #[test]
 fn nobody_of_an_organization_does_what_concerns_the_region_its_processes_or_the_organization_as_a_whole() {
-    let above = [Permission::OrganizationWrite, Permission::OrganizationList];
+    let above = [Permission::OrganizationWrite, Permission::OrganizationList, Permission::PriceWrite];
     for permission in OF_PROCESSES.into_iter().chain(OF_THE_REGION).chain(above) {
         for role in OrganizationRole::ALL {
             assert!(!allows(Role::Organization(role), permission), "{role}: {permission:?}");
@@ -78,6 +78,7 @@ fn what_each_role_of_an_organization_may_is_this() {
         P::CredentialWrite,
         P::ModelRead,
         P::ModelWrite,
+        P::PriceRead,
         P::UsageRead,
         P::AuditRead,
         P::ServiceAccountRead,
@@ -88,6 +89,7 @@ fn what_each_role_of_an_organization_may_is_this() {
         P::KeyRead,
         P::CredentialRead,
         P::ModelRead,
+        P::PriceRead,
         P::UsageRead,
         P::AuditRead,
         P::ServiceAccountRead,

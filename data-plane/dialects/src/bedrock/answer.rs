@@ -58,13 +58,22 @@ struct ReasoningText {
     signature: Option<String>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Counts {
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
     cache_read_input_tokens: Option<u64>,
     cache_write_input_tokens: Option<u64>,
+    /// How long what was written is kept.
+    cache_details: Option<Vec<CacheDetail>>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CacheDetail {
+    input_tokens: u64,
+    ttl: String,
 }
 
 impl Counts {
@@ -78,6 +87,12 @@ impl Counts {
             completion: self.output_tokens.unwrap_or_default(),
             cache_read: read,
             cache_write: written,
+            cache_write_hour: self
+                .cache_details
+                .iter()
+                .flatten()
+                .filter(|detail| detail.ttl == "1h")
+                .fold(0, |sum, detail| sum.saturating_add(detail.input_tokens)),
             reasoning: 0,
             is_final: true,
         };

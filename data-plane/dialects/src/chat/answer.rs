@@ -60,6 +60,7 @@ pub(crate) struct TokenLogprob {
 /// | completion | `completion_tokens` | `output_tokens` | `candidatesTokenCount` + `thoughtsTokenCount` | `outputTokens` |
 /// | cache read | `prompt_tokens_details.cached_tokens` | `cache_read_input_tokens` | `cachedContentTokenCount` | `cacheReadInputTokens` |
 /// | cache write | `prompt_tokens_details.cache_write_tokens` | `cache_creation_input_tokens` | not told | `cacheWriteInputTokens` |
+/// | of that, for an hour | not told | `cache_creation.ephemeral_1h_input_tokens` | not told | `cacheDetails` of `ttl` `1h` |
 /// | reasoning | `completion_tokens_details.reasoning_tokens` | `output_tokens_details.thinking_tokens` | `thoughtsTokenCount` | not told |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -71,6 +72,8 @@ pub struct Usage {
     pub cache_read: u64,
     /// Part of the prompt: written into the provider's cache.
     pub cache_write: u64,
+    /// Part of what was written: kept for an hour rather than minutes.
+    pub cache_write_hour: u64,
     /// Part of the completion.
     pub reasoning: u64,
     /// Whether these are the provider's last numbers, or those of a stream so far.
@@ -88,6 +91,7 @@ impl Usage {
             completion: self.completion.max(later.completion),
             cache_read: self.cache_read.max(later.cache_read),
             cache_write: self.cache_write.max(later.cache_write),
+            cache_write_hour: self.cache_write_hour.max(later.cache_write_hour),
             reasoning: self.reasoning.max(later.reasoning),
             is_final: later.is_final,
         }
@@ -101,6 +105,7 @@ impl Usage {
             completion,
             cache_read: self.cache_read.min(prompt),
             cache_write: self.cache_write.min(prompt),
+            cache_write_hour: self.cache_write_hour.min(self.cache_write).min(prompt),
             reasoning: self.reasoning.min(completion),
             is_final: self.is_final,
         }

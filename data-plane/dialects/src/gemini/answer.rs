@@ -98,6 +98,7 @@ impl Counts {
             completion: self.candidates_token_count.unwrap_or_default().saturating_add(thoughts),
             cache_read: self.cached_content_token_count.unwrap_or_default(),
             cache_write: 0,
+            cache_write_hour: 0,
             reasoning: thoughts,
             is_final,
         };

@@ -7,8 +7,15 @@ use crate::Dialect;
 
 #[test]
 fn usage_of_whole_answers_is_read() {
-    let usage =
-        Usage { prompt: 30, completion: 8, cache_read: 10, cache_write: 0, reasoning: 3, is_final: true };
+    let usage = Usage {
+        prompt: 30,
+        completion: 8,
+        cache_read: 10,
+        cache_write: 0,
+        cache_write_hour: 0,
+        reasoning: 3,
+        is_final: true,
+    };
     assert_eq!(usage_of(Call::ChatCompletions, &world::fixture("openai/plain.json")), Some(Some(usage)));
     let anthropic = Usage { cache_write: 5, ..usage };
     assert_eq!(usage_of(Call::Messages, &world::fixture("anthropic/plain.json")), Some(Some(anthropic)));
@@ -50,7 +57,14 @@ fn a_passing_streams_counts_add_up_over_its_events() {
             known = known.updated(usage);
         }
     }
-    let usage =
-        Usage { prompt: 30, completion: 8, cache_read: 10, cache_write: 5, reasoning: 3, is_final: true };
+    let usage = Usage {
+        prompt: 30,
+        completion: 8,
+        cache_read: 10,
+        cache_write: 5,
+        cache_write_hour: 0,
+        reasoning: 3,
+        is_final: true,
+    };
     assert_eq!(known, usage);
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::{
     dialects::sse::{self, Events},
+    estimate::Passed,
     memory::{Hold, UNCOUNTED},
     upstream::Translation,
 };
@@ -18,6 +19,9 @@ pub(crate) struct TranslatedReader {
     /// What the translation holds, where the caller's dialect tells late once more what was told. `None`: it holds nothing.
     held: Option<Hold>,
     written_bytes: usize,
+    /// What of the answer passed since usage was told last.
+    passed: Passed,
+    told: Option<Usage>,
 }
 
 /// What cuts the provider's bytes into events.
@@ -33,7 +37,7 @@ impl TranslatedReader {
             _ => Cutter::Events(Events::default()),
         };
         let translator = reply.translate_stream(&translation.context());
-        Self { cutter, translator, held, written_bytes: 0 }
+        Self { cutter, translator, held, written_bytes: 0, passed: Passed::default(), told: None }
     }
 
     pub(super) fn take(&mut self, piece: &Bytes, ready: &mut VecDeque<Bytes>) {
@@ -52,7 +56,16 @@ impl TranslatedReader {
 
     /// Errors: what came is no stream of the dialect, or has an event that is too large to be read.
     fn cut(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), ()> {
-        let Self { cutter, translator, .. } = self;
+        let Self { cutter, translator, passed, told, .. } = self;
+        let mut event = |name: &str, data: &[u8], out: &mut Vec<u8>| {
+            translator.event(name, data, out);
+            passed.answer(data);
+            let usage = translator.usage();
+            if usage != *told {
+                *told = usage;
+                passed.clear();
+            }
+        };
         match cutter {
             Cutter::Events(events) => {
                 events.push(piece);
@@ -60,13 +73,13 @@ impl TranslatedReader {
                     if !raw.whole {
                         return Err(());
                     }
-                    translator.event("", &sse::data(&raw.bytes), out);
+                    event("", &sse::data(&raw.bytes), out);
                 }
             }
             Cutter::Frames(frames) => {
                 frames.push(piece);
                 while let Some(frame) = frames.pop().map_err(|_fault| ())? {
-                    translator.event(&frame.name, &frame.payload, out);
+                    event(&frame.name, &frame.payload, out);
                 }
             }
         }
@@ -101,7 +114,8 @@ impl TranslatedReader {
         self.translator.usage()
     }
 
-    pub(super) fn pieces(&self) -> u64 {
-        self.translator.pieces()
+    /// What of the answer passed since usage was told last.
+    pub(super) fn passed(&self) -> &Passed {
+        &self.passed
     }
 }

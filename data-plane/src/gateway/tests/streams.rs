@@ -74,8 +74,9 @@ async fn a_stream_that_breaks_off_ends_with_an_error_event_and_is_metered_in_par
             assert_eq!(error["error"]["code"], "provider_invalid_response");
             assert!(!seen.whole, "nobody takes a part for the whole");
             let event = world.metered(1).await.remove(0);
-            assert_eq!((event.end(), event.source()), (CallEnd::ProviderFailed, UsageSource::Partial));
-            assert_eq!((event.completion_tokens, event.cost_nanos_usd), (2, 2));
+            assert_eq!((event.end(), event.source()), (CallEnd::ProviderFailed, UsageSource::Estimated));
+            assert!((1..=4).contains(&event.completion_tokens), "{event:?}");
+            assert_eq!(event.cost_nanos_usd, (event.prompt_tokens + event.completion_tokens).cast_signed());
         }
     }
 }
@@ -124,8 +125,9 @@ async fn a_caller_who_leaves_cancels_the_providers_work_and_is_metered_in_part()
     drop((body, callers));
     eventually(|| provider.left() == 1).await;
     let event = world.metered(1).await.remove(0);
-    assert_eq!((event.end(), event.source()), (CallEnd::CallerLeft, UsageSource::Partial));
-    assert_eq!((event.status, event.completion_tokens), (200, 2));
+    assert_eq!((event.end(), event.source()), (CallEnd::CallerLeft, UsageSource::Estimated));
+    assert_eq!(event.status, 200);
+    assert!((1..=4).contains(&event.completion_tokens) && event.prompt_tokens > 0, "{event:?}");
 }
 
 #[tokio::test]

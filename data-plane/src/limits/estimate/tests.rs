@@ -10,7 +10,7 @@ fn asked(body: &str) -> Asked {
 
 fn price(input: i64, output: i64, cache_write: Option<i64>) -> Price {
     let of = |nanos| PerMillion::from_nanos(nanos).unwrap();
-    Price { input: of(input), output: of(output), cached_input: None, cache_write: cache_write.map(of) }
+    Price { cache_write: cache_write.map(of), ..Price::of_tokens(of(input), of(output)) }
 }
 
 fn estimate(call_type: CallType, body: &str, prices: &[Price]) -> Estimate {
@@ -60,8 +60,17 @@ fn money_counts_at_the_dearest_of_the_prices_and_nothing_where_none_is_known() {
     let (cheap, dear) = (price(1_000_000, 9_000_000, None), price(2_000_000, 3_000_000, None));
     assert_eq!(nanos(&[cheap]), bytes + 9000);
     assert_eq!(nanos(&[cheap, dear]), 2 * bytes + 9000);
-    assert_eq!(nanos(&[price(1_000_000, 9_000_000, Some(5_000_000))]), 5 * bytes + 9000);
+    // What is written into a cache for an hour costs 8/5 of what is written for minutes.
+    assert_eq!(nanos(&[price(1_000_000, 9_000_000, Some(5_000_000))]), 8 * bytes + 9000);
     assert_eq!(nanos(&[]), 0);
+}
+
+#[test]
+fn images_count_at_what_each_costs() {
+    let image = PerMillion::from_nanos(40_000_000).unwrap();
+    let price = Price { image: Some(image), ..price(0, 0, None) };
+    let estimate = estimate(CallType::Image, r#"{"model":"m","n":3}"#, &[price]);
+    assert_eq!(estimate.units(Measure::NanoUsdTotal, LARGE), 3 * 40_000_000);
 }
 
 #[test]

@@ -55,16 +55,40 @@ fn a_completed_call_has_its_numbers_and_its_cost() {
 }
 
 #[test]
-fn a_caller_who_leaves_is_metered_with_what_had_passed() {
+fn a_caller_who_leaves_before_the_answer_is_metered_with_what_the_provider_had_read() {
+    let asked =
+        Prompt::Body(r#"{"model":"m","messages":[{"role":"user","content":"a word or two"}]}"#.into());
     let event = metered(|mut call| {
-        call.answered(200);
+        call.asks(asked);
         call.attempts(1);
-        call.progress(TokenCounts { prompt: 5, completion: 7, ..TokenCounts::default() });
         drop(call);
     });
-    assert_eq!((event.end(), event.source()), (wire::CallEnd::CallerLeft, wire::UsageSource::Partial));
-    assert_eq!((event.status, event.completion_tokens, event.cost_nanos_usd), (200, 7, 12_000));
+    assert_eq!((event.end(), event.source()), (wire::CallEnd::CallerLeft, wire::UsageSource::Estimated));
+    assert!((8..=16).contains(&event.prompt_tokens), "{}", event.prompt_tokens);
+    assert_eq!(
+        (event.completion_tokens, event.cost_nanos_usd),
+        (0, 1000 * event.prompt_tokens.cast_signed())
+    );
     assert_eq!(event.finished_at_micros, clock().now().as_micros());
+}
+
+#[test]
+fn what_nobody_has_measured_has_no_price() {
+    let event = metered(|call| {
+        let used = Used { is_measured: false, ..completed(100).used };
+        call.settle(Outcome { used, ..completed(100) }, now()).at_once();
+    });
+    assert_eq!((event.priced, event.cost_nanos_usd, event.prompt_tokens), (false, 0, 100));
+}
+
+#[test]
+fn images_are_unpriced_where_nothing_says_what_one_costs() {
+    let event = metered(|call| {
+        let media = MediaCounts { images: 2, audio_millis: 0 };
+        let used = Used { media, ..Used::nothing(UsageSource::ProviderFinal) };
+        call.settle(Outcome { used, ..completed(0) }, now()).at_once();
+    });
+    assert_eq!((event.priced, event.cost_nanos_usd, event.images), (false, 0, 2));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `bailiwick check`: a region from certificate to router, each step only when the one before it makes sense.
 
+mod prices;
 mod router;
 
 use std::time::Duration;
@@ -75,6 +76,7 @@ async fn checks(context: &Context, list: &mut Checklist<'_>) {
         }
     };
     check_workers(list, &workers, Timestamp::from_micros(region.now_micros));
+    prices::check(&connection, list).await;
     router::check(context, &workers, list).await;
 }
 

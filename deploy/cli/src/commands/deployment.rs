@@ -1,23 +1,22 @@
 //! `bailiwick deployment`.
 
-use bailiwick_domain::money::NanoUsd;
-use bailiwick_proto::{
-    admin::v1::{CreateDeploymentRequest, DeleteDeploymentRequest, Deployment, ListDeploymentsRequest},
-    config::v1::Price,
+use bailiwick_proto::admin::v1::{
+    CreateDeploymentRequest, DeleteDeploymentRequest, Deployment, ListDeploymentsRequest,
 };
 use clap::{Args, Subcommand};
 
+use super::price::{PriceArguments, with_price};
 use crate::{
     connection::{Connection, EVERYTHING, idempotency_key, pages, request, revision},
     failure::Failure,
     input::Consent,
-    output::{Output, Record, Value},
+    output::{Output, Record},
 };
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeploymentCommand {
     /// Says where a provider serves a model
-    Create(CreateArguments),
+    Create(Box<CreateArguments>),
     /// Lists an organization's deployments
     List {
         #[arg(long, value_name = "ID")]
@@ -52,36 +51,9 @@ pub(crate) struct CreateArguments {
     /// For azure_openai alone: the version of its API, such as 2024-10-21 (the default), 2025-04-01-preview or v1
     #[arg(long, value_name = "VERSION", default_value = "", hide_default_value = true)]
     api_version: String,
+    /// Without prices: what the operator has agreed with the organization, else the region's override, else the catalogue's
     #[command(flatten)]
     price: PriceArguments,
-}
-
-/// Dollars per million tokens.
-#[derive(Debug, Args)]
-struct PriceArguments {
-    /// Price of a million prompt tokens in dollars, e.g. 2.5; without prices, the region's override or the catalogue's
-    #[arg(long, value_name = "USD", requires = "output_price")]
-    input_price: Option<NanoUsd>,
-    /// Price of a million completion tokens in dollars
-    #[arg(long, value_name = "USD", requires = "input_price")]
-    output_price: Option<NanoUsd>,
-    /// Price of a million prompt tokens that the provider had cached
-    #[arg(long, value_name = "USD", requires = "input_price")]
-    cached_input_price: Option<NanoUsd>,
-    /// Price of a million prompt tokens that the provider wrote into its cache
-    #[arg(long, value_name = "USD", requires = "input_price")]
-    cache_write_price: Option<NanoUsd>,
-}
-
-impl PriceArguments {
-    fn price(&self) -> Option<Price> {
-        Some(Price {
-            input_nanos_usd_per_million: self.input_price?.as_nanos(),
-            output_nanos_usd_per_million: self.output_price?.as_nanos(),
-            cached_input_nanos_usd_per_million: self.cached_input_price.map(NanoUsd::as_nanos),
-            cache_write_nanos_usd_per_million: self.cache_write_price.map(NanoUsd::as_nanos),
-        })
-    }
 }
 
 impl DeploymentCommand {
@@ -89,6 +61,7 @@ impl DeploymentCommand {
         let mut client = connection.models();
         match self {
             Self::Create(arguments) => {
+                let arguments = *arguments;
                 let message = CreateDeploymentRequest {
                     idempotency_key: idempotency_key(),
                     price: arguments.price.price(),
@@ -124,18 +97,16 @@ impl DeploymentCommand {
 }
 
 fn record(deployment: &Deployment) -> Record {
-    let price = deployment.price.as_ref();
-    let money = |nanos: Option<i64>| Value::Maybe(nanos.map(|nanos| Box::new(Value::Money(nanos))));
-    Record::default()
+    let record = Record::default()
         .text("id", &deployment.id)
         .text("provider", &deployment.provider)
         .text("endpoint", &deployment.endpoint)
         .text("upstream_model", &deployment.upstream_model)
         .text("credential", &deployment.credential_id)
-        .text("api_version", &deployment.api_version)
-        .with("input_per_million", money(price.map(|price| price.input_nanos_usd_per_million)))
-        .with("output_per_million", money(price.map(|price| price.output_nanos_usd_per_million)))
-        .text("price_source", &deployment.price_source)
+        .text("api_version", &deployment.api_version);
+    let source = if deployment.price_source.is_empty() { "UNPRICED" } else { &deployment.price_source };
+    with_price(record, deployment.price.as_ref())
+        .text("price_source", source)
         .text("egress_refusal", &deployment.egress_refusal)
         .time("created", deployment.created_at_micros)
 }

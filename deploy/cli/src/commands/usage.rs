@@ -116,10 +116,14 @@ fn row_record(organization: &str, row: &UsageRow, by: &[By]) -> Record {
         .count("failed", row.failed_calls)
         .count("prompt_tokens", row.prompt_tokens)
         .count("cached_prompt_tokens", row.cached_prompt_tokens)
+        .count("cache_write_tokens", row.cache_write_tokens)
         .count("completion_tokens", row.completion_tokens)
         .count("reasoning_tokens", row.reasoning_tokens)
+        .count("images", row.images)
+        .count("audio_millis", row.audio_millis)
         .with("cost_usd", Value::Money(row.cost_nanos_usd))
         .count("unpriced_calls", row.unpriced_calls)
+        .count("estimated_calls", row.estimated_calls)
 }
 
 async fn events(
@@ -154,8 +158,13 @@ fn event_record(event: &UsageEvent) -> Record {
         .text("source", &event.source)
         .count("prompt_tokens", event.prompt_tokens)
         .count("cached_prompt_tokens", event.cached_prompt_tokens)
+        .count("cache_write_tokens", event.cache_write_tokens)
+        .count("cache_write_hour_tokens", event.cache_write_hour_tokens)
         .count("completion_tokens", event.completion_tokens)
         .count("reasoning_tokens", event.reasoning_tokens)
+        .count("images", event.images)
+        .count("audio_millis", event.audio_millis)
+        .with("priced", Value::Flag(event.priced))
         .with("cost_usd", Value::Maybe(cost))
         .count("attempts", event.attempts)
         .time("first_byte", event.first_byte_at_micros)

@@ -41,7 +41,15 @@ pub(super) struct BodyUsage {
     output_tokens: Option<u64>,
     cache_creation_input_tokens: Option<u64>,
     cache_read_input_tokens: Option<u64>,
+    cache_creation: Option<CacheCreation>,
     output_tokens_details: Option<OutputDetails>,
+}
+
+/// How long what was written is kept: parts of `cache_creation_input_tokens`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+struct CacheCreation {
+    ephemeral_1h_input_tokens: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -60,6 +68,7 @@ impl BodyUsage {
                 .cache_creation_input_tokens
                 .or(self.cache_creation_input_tokens),
             cache_read_input_tokens: later.cache_read_input_tokens.or(self.cache_read_input_tokens),
+            cache_creation: later.cache_creation.or(self.cache_creation),
             output_tokens_details: later.output_tokens_details.or(self.output_tokens_details),
         }
     }
@@ -75,6 +84,10 @@ impl BodyUsage {
             completion: self.output_tokens.unwrap_or_default(),
             cache_read: read,
             cache_write: written,
+            cache_write_hour: self
+                .cache_creation
+                .and_then(|creation| creation.ephemeral_1h_input_tokens)
+                .unwrap_or_default(),
             reasoning: self
                 .output_tokens_details
                 .and_then(|details| details.thinking_tokens)

@@ -97,6 +97,7 @@ impl From<BodyUsage> for Usage {
             completion: usage.completion_tokens.unwrap_or_default(),
             cache_read: prompt.cached_tokens.unwrap_or_default(),
             cache_write: prompt.cache_write_tokens.unwrap_or_default(),
+            cache_write_hour: 0,
             reasoning: completion.reasoning_tokens.unwrap_or_default(),
             is_final: true,
         };
