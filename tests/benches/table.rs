@@ -13,11 +13,15 @@ type Line<'a> = (String, Box<dyn Fn(&Row) -> Option<f64> + 'a>, usize);
 
 /// Prints it.
 pub fn print(rows: &[Row], keys: &[KeysRow], targets: &[Target], connections: usize) {
-    let heads: String = rows.iter().map(|row| format!("{:>17}", row.through)).collect();
-    println!("{:<44}{heads}", "");
-    for (name, of, digits) in lines(rows, connections) {
-        if rows.iter().any(|row| of(row).is_some()) {
-            let cells: String = rows.iter().map(|row| cell(of(row), digits)).collect();
+    let shown = lines(rows, connections);
+    let shown = shown.iter().filter(|(_, of, _)| rows.iter().any(|row| of(row).is_some()));
+    let shown: Vec<_> = shown.collect();
+    // Errors are counted always.
+    if shown.len() > 1 {
+        let heads: String = rows.iter().map(|row| format!("{:>17}", row.through)).collect();
+        println!("{:<44}{heads}", "");
+        for (name, of, digits) in shown {
+            let cells: String = rows.iter().map(|row| cell(of(row), *digits)).collect();
             println!("{name:<44}{cells}");
         }
     }

@@ -15,6 +15,7 @@ mod field_history;
 mod guards;
 mod hardening;
 mod hostile_providers;
+mod instructions;
 mod isolation;
 mod keys;
 mod lifecycle;
