@@ -7,10 +7,11 @@ mod passing;
 mod reading;
 mod translating;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use bailiwick_domain::{
     guard::Guard,
+    money::NanoUsd,
     time::Clock,
     usage::{CallEnd, UsageSource},
 };
@@ -19,7 +20,7 @@ use bailiwick_runtime::{
     serving::{ApiError, ResponseBody},
 };
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -30,6 +31,8 @@ use crate::{
     memory::{Hold, UNCOUNTED},
     metering::{OpenCall, Outcome, Settled, Used},
     metrics::UpstreamFailure,
+    placement::Ill,
+    timing::Timing,
     upstream::{Answered, Reading, Timeouts},
 };
 
@@ -37,7 +40,7 @@ use crate::{
 const LARGEST_HELD: usize = 256 << 10;
 
 /// Meant for one hop only (RFC 9110, section 7.6.1), or for the provider's own customer, who is not the caller.
-const KEPT_BACK: [HeaderName; 14] = [
+const KEPT_BACK: [HeaderName; 15] = [
     header::CONNECTION,
     header::LOCATION,
     header::PROXY_AUTHENTICATE,
@@ -49,6 +52,8 @@ const KEPT_BACK: [HeaderName; 14] = [
     header::STRICT_TRANSPORT_SECURITY,
     header::ALT_SVC,
     HeaderName::from_static("keep-alive"),
+    // Only we say what it costs.
+    error::COST,
     HeaderName::from_static("openai-organization"),
     HeaderName::from_static("openai-project"),
     HeaderName::from_static("anthropic-organization-id"),
@@ -60,9 +65,9 @@ pub(crate) async fn pass_on(
     clock: Arc<dyn Clock>,
     timeouts: Timeouts,
     mut held: Hold,
+    timing: &Timing,
 ) -> Result<Response<ResponseBody>, ApiError> {
     let status = answered.response.status();
-    note_failure(&answered, status);
     if let Some(error) = refused(status, answered.response.headers()) {
         // The connection is closed with the lease: what is left of the answer is not wanted.
         return Err(failed(answered.call, CallEnd::ProviderFailed, error, &*clock));
@@ -71,32 +76,39 @@ pub(crate) async fn pass_on(
         Reading::Passing { withhold_usage } => withhold_usage,
         Reading::Translated(translation) => {
             answered.reading = Reading::Passing { withhold_usage: false };
-            return translating::pass_on(answered, *translation, clock, timeouts, held).await;
+            return translating::pass_on(answered, *translation, clock, timeouts, held, timing).await;
         }
     };
     for name in KEPT_BACK {
         answered.response.headers_mut().remove(name);
     }
-    answered.response.headers_mut().insert(error::MODEL, answered.model.clone());
+    answered.told.tell(answered.response.headers_mut());
     if is_event_stream(answered.response.headers()) {
         return Ok(passing::stream(answered, withhold_usage, clock, timeouts.idle));
     }
-    match hold(answered.response.body_mut(), LARGEST_HELD, timeouts.idle, &mut held).await {
+    let begun = std::mem::take(&mut answered.begun);
+    let read = hold(answered.response.body_mut(), begun, LARGEST_HELD, timeouts.idle, &mut held);
+    match timing.waiting(read).await {
         Held::Whole(bytes) => whole(answered, bytes, held, &*clock).await,
-        Held::Large(begun) => Ok(passing::large(answered, begun, clock, timeouts.idle)),
+        Held::Large(begun) => {
+            answered.begun = begun;
+            Ok(passing::large(answered, clock, timeouts.idle))
+        }
         Held::Broken => Err(broken(answered, &*clock)),
         Held::Late => Err(late(answered, &*clock)),
     }
 }
 
 /// Settles an answer that broke off, or is none: the provider's own failure, of which nothing reached the caller, costs nothing.
-fn broken(answered: Answered, clock: &dyn Clock) -> ApiError {
+fn broken(mut answered: Answered, clock: &dyn Clock) -> ApiError {
+    answered.lease.failed(Ill::Broken, Instant::now());
     answered.metrics.upstream_failed(UpstreamFailure::InvalidResponse);
     failed(answered.call, CallEnd::ProviderFailed, error::provider_invalid(), clock)
 }
 
 /// Settles an answer that did not come on. The provider has read what was asked, and charges for that.
-fn late(answered: Answered, clock: &dyn Clock) -> ApiError {
+fn late(mut answered: Answered, clock: &dyn Clock) -> ApiError {
+    answered.lease.failed(Ill::Late, Instant::now());
     answered.metrics.upstream_failed(UpstreamFailure::TimedOut);
     let used = match answered.response.status().is_success() {
         true => Used::of_no_answer(answered.call_type, answered.call.prompt()),
@@ -125,20 +137,13 @@ fn refused(status: StatusCode, headers: &HeaderMap) -> Option<ApiError> {
     }
 }
 
-fn note_failure(answered: &Answered, status: StatusCode) {
-    if status == StatusCode::TOO_MANY_REQUESTS {
-        answered.metrics.upstream_failed(UpstreamFailure::RateLimited);
-    } else if status.is_server_error() {
-        answered.metrics.upstream_failed(UpstreamFailure::ServerError);
-    }
-}
-
 fn is_event_stream(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     value.is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
 }
 
-enum Held {
+/// What was read of a body.
+pub(crate) enum Held {
     Whole(Bytes),
     /// It is larger than what is held, or than there is room for; this is its beginning.
     Large(Bytes),
@@ -146,11 +151,18 @@ enum Held {
     Late,
 }
 
-async fn hold(body: &mut Incoming, limit: usize, idle: std::time::Duration, held: &mut Hold) -> Held {
+/// Reads a body, of which `begun` was read before, until it is whole or proves too large to hold.
+pub(crate) async fn hold(
+    body: &mut Incoming,
+    begun: Bytes,
+    limit: usize,
+    idle: std::time::Duration,
+    held: &mut Hold,
+) -> Held {
     if body.size_hint().lower() > limit as u64 {
-        return Held::Large(Bytes::new());
+        return Held::Large(begun);
     }
-    let mut first: Option<Bytes> = None;
+    let mut first = Some(begun).filter(|begun| !begun.is_empty());
     let mut more = BytesMut::new();
     loop {
         let frame = match tokio::time::timeout(idle, body.frame()).await {
@@ -191,25 +203,29 @@ async fn whole(
     clock: &dyn Clock,
 ) -> Result<Response<ResponseBody>, ApiError> {
     fault::step("answer", &bytes);
-    let Answered { response, lease, call, call_type, metrics, .. } = answered;
-    lease.keep();
-    let (head, _) = response.into_parts();
+    let Answered { response, mut lease, call, call_type, metrics, .. } = answered;
+    let (mut head, _) = response.into_parts();
     if !head.status.is_success() {
         // The provider's own error: it was passed on whole, and cost nothing.
+        lease.keep();
         settle(call, head.status, CallEnd::Completed, Used::nothing(UsageSource::ProviderFinal), clock)
             .at_once();
         return Ok(Response::from_parts(head, waiting(bytes, held)));
     }
     let Some(usage) = dialects::usage_of(call_type, &bytes) else {
+        lease.failed(Ill::Broken, Instant::now());
         metrics.upstream_failed(UpstreamFailure::InvalidResponse);
         return Err(failed(call, CallEnd::ProviderFailed, error::provider_invalid(), clock));
     };
-    let mut passed = Passed::default();
-    if usage.is_none() {
+    lease.keep();
+    let (mut passed, is_told) = (Passed::default(), usage.is_some());
+    if !is_told {
         passed.answer(&bytes);
     }
     let used = Used::of_answer(usage, call_type, call.prompt(), &passed);
-    settle(call, head.status, CallEnd::Completed, used, clock).recorded().await;
+    let settled = settle(call, head.status, CallEnd::Completed, used, clock);
+    tell_cost(&mut head.headers, settled.cost().filter(|_| is_told));
+    settled.recorded().await;
     Ok(Response::from_parts(head, waiting(bytes, held)))
 }
 
@@ -223,4 +239,12 @@ fn waiting(bytes: Bytes, held: Hold) -> ResponseBody {
 
 fn settle(call: OpenCall, status: StatusCode, end: CallEnd, used: Used, clock: &dyn Clock) -> Settled {
     call.settle(Outcome { status: status.as_u16(), end, used }, clock.now())
+}
+
+/// In US dollars, as a plain decimal number. Nothing, where it is not known.
+fn tell_cost(headers: &mut HeaderMap, cost: Option<NanoUsd>) {
+    let value = cost.and_then(|cost| HeaderValue::try_from(cost.to_plain()).ok());
+    if let Some(value) = value {
+        headers.insert(error::COST, value);
+    }
 }

@@ -208,8 +208,14 @@ impl Worker {
             let writer = writers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let metrics = metrics.core(core.index);
             let meter = Meter::new(writer, Arc::clone(&clock));
-            let upstream =
-                Upstream::new(dialler.clone(), meter.clone(), timeouts, Arc::clone(&clock), metrics.clone());
+            let upstream = Upstream::new(
+                dialler.clone(),
+                meter.clone(),
+                timeouts,
+                Arc::clone(&clock),
+                metrics.clone(),
+                rand::random(),
+            );
             // It ends with its meter, or with this core's runtime.
             drop(tokio::task::spawn_local(meter.recovery()));
             let gateway = Gateway {

@@ -10,6 +10,14 @@ pub(crate) const HOME_ENDPOINT: HeaderName = HeaderName::from_static("x-bailiwic
 pub(crate) const REGION: HeaderName = HeaderName::from_static("x-bailiwick-region");
 /// The public model that answered.
 pub(crate) const MODEL: HeaderName = HeaderName::from_static("x-bailiwick-model");
+/// The deployment that answered.
+pub(crate) const DEPLOYMENT: HeaderName = HeaderName::from_static("x-bailiwick-deployment");
+/// Calls to providers that were made for the answer.
+pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-bailiwick-attempts");
+/// What a whole answer cost, in US dollars, where that is known when its head goes out.
+pub(crate) const COST: HeaderName = HeaderName::from_static("x-bailiwick-cost");
+/// The worker's own time (<https://www.w3.org/TR/server-timing/>).
+pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 fn of(status: StatusCode, code: &'static str, message: impl Into<String>) -> ApiError {
     ApiError::new(status, code, message)

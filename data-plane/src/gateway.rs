@@ -4,7 +4,7 @@
 //!
 //! Until the caller is authenticated, the body is not touched: a foreign or unknown key costs its caller nothing but a head.
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{rc::Rc, sync::Arc};
 
 use bailiwick_domain::{
     jurisdiction::Jurisdiction,
@@ -17,7 +17,6 @@ use bailiwick_runtime::{
     fault,
     serving::{ApiError, ConnectionInfo, ErrorShape, REQUEST_ID_HEADERS, ResponseBody, Service},
 };
-use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, header::CONNECTION, request::Parts};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -31,10 +30,10 @@ use crate::{
     metering::Meter,
     models,
     origin::Origin,
-    permission, placement,
-    request::{self, Asked},
-    snapshot::SnapshotHandle,
-    upstream::Upstream,
+    permission, placement, request,
+    snapshot::{Snapshot, SnapshotHandle},
+    timing::Timing,
+    upstream::{Upstream, Wish},
 };
 
 /// The header that Anthropic's SDKs show.
@@ -71,6 +70,7 @@ enum Route<'a> {
 
 impl Service for Gateway {
     async fn call(&self, request: Request<Incoming>, connection: &ConnectionInfo) -> Response<ResponseBody> {
+        let timing = Timing::begin();
         let request_id = request_id(request.headers(), connection);
         let origin = Origin::of(request.headers(), connection);
         let (head, body) = request.into_parts();
@@ -79,7 +79,7 @@ impl Service for Gateway {
         // Its fields are all that is told of a call: ids and numbers, nothing that was said (R8). Where no spans are exported it costs a branch.
         let span = tracing::debug_span!("call", %request_id, status = tracing::field::Empty);
         let answered =
-            self.answer(&head, body, request_id, origin, &mut unread).instrument(span.clone()).await;
+            self.answer(&head, body, request_id, origin, &mut unread, &timing).instrument(span.clone()).await;
         let mut response = answered.unwrap_or_else(|error| error.into_response_for(shape, request_id));
         span.record("status", response.status().as_u16());
         if unread {
@@ -87,6 +87,9 @@ impl Service for Gateway {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         self.mark(&mut response, request_id, shape);
+        if let Some(own_time) = timing.header() {
+            response.headers_mut().append(error::SERVER_TIMING, own_time);
+        }
         response
     }
 }
@@ -99,6 +102,7 @@ impl Gateway {
         request_id: RequestId,
         origin: Origin,
         unread: &mut bool,
+        timing: &Timing,
     ) -> Result<Response<ResponseBody>, ApiError> {
         let route = route(head)?;
         let snapshot = self.snapshots.load_full();
@@ -108,7 +112,7 @@ impl Gateway {
             &head.headers,
             origin,
             self.clock.now(),
-            Instant::now(),
+            timing.begun(),
         )?;
         let call_type = match route {
             Route::Models => return Ok(models::list(&snapshot, &caller)),
@@ -117,7 +121,8 @@ impl Gateway {
         };
         let mut hold = self.memory.hold();
         let form = body::form(head, call_type)?;
-        let bytes = body::read(head, body, form.is_some(), self.max_body_bytes, &mut hold).await?;
+        let read = body::read(head, body, form.is_some(), self.max_body_bytes, &mut hold);
+        let bytes = timing.waiting(read).await?;
         *unread = false;
         let asked = match form {
             None => request::scan(&bytes)?,
@@ -125,13 +130,14 @@ impl Gateway {
         };
         fault::step("permit", &bytes);
         let permitted = permission::permit(&snapshot, caller, &asked.model)?;
-        let placed = placement::place(&snapshot, permitted)?;
+        let placed = placement::place(&snapshot, permitted, self.upstream.standings(), timing.begun())?;
         let shape = ErrorShape::of_path(head.uri.path());
         let asking = Asking { call_type, request_id, asked: &asked, body_bytes: bytes.len(), shape };
         let admission = Admission { limiter: &self.limiter, meter: &self.meter, clock: &*self.clock };
         let admitted = admission.admit(&snapshot, placed, asking).await?;
         let told = admitted.told();
-        let answered = self.forward(admitted, head, &bytes, &asked, &mut hold).await;
+        let wish = Wish { headers: &head.headers, body: &bytes, asked: &asked };
+        let answered = self.forward(admitted, &snapshot, wish, &mut hold, timing).await;
         match told {
             Some(told) => told.in_answer(answered),
             None => answered,
@@ -141,13 +147,14 @@ impl Gateway {
     async fn forward(
         &self,
         admitted: Admitted,
-        head: &Parts,
-        body: &Bytes,
-        asked: &Asked,
+        snapshot: &Snapshot,
+        wish: Wish<'_>,
         hold: &mut Hold,
+        timing: &Timing,
     ) -> Result<Response<ResponseBody>, ApiError> {
-        let sent = self.upstream.send(admitted, head, body, asked, hold).await?;
-        answer::pass_on(sent, Arc::clone(&self.clock), self.upstream.timeouts(), self.memory.hold()).await
+        let sent = self.upstream.send(admitted, snapshot, wish, hold, timing).await?;
+        let (clock, timeouts) = (Arc::clone(&self.clock), self.upstream.timeouts());
+        answer::pass_on(sent, clock, timeouts, self.memory.hold(), timing).await
     }
 
     /// Every answer names its call and its region.

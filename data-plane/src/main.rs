@@ -26,6 +26,7 @@ mod polling;
 mod request;
 mod settings;
 mod snapshot;
+mod timing;
 mod upstream;
 
 use std::{error::Error, io::Write as _, path::PathBuf, process::ExitCode};

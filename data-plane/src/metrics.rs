@@ -70,6 +70,57 @@ impl UpstreamFailure {
     }
 }
 
+/// What becomes of calls beside their first try, and of deployments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Routing {
+    /// Tried again at the same deployment.
+    Repeated,
+    /// Tried at the model's next deployment.
+    NextDeployment,
+    /// Tried at the model's fallback.
+    FallbackModel,
+    /// Tried at the fallback for prompts that are too long.
+    ContextWindow,
+    /// Tried at the fallback for what a content policy refuses.
+    ContentPolicy,
+    /// Not tried again, because too much was.
+    BudgetSpent,
+    /// A deployment is left alone for a time.
+    CooledDown,
+    /// A deployment that was left alone is called again.
+    Recovered,
+}
+
+impl Routing {
+    const ALL: [Self; 8] = [
+        Self::Repeated,
+        Self::NextDeployment,
+        Self::FallbackModel,
+        Self::ContextWindow,
+        Self::ContentPolicy,
+        Self::BudgetSpent,
+        Self::CooledDown,
+        Self::Recovered,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Repeated => "repeated",
+            Self::NextDeployment => "next_deployment",
+            Self::FallbackModel => "fallback_model",
+            Self::ContextWindow => "context_window_fallback",
+            Self::ContentPolicy => "content_policy_fallback",
+            Self::BudgetSpent => "retry_budget_spent",
+            Self::CooledDown => "deployment_cooled_down",
+            Self::Recovered => "deployment_recovered",
+        }
+    }
+
+    fn index(self) -> usize {
+        Self::ALL.iter().position(|class| *class == self).unwrap_or_default()
+    }
+}
+
 /// One core's counters. Clones count together.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CoreMetrics(Arc<Counters>);
@@ -80,6 +131,7 @@ struct Counters {
     upstream_failures: [AtomicU64; UpstreamFailure::ALL.len()],
     limit_refusals: [AtomicU64; Measure::ALL.len()],
     limit_waiting: AtomicU64,
+    routing: [AtomicU64; Routing::ALL.len()],
 }
 
 impl Default for Counters {
@@ -89,6 +141,7 @@ impl Default for Counters {
             upstream_failures: Default::default(),
             limit_refusals: Default::default(),
             limit_waiting: AtomicU64::new(0),
+            routing: Default::default(),
         }
     }
 }
@@ -114,6 +167,11 @@ impl CoreMetrics {
     /// A call to a provider failed.
     pub(crate) fn upstream_failed(&self, class: UpstreamFailure) {
         count(self.0.upstream_failures.get(class.index()));
+    }
+
+    /// A call goes another way than the first, or a deployment is left alone, or no longer.
+    pub(crate) fn routed(&self, class: Routing) {
+        count(self.0.routing.get(class.index()));
     }
 }
 
@@ -288,6 +346,14 @@ impl WorkerMetrics {
             let failures = self.sum(|core| core.upstream_failures.get(class.index()));
             let label = ClassLabel { class: class.as_str() };
             ConstCounter::new(failures).encode(family.encode_family(&label)?)?;
+        }
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let help = "Retries, fallbacks and cool-downs of deployments";
+        let mut family = encoder.encode_descriptor("routing", help, None, kind)?;
+        for class in Routing::ALL {
+            let count = self.sum(|core| core.routing.get(class.index()));
+            let label = ClassLabel { class: class.as_str() };
+            ConstCounter::new(count).encode(family.encode_family(&label)?)?;
         }
         Ok(())
     }

@@ -1,13 +1,19 @@
-//! Step 5: the call goes to a provider. One core's connections, timeouts, and what is tried when a provider cannot be reached.
+//! Step 5: the call goes to a provider. One core's connections, timeouts, and what it knows of how deployments fare.
 //!
-//! Only a connection that cannot be made is tried elsewhere: then nobody can have answered, or charged. Connections are kept by
-//! deployment, so no two tenants ever share one.
+//! `verdict` says which failures may be tried again, `sending` in which order what is tried. Connections are kept by deployment, so no two tenants ever share
+//! one.
 
 mod connect;
 mod outgoing;
 mod pool;
+mod sending;
+mod verdict;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bailiwick_dialects::{Context, Dialect, Reply};
 use bailiwick_domain::{
@@ -16,7 +22,7 @@ use bailiwick_domain::{
 };
 use bailiwick_runtime::serving::ApiError;
 use bytes::Bytes;
-use http::{HeaderValue, Response, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Response, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -26,15 +32,17 @@ use crate::{
     estimate::Prompt,
     memory::Hold,
     metering::{Meter, OpenCall, Outcome, Used},
-    metrics::{CoreMetrics, UpstreamFailure},
-    request::Asked,
+    metrics::CoreMetrics,
+    placement::{Attempt, Ill, Standings},
     settings::UpstreamSection,
+    snapshot::{DeploymentEntry, ModelEntry, Snapshot},
+    timing::Timing,
 };
 
 pub(crate) use connect::Dialler;
-use outgoing::NotMade;
-pub(crate) use pool::Lease;
-use pool::{Pool, Sent};
+use pool::Pool;
+use sending::Sending;
+pub(crate) use sending::Wish;
 
 /// How long providers may take.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +68,7 @@ impl From<UpstreamSection> for Timeouts {
 /// One core's way to providers.
 pub(crate) struct Upstream {
     pool: Pool,
+    standings: Rc<Standings>,
     timeouts: Timeouts,
     clock: Arc<dyn Clock>,
     metrics: CoreMetrics,
@@ -68,6 +77,8 @@ pub(crate) struct Upstream {
 /// A call that a provider has begun to answer.
 pub(crate) struct Answered {
     pub(crate) response: Response<Incoming>,
+    /// What was read of its body before it was known that it is passed on.
+    pub(crate) begun: Bytes,
     /// The connection; it goes back into its place when the answer was read to its end.
     pub(crate) lease: Lease,
     pub(crate) call: OpenCall,
@@ -76,8 +87,66 @@ pub(crate) struct Answered {
     pub(crate) reading: Reading,
     /// Whether the answer says itself where it ends. Where only the connection's end ends it, a cut looks the same.
     pub(crate) delimited: bool,
-    pub(crate) model: HeaderValue,
+    pub(crate) told: Told,
     pub(crate) metrics: CoreMetrics,
+}
+
+/// What the caller is told of the way that the call took.
+pub(crate) struct Told {
+    model: HeaderValue,
+    deployment: HeaderValue,
+    attempts: u16,
+}
+
+impl Told {
+    fn of(model: &ModelEntry, deployment: &DeploymentEntry, attempts: u16) -> Self {
+        Self { model: model.name_header.clone(), deployment: deployment.id_header.clone(), attempts }
+    }
+
+    /// A number of calls to providers. `None`: there was none.
+    fn attempts(number: u16) -> Option<HeaderValue> {
+        const NUMBERS: [&str; 4] = ["1", "2", "3", "4"];
+        let number = NUMBERS.get(usize::from(number.checked_sub(1)?))?;
+        Some(HeaderValue::from_static(number))
+    }
+
+    /// In the head of an answer.
+    pub(crate) fn tell(&self, headers: &mut HeaderMap) {
+        headers.insert(error::MODEL, self.model.clone());
+        headers.insert(error::DEPLOYMENT, self.deployment.clone());
+        if let Some(number) = Self::attempts(self.attempts) {
+            headers.insert(error::ATTEMPTS, number);
+        }
+    }
+}
+
+/// A connection in use, and the call at its deployment. Dropped, the connection is closed, and the provider's work with it; kept, it serves the next call.
+pub(crate) struct Lease {
+    connection: pool::Lease,
+    attempt: Attempt,
+    standings: Rc<Standings>,
+}
+
+impl Lease {
+    fn new(connection: pool::Lease, attempt: Attempt, standings: &Rc<Standings>) -> Self {
+        Self { connection, attempt, standings: Rc::clone(standings) }
+    }
+
+    /// The answer was read to its end.
+    pub(crate) fn keep(self) {
+        self.attempt.finished();
+        self.connection.keep();
+    }
+
+    /// The deployment failed the call, by its status or later.
+    pub(crate) fn failed(&mut self, ill: Ill, now: Instant) {
+        self.standings.failed(&mut self.attempt, ill, now);
+    }
+
+    /// The answer has begun.
+    fn answered(&mut self, waited: Duration, now: Instant) {
+        self.standings.answered(&mut self.attempt, waited, now);
+    }
 }
 
 /// How an answer is read.
@@ -122,93 +191,46 @@ impl Translation {
 }
 
 impl Upstream {
+    /// The seed decides what is left to chance.
     pub(crate) fn new(
         dialler: Dialler,
         meter: Meter,
         timeouts: Timeouts,
         clock: Arc<dyn Clock>,
         metrics: CoreMetrics,
+        seed: u64,
     ) -> Self {
-        Self { pool: Pool::new(dialler, meter), timeouts, clock, metrics }
+        let standings = Rc::new(Standings::new(seed, metrics.clone()));
+        Self { pool: Pool::new(dialler, meter), standings, timeouts, clock, metrics }
     }
 
     pub(crate) fn timeouts(&self) -> Timeouts {
         self.timeouts
     }
 
-    /// Sends the call to the first place that can be reached. What cannot be sent is settled as failed.
+    /// How deployments fare, as far as this core knows.
+    pub(crate) fn standings(&self) -> &Standings {
+        &self.standings
+    }
+
+    /// Sends the call to one place after another, until one answers. What none has answered is settled as failed.
     pub(crate) async fn send(
         &self,
         admitted: Admitted,
-        head: &Parts,
-        body: &Bytes,
-        asked: &Asked,
+        snapshot: &Snapshot,
+        wish: Wish<'_>,
         hold: &mut Hold,
+        timing: &Timing,
     ) -> Result<Answered, ApiError> {
         let (placed, mut call, call_type) = admitted.into_parts();
-        let placed_model = Arc::clone(placed.permitted().model());
-        let model = HeaderValue::try_from(placed_model.name.as_str());
-        let model = model.map_err(|_| ApiError::internal("the model's name is no header"))?;
-        if asked.form().is_none() {
-            call.asks(Prompt::Body(body.clone()));
+        if wish.asked.form().is_none() {
+            call.asks(Prompt::Body(wish.body.clone()));
         }
-        let (mut attempts, mut failure) = (0_u16, error::no_deployment());
-        for place in placed.into_places() {
-            let deployment = place.deployment();
-            call.goes_to(deployment.id, deployment.price);
-            let made = outgoing::make(&place, call_type, &head.headers, body, asked, hold, &*self.clock);
-            let (request, made_as) = match made {
-                Ok(made) => made,
-                // Another place may be able to do it.
-                Err(NotMade::Refused(refused)) => {
-                    failure = error::refused(&refused);
-                    continue;
-                }
-                Err(NotMade::Failed(error)) => return Err(self.not_sent(call, attempts, error)),
-            };
-            attempts += 1;
-            call.attempts(attempts);
-            let sent = self.pool.send(&place, request, self.timeouts);
-            match sent.await {
-                Sent::Answered(response, lease) => {
-                    call.first_byte(self.clock.now());
-                    call.answered(response.status().as_u16());
-                    let (metrics, delimited) = (self.metrics.clone(), is_delimited(&response));
-                    let reading = made_as.reading(deployment.dialect, &call, &placed_model);
-                    return Ok(Answered {
-                        response,
-                        lease,
-                        call,
-                        call_type,
-                        reading,
-                        delimited,
-                        model,
-                        metrics,
-                    });
-                }
-                Sent::Unreached(refused) => {
-                    self.metrics.upstream_failed(refused.class());
-                    tracing::warn!(deployment = %deployment.id, reason = %refused, "a provider cannot be reached");
-                    failure = refused.into();
-                }
-                // The disk did not take its record, so the provider has heard of nothing.
-                Sent::Lost if !call.is_recorded() => {
-                    return Err(self.not_sent(call, 0, error::journal_full()));
-                }
-                Sent::Lost => {
-                    self.metrics.upstream_failed(UpstreamFailure::InvalidResponse);
-                    return Err(self.failed(call, CallEnd::ProviderFailed, error::provider_invalid()));
-                }
-                Sent::Late => {
-                    self.metrics.upstream_failed(UpstreamFailure::TimedOut);
-                    return Err(self.failed(call, CallEnd::TimedOut, error::provider_timeout()));
-                }
-            }
-        }
-        if attempts == 0 {
-            return Err(self.not_sent(call, attempts, failure));
-        }
-        Err(self.failed(call, CallEnd::ProviderFailed, failure))
+        let (places, trail) = placed.into_parts();
+        let (attempts, last) = (0, None);
+        let sending =
+            Sending { upstream: self, snapshot, wish, hold, timing, call, call_type, attempts, trail, last };
+        sending.run(places).await
     }
 
     /// Settles a call that no provider has heard of: it is answered in full, and cost nothing.

@@ -17,6 +17,7 @@ use bailiwick_domain::{
     organization::OnStale,
     price::{MediaCounts, PerMillion, Price, TokenCounts},
     provider::{ApiVersion, Provider},
+    routing::{self, GivenRank, Rank, Strategy},
     time::Timestamp,
     usage::{CallEnd, CallType, EventId, RequestId, UsageEvent, UsageSource},
 };
@@ -58,6 +59,27 @@ where
 {
     let id: T = text.parse().map_err(|error: T::Err| invalid(field, error))?;
     Ok(jurisdiction.admit_at(guard, id)?)
+}
+
+/// A rank for the wire.
+pub fn rank_to_wire(rank: Rank) -> config::Rank {
+    config::Rank { order: Some(rank.order().into()), weight: Some(rank.weight().into()) }
+}
+
+/// A model's strategy, and the ranks of its deployments, from the wire.
+pub fn routing_from_wire(model: &config::Model) -> Result<(Strategy, Vec<Rank>), ConvertError> {
+    let strategy = match model.strategy.as_str() {
+        "" => Strategy::default(),
+        word => word.parse().map_err(|error| invalid("strategy", error))?,
+    };
+    if !model.ranks.is_empty() && model.ranks.len() != model.deployment_ids.len() {
+        return Err(invalid("ranks", "has not one entry for each deployment, nor none"));
+    }
+    let mut given: Vec<GivenRank> =
+        model.ranks.iter().map(|rank| GivenRank { order: rank.order, weight: rank.weight }).collect();
+    given.resize(model.deployment_ids.len(), GivenRank::default());
+    let ranks = routing::ranks(strategy, &given).map_err(|(_, error)| invalid("ranks", error))?;
+    Ok((strategy, ranks))
 }
 
 /// A residency for the wire.

@@ -22,6 +22,7 @@ mod lifecycle;
 mod matrix;
 mod membership;
 mod metering;
+mod models;
 mod residency;
 mod revocation;
 mod sdk;

@@ -76,6 +76,7 @@ impl Scene {
             organization_id,
             name: name.to_owned(),
             deployment_ids: vec![made.deployment.expect("deployment").id],
+            ..Default::default()
         };
         let made = self.admin.models().create_model(request).await.expect("model").into_inner();
         made.change.expect("change").revision

@@ -73,6 +73,7 @@ async fn r7_a_residency_admits_and_withdraws_deployments_on_every_worker() {
         organization_id: organization.clone(),
         name: "abroad".to_owned(),
         deployment_ids: vec![abroad.clone()],
+        ..Default::default()
     };
     let made = admin.models().create_model(request).await.expect("model").into_inner();
     admin.applied(made.change.expect("change").revision).await;

@@ -176,6 +176,7 @@ impl Admin {
             organization_id: organization.to_owned(),
             name: name.to_owned(),
             deployment_ids: vec![deployment.deployment.expect("deployment").id],
+            ..Default::default()
         };
         let made = self.models().create_model(request).await.expect("model").into_inner();
         made.change.expect("change").revision

@@ -2,14 +2,14 @@
 
 use bailiwick_domain::{
     address::ClientAddress, egress::EgressRefused, jurisdiction::Local, key::KeyId, names::ModelName,
-    organization::OrganizationStatus, permission::Permission,
+    organization::OrganizationStatus, permission::Permission, routing::Fallbacks,
 };
 
 use crate::{
     caller::Caller,
     control_plane::ControlPlane,
     error::UseCaseError,
-    records::{ApiKeyRecord, ModelRecord, OrganizationRecord},
+    records::{ApiKeyRecord, ModelDeployment, ModelRecord, OrganizationRecord},
 };
 
 /// One step of a worker's path.
@@ -70,7 +70,7 @@ impl ControlPlane {
         let permitted = permit.code.is_none();
         steps.push(permit);
         if permitted {
-            steps.push(self.explain_place(&found).await?);
+            steps.push(self.explain_places(found).await?);
         }
         Ok(steps)
     }
@@ -100,12 +100,32 @@ impl ControlPlane {
         Ok(explain_address(row, &organization, from))
     }
 
+    /// A model without a place is answered by its fallback, if that has one.
+    async fn explain_places(&self, mut model: ModelRecord) -> Result<Step, UseCaseError> {
+        let first = self.explain_place(&model).await?;
+        let mut findings = vec![first.finding.clone()];
+        let mut last = first.clone();
+        for _ in 0..Fallbacks::LONGEST_CHAIN {
+            let (Some("no_deployment_available"), Some(name)) = (last.code, &model.fallbacks.general) else {
+                break;
+            };
+            let Some(found) = self.store().model_fetch_by_name(model.organization, name).await? else {
+                break;
+            };
+            last = self.explain_place(&found).await?;
+            findings.push(format!("It falls back to {name}: {}", last.finding));
+            model = found;
+        }
+        let code = if last.code.is_none() { None } else { first.code };
+        Ok(Step { finding: findings.join(". "), code, ..first })
+    }
+
     async fn explain_place(&self, model: &ModelRecord) -> Result<Step, UseCaseError> {
         let (step, all) = ("place", model.deployments.len());
         let residency = self.store().organization_fetch(model.organization).await?;
         let residency = residency.map(|organization| organization.residency).unwrap_or_default();
         let (mut placed, mut admitted, mut refused) = (0_usize, 0_usize, Vec::new());
-        for id in &model.deployments {
+        for ModelDeployment { deployment: id, .. } in &model.deployments {
             let Some(row) = self.store().deployment_fetch(*id).await? else { continue };
             let judged = self.judge_endpoint(&residency, &row.endpoint, &row.upstream_model);
             // A worker places by the name of the host, and learns at the dial what its address is.

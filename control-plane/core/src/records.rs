@@ -11,6 +11,7 @@ use bailiwick_domain::{
     price::Price,
     provider::{ApiVersion, Endpoint, Provider},
     region::RegionName,
+    routing::{Fallbacks, Rank, Strategy},
     spiffe::ProcessRole,
     time::Timestamp,
 };
@@ -149,10 +150,23 @@ pub struct ModelRecord {
     pub organization: Local<OrganizationId>,
     /// Name that callers use.
     pub name: ModelName,
-    /// In order of preference, 1 to 32.
-    pub deployments: Vec<Local<DeploymentId>>,
+    /// 1 to 32, in the order in which they were named.
+    pub deployments: Vec<ModelDeployment>,
+    /// How a call chooses among those of one order.
+    pub strategy: Strategy,
+    /// The models that stand in for it.
+    pub fallbacks: Fallbacks,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+/// A deployment, as one of a model's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelDeployment {
+    /// Which.
+    pub deployment: Local<DeploymentId>,
+    /// Where it stands among the others.
+    pub rank: Rank,
 }
 
 /// One model at one provider endpoint with one credential.

@@ -64,6 +64,12 @@ const STEPS: &[Step] = &[
         sql: include_str!("../migrations/0011_service_accounts.sql"),
     },
     Step {
+        version: 15,
+        description: "routing",
+        only: None,
+        sql: include_str!("../migrations/0015_routing.sql"),
+    },
+    Step {
         version: 16,
         description: "allowed ranges",
         only: None,

@@ -235,12 +235,8 @@ impl Transaction for SqlTransaction {
         model::insert(&mut self.0.db(), row).await
     }
 
-    async fn model_set_deployments(
-        &mut self,
-        id: Local<ModelId>,
-        deployments: &[Local<DeploymentId>],
-    ) -> Result<(), StoreError> {
-        model::set_deployments(&mut self.0.db(), id, deployments).await
+    async fn model_set(&mut self, row: &ModelRecord) -> Result<(), StoreError> {
+        model::set(&mut self.0.db(), row).await
     }
 
     async fn model_delete(&mut self, id: Local<ModelId>) -> Result<(), StoreError> {

@@ -19,6 +19,7 @@ pub mod price;
 pub mod provider;
 pub mod provider_secret;
 pub mod region;
+pub mod routing;
 pub mod spiffe;
 pub mod time;
 pub mod usage;

@@ -20,6 +20,14 @@ impl NanoUsd {
         self.0
     }
 
+    /// A plain decimal number of dollars, such as `0.000012`: no sign but a minus, no zeros at its end.
+    pub fn to_plain(self) -> String {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let nanos = self.0.unsigned_abs();
+        let text = format!("{sign}{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
+
     /// The sum; `None` when it does not fit.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)

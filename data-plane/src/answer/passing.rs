@@ -30,6 +30,7 @@ use crate::{
     error,
     metering::{OpenCall, Outcome, Used},
     metrics::{CoreMetrics, UpstreamFailure},
+    placement::Ill,
     upstream::{Answered, Lease},
 };
 
@@ -41,21 +42,16 @@ pub(super) fn stream(
     idle: Duration,
 ) -> Response<ResponseBody> {
     let reader = Reader::of_events(answered.call_type, withhold_usage);
-    let mut response = pass(answered, Bytes::new(), reader, clock, idle);
+    let mut response = pass(answered, reader, clock, idle);
     // What is kept back would be missing from it.
     response.headers_mut().remove(header::CONTENT_LENGTH);
     response
 }
 
-/// An answer of which `begun` was read before it proved too large to hold.
-pub(super) fn large(
-    answered: Answered,
-    begun: Bytes,
-    clock: Arc<dyn Clock>,
-    idle: Duration,
-) -> Response<ResponseBody> {
+/// An answer that proved too large to hold.
+pub(super) fn large(answered: Answered, clock: Arc<dyn Clock>, idle: Duration) -> Response<ResponseBody> {
     let reader = Reader::of_object(answered.call_type);
-    pass(answered, begun, reader, clock, idle)
+    pass(answered, reader, clock, idle)
 }
 
 /// A stream that is translated, behind a head of our own.
@@ -66,18 +62,12 @@ pub(super) fn translated(
     clock: Arc<dyn Clock>,
     idle: Duration,
 ) -> Response<ResponseBody> {
-    let body = pass(answered, Bytes::new(), reader, clock, idle).into_body();
+    let body = pass(answered, reader, clock, idle).into_body();
     head.map(|()| body)
 }
 
-fn pass(
-    answered: Answered,
-    begun: Bytes,
-    reader: Reader,
-    clock: Arc<dyn Clock>,
-    idle: Duration,
-) -> Response<ResponseBody> {
-    let Answered { response, lease, mut call, call_type, metrics, delimited, .. } = answered;
+fn pass(answered: Answered, reader: Reader, clock: Arc<dyn Clock>, idle: Duration) -> Response<ResponseBody> {
+    let Answered { response, begun, lease, mut call, call_type, metrics, delimited, .. } = answered;
     call.waits_long();
     let (head, body) = response.into_parts();
     let metering = Metering { call: Some(call), status: head.status, clock, metrics };
@@ -182,10 +172,14 @@ impl Passing {
 
     /// The provider broke off. Behind its last event nothing was to come, so nobody is told.
     fn broken(&mut self, end: CallEnd) {
-        self.lease = None;
+        let lease = self.lease.take();
         if self.reader.is_done() {
             self.end = Some(End::Whole);
             return;
+        }
+        if let Some(mut lease) = lease {
+            let ill = if end == CallEnd::TimedOut { Ill::Late } else { Ill::Broken };
+            lease.failed(ill, std::time::Instant::now());
         }
         self.metering.metrics.upstream_failed(match end {
             CallEnd::TimedOut => UpstreamFailure::TimedOut,

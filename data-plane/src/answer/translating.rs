@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use super::{
     Held, broken, failed, hold, is_event_stream, late, passing,
     reading::{Reader, TranslatedReader},
-    settle, waiting,
+    settle, tell_cost, waiting,
 };
 use crate::{
     dialects::{self, Told},
@@ -27,6 +27,7 @@ use crate::{
     estimate::Passed,
     memory::Hold,
     metering::Used,
+    timing::Timing,
     upstream::{Answered, Timeouts, Translation, Wanted},
 };
 
@@ -45,6 +46,7 @@ pub(super) async fn pass_on(
     clock: Arc<dyn Clock>,
     timeouts: Timeouts,
     mut held: Hold,
+    timing: &Timing,
 ) -> Result<Response<ResponseBody>, ApiError> {
     let is_success = answered.response.status().is_success();
     if let (Some(reply), true) = (translation.stream(), is_success) {
@@ -63,7 +65,9 @@ pub(super) async fn pass_on(
             timeouts.idle,
         ));
     }
-    match hold(answered.response.body_mut(), LARGEST_TRANSLATED, timeouts.idle, &mut held).await {
+    let begun = std::mem::take(&mut answered.begun);
+    let read = hold(answered.response.body_mut(), begun, LARGEST_TRANSLATED, timeouts.idle, &mut held);
+    match timing.waiting(read).await {
         Held::Whole(bytes) if !is_success => Ok(failure(answered, &translation, &bytes, held, &*clock)),
         Held::Whole(bytes) => whole(answered, &translation, &bytes, held, &*clock).await,
         Held::Large(begun) if begun.len() <= LARGEST_TRANSLATED && !begun.is_empty() => {
@@ -101,14 +105,16 @@ async fn whole(
     let Ok((body, usage)) = translated else {
         return Err(broken(answered, clock));
     };
-    let head = head_of(StatusCode::OK, JSON, &answered);
+    let mut head = head_of(StatusCode::OK, JSON, &answered);
     answered.lease.keep();
-    let mut passed = Passed::default();
-    if usage.is_none() {
+    let (mut passed, is_told) = (Passed::default(), usage.is_some());
+    if !is_told {
         passed.answer(bytes);
     }
     let used = Used::of_answer(usage, answered.call_type, answered.call.prompt(), &passed);
-    settle(answered.call, StatusCode::OK, CallEnd::Completed, used, clock).recorded().await;
+    let settled = settle(answered.call, StatusCode::OK, CallEnd::Completed, used, clock);
+    tell_cost(head.headers_mut(), settled.cost().filter(|_| is_told));
+    settled.recorded().await;
     Ok(head.map(|()| waiting(body.into(), held)))
 }
 
@@ -137,7 +143,7 @@ fn head_of(status: StatusCode, content_type: HeaderValue, answered: &Answered) -
     let mut head = Response::new(());
     *head.status_mut() = status;
     head.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    head.headers_mut().insert(error::MODEL, answered.model.clone());
+    answered.told.tell(head.headers_mut());
     if let Some(after) = answered.response.headers().get(header::RETRY_AFTER) {
         head.headers_mut().insert(header::RETRY_AFTER, after.clone());
     }

@@ -4,6 +4,7 @@ mod addresses;
 mod answers;
 mod dialects;
 mod limits;
+mod models;
 mod provider;
 mod refusals;
 mod residency;

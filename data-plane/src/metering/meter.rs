@@ -234,7 +234,7 @@ impl OpenCall {
         let Outcome { status, end, used } = outcome;
         self.event = UsageEvent { status, end, ..self.event };
         self.record(used, now);
-        Settled(self.meter.clone())
+        Settled { meter: self.meter.clone(), cost: self.event.priced.then_some(self.event.cost) }
     }
 
     fn record(&mut self, used: Used, now: Timestamp) {
@@ -283,18 +283,26 @@ impl Drop for OpenCall {
 
 /// A call's end, which is written with the next records.
 #[must_use = "what was served must have been recorded: wait for it, or write it at once"]
-pub(crate) struct Settled(Meter);
+pub(crate) struct Settled {
+    meter: Meter,
+    cost: Option<NanoUsd>,
+}
 
 impl Settled {
+    /// What the call cost; `None` when no price is known.
+    pub(crate) fn cost(&self) -> Option<NanoUsd> {
+        self.cost
+    }
+
     /// Lets others who are ready add their records, and then writes all of them at once, if nobody did. What the disk does not take is owed.
     pub(crate) async fn recorded(self) {
         let mut has_waited = false;
         poll_fn(|context| {
-            if !self.0.is_behind() {
+            if !self.meter.is_behind() {
                 return Poll::Ready(());
             }
             if has_waited {
-                let _ = self.0.write();
+                let _ = self.meter.write();
                 return Poll::Ready(());
             }
             has_waited = true;
@@ -307,7 +315,7 @@ impl Settled {
 
     /// Writes it.
     pub(crate) fn at_once(self) {
-        let _ = self.0.write();
+        let _ = self.meter.write();
     }
 }
 

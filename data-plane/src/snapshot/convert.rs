@@ -12,13 +12,14 @@ use bailiwick_domain::{
     provider::{Endpoint, Provider},
     provider_secret::{ProviderSecret, aws_region_of},
     region::RegionCode,
+    routing::Fallbacks,
     time::Timestamp,
 };
 use bailiwick_proto::{
     config::v1 as wire,
     convert::{
         self, ConvertError, allowed_ranges_from_wire, egress_rule_from_wire, limit::limits_from_wire,
-        on_stale_from_wire, price_from_wire, residency_from_wire,
+        on_stale_from_wire, price_from_wire, residency_from_wire, routing_from_wire,
     },
     digest::Digest,
 };
@@ -30,7 +31,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::{
     entries::{
         CredentialEntry, DeploymentEntry, ModelEntry, OrganizationEntry, PreparedEndpoint, RegionSettings,
-        Secret,
+        Route, Secret,
     },
     keys::{KeyRow, Restrictions},
 };
@@ -168,16 +169,26 @@ pub(super) fn model(jurisdiction: &Jurisdiction, model: &wire::Model) -> Convert
     if !(1..=MAX_DEPLOYMENTS).contains(&model.deployment_ids.len()) {
         return Err(invalid("deployment_ids", format!("has not 1 to {MAX_DEPLOYMENTS} entries")));
     }
-    let deployments = model
-        .deployment_ids
-        .iter()
-        .map(|id| Ok(admit::<DeploymentId>(jurisdiction, "deployment_ids", id)?.into_inner()));
+    let (strategy, ranks) = routing_from_wire(model)?;
+    let deployments = model.deployment_ids.iter().zip(ranks).map(|(id, rank)| {
+        let id = admit::<DeploymentId>(jurisdiction, "deployment_ids", id)?.into_inner();
+        Ok(Route { id, rank })
+    });
+    let name: ModelName = parse("name", &model.name)?;
+    let fallback = |field, name: &str| if name.is_empty() { Ok(None) } else { parse(field, name).map(Some) };
     Ok(ModelEntry {
         id: admit::<ModelId>(jurisdiction, "id", &model.id)?.into_inner(),
         organization: admit::<OrganizationId>(jurisdiction, "organization_id", &model.organization_id)?
             .into_inner(),
-        name: parse("name", &model.name)?,
+        name_header: header("name", name.as_str())?,
+        name,
         deployments: deployments.collect::<Converted<_>>()?,
+        strategy,
+        fallbacks: Fallbacks {
+            general: fallback("fallback_model", &model.fallback_model)?,
+            context_window: fallback("context_window_fallback_model", &model.context_window_fallback_model)?,
+            content_policy: fallback("content_policy_fallback_model", &model.content_policy_fallback_model)?,
+        },
         created_at: Timestamp::from_micros(model.created_at_micros),
     })
 }
@@ -191,6 +202,7 @@ pub(super) fn deployment(
     let prepared =
         PreparedEndpoint::of(&endpoint).ok_or_else(|| invalid("endpoint", "has no usable host"))?;
     Ok(DeploymentEntry {
+        id_header: header("id", &deployment.id)?,
         id: admit::<DeploymentId>(jurisdiction, "id", &deployment.id)?.into_inner(),
         organization: admit::<OrganizationId>(jurisdiction, "organization_id", &deployment.organization_id)?
             .into_inner(),
@@ -213,6 +225,10 @@ where
     T: std::str::FromStr<Err: ToString> + Regional,
 {
     convert::admit(Guard::ConfigurationIdentifiers, jurisdiction, field, text)
+}
+
+fn header(field: &'static str, text: &str) -> Converted<HeaderValue> {
+    HeaderValue::try_from(text).map_err(|error| invalid(field, error))
 }
 
 fn parse<T: std::str::FromStr<Err: ToString>>(field: &'static str, text: &str) -> Converted<T> {

@@ -14,6 +14,7 @@ use bailiwick_domain::{
     provider::{ApiVersion, Endpoint},
     provider_secret::AwsKey,
     region::RegionCode,
+    routing::{Fallbacks, Rank, Strategy},
     time::Timestamp,
 };
 use bailiwick_quota::limit::Limit;
@@ -81,10 +82,23 @@ pub(crate) struct ModelEntry {
     pub(crate) organization: OrganizationId,
     /// What callers call it.
     pub(crate) name: ModelName,
-    /// Where it is served, in order of preference: 1 to 32.
-    pub(crate) deployments: Box<[DeploymentId]>,
+    /// The same, for the answer's header.
+    pub(crate) name_header: HeaderValue,
+    /// Where it is served: 1 to 32.
+    pub(crate) deployments: Box<[Route]>,
+    /// How a call chooses among those of one order.
+    pub(crate) strategy: Strategy,
+    /// The models that stand in for it.
+    pub(crate) fallbacks: Fallbacks,
     /// Callers see it in `/v1/models`.
     pub(crate) created_at: Timestamp,
+}
+
+/// A deployment, as one of a model's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Route {
+    pub(crate) id: DeploymentId,
+    pub(crate) rank: Rank,
 }
 
 /// One model at one provider endpoint.
@@ -92,6 +106,8 @@ pub(crate) struct ModelEntry {
 pub(crate) struct DeploymentEntry {
     /// Its identifier.
     pub(crate) id: DeploymentId,
+    /// The same, for the answer's header.
+    pub(crate) id_header: HeaderValue,
     /// Whose it is.
     pub(crate) organization: OrganizationId,
     /// What the provider speaks.

@@ -66,6 +66,7 @@ impl Tenant {
             name: name.into(),
             deployment_ids: vec![deployment.to_string()],
             created_at_micros: 1,
+            ..config::Model::default()
         }))
     }
 

@@ -86,6 +86,7 @@ impl Admin {
             organization_id: organization.to_owned(),
             name: MODEL.to_owned(),
             deployment_ids: vec![deployment.into_inner().deployment.unwrap_or_default().id],
+            ..Default::default()
         };
         models.create_model(model).await.context("creating a model")?;
         Ok(())

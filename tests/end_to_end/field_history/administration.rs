@@ -120,6 +120,7 @@ async fn a_change_is_made_whole_or_refused_whole() {
         organization_id: region.organization.clone(),
         name: name.to_owned(),
         deployment_ids,
+        ..Default::default()
     };
     let before = state(&admin, region).await;
     let many = vec!["model".to_owned(); 101];
@@ -194,8 +195,11 @@ async fn a_change_is_made_whole_or_refused_whole() {
         assert_eq!(state(&admin, region).await, before, "refused with {refused:?}, and done all the same");
     }
     for (number, deployment_ids) in deployments.into_iter().enumerate() {
-        let update =
-            wire::UpdateModelRequest { id: model.id.clone(), deployment_ids: deployment_ids.clone() };
+        let update = wire::UpdateModelRequest {
+            id: model.id.clone(),
+            deployment_ids: deployment_ids.clone(),
+            ..Default::default()
+        };
         admin.models().update_model(update).await.expect_err("refused");
         admin
             .models()

@@ -172,12 +172,8 @@ pub trait Transaction: Send {
 
     /// Stores a new model. Conflict when the name is taken, or a deployment is not of the same organization.
     async fn model_insert(&mut self, row: &ModelRecord) -> Result<(), StoreError>;
-    /// Sets a model's deployments.
-    async fn model_set_deployments(
-        &mut self,
-        id: Local<ModelId>,
-        deployments: &[Local<DeploymentId>],
-    ) -> Result<(), StoreError>;
+    /// Sets everything of a model but its identifier, its organization, its name and its age.
+    async fn model_set(&mut self, row: &ModelRecord) -> Result<(), StoreError>;
     /// Deletes a model.
     async fn model_delete(&mut self, id: Local<ModelId>) -> Result<(), StoreError>;
 

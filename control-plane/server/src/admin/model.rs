@@ -2,11 +2,17 @@
 
 use bailiwick_core::{
     deployment::NewDeployment,
-    model::MAX_DEPLOYMENTS,
+    model::{GivenDeployments, MAX_DEPLOYMENTS, ModelChange, NewModel},
     pricing,
     records::{DeploymentRecord, ModelRecord},
 };
-use bailiwick_domain::{egress::Residency, price::Price, provider::ApiVersion};
+use bailiwick_domain::{
+    egress::Residency,
+    names::ModelName,
+    price::Price,
+    provider::ApiVersion,
+    routing::{Fallbacks, GivenRank},
+};
 use bailiwick_proto::{
     admin::v1::{self as wire, model_service_server::ModelService},
     config::v1 as config,
@@ -30,21 +36,26 @@ impl ModelService for Admin {
             edge.idempotency_key(&request.idempotency_key),
             edge.id("organization_id", &request.organization_id),
             edge.parse("name", &request.name),
-            edge.all("deployment_ids", &request.deployment_ids, MAX_DEPLOYMENTS, |edge, f, text| {
-                edge.id(f, text)
-            }),
+            deployments(&mut edge, &request.deployment_ids, &request.ranks),
+            edge.parse_optional("strategy", &request.strategy),
+            fallbacks(&mut edge, &request),
         );
-        let fields = match fields {
-            (Some(key), Some(organization), Some(name), Some(deployments)) => {
-                Some((key, organization, name, deployments))
+        let new = match fields {
+            (
+                Some(idempotency_key),
+                Some(organization),
+                Some(name),
+                Some(deployments),
+                Some(strategy),
+                Some(fallbacks),
+            ) => {
+                let strategy = strategy.unwrap_or_default();
+                Some(NewModel { idempotency_key, organization, name, deployments, strategy, fallbacks })
             }
             _ => None,
         };
-        let (idempotency_key, organization, name, deployments) = edge.checked(fields).await?;
-        let made = self
-            .control_plane
-            .model_create(&edge.caller, idempotency_key, organization, name, deployments)
-            .await;
+        let new = edge.checked(new).await?;
+        let made = self.control_plane.model_create(&edge.caller, new).await;
         self.answer(made.map(|(made, revision)| wire::CreateModelResponse {
             model: Some(model(&made)),
             change: change(revision),
@@ -70,13 +81,9 @@ impl ModelService for Admin {
         request: Request<wire::UpdateModelRequest>,
     ) -> Result<Response<wire::UpdateModelResponse>, Status> {
         let (mut edge, request) = self.edge(request)?;
-        let deployments =
-            edge.all("deployment_ids", &request.deployment_ids, MAX_DEPLOYMENTS, |edge, f, text| {
-                edge.id(f, text)
-            });
-        let fields = edge.id("id", &request.id).zip(deployments);
-        let (id, deployments) = edge.checked(fields).await?;
-        let updated = self.control_plane.model_update(&edge.caller, id, deployments).await;
+        let fields = edge.id("id", &request.id).zip(model_change(&mut edge, &request));
+        let (id, change_of) = edge.checked(fields).await?;
+        let updated = self.control_plane.model_update(&edge.caller, id, change_of).await;
         self.answer(updated.map(|(updated, revision)| wire::UpdateModelResponse {
             model: Some(model(&updated)),
             change: change(revision),
@@ -201,12 +208,60 @@ fn api_version(edge: &mut Edge<'_>, request: &wire::CreateDeploymentRequest) -> 
     version.map_err(|error| edge.violation("api_version", error.to_string())).ok()
 }
 
+/// Deployments, and what is said of their ranks.
+fn deployments(edge: &mut Edge<'_>, ids: &[String], ranks: &[config::Rank]) -> Option<GivenDeployments> {
+    if ranks.len() > MAX_DEPLOYMENTS {
+        edge.violation("ranks", format!("has {} entries; at most {MAX_DEPLOYMENTS}", ranks.len()));
+        return None;
+    }
+    let deployments =
+        edge.all("deployment_ids", ids, MAX_DEPLOYMENTS, |edge, field, text| edge.id(field, text))?;
+    let ranks = ranks.iter().map(|rank| GivenRank { order: rank.order, weight: rank.weight }).collect();
+    Some(GivenDeployments { deployments, ranks })
+}
+
+fn fallbacks(edge: &mut Edge<'_>, request: &wire::CreateModelRequest) -> Option<Fallbacks> {
+    let general = edge.parse_optional("fallback_model", &request.fallback_model);
+    let context_window =
+        edge.parse_optional("context_window_fallback_model", &request.context_window_fallback_model);
+    let content_policy =
+        edge.parse_optional("content_policy_fallback_model", &request.content_policy_fallback_model);
+    Some(Fallbacks { general: general?, context_window: context_window?, content_policy: content_policy? })
+}
+
+fn model_change(edge: &mut Edge<'_>, request: &wire::UpdateModelRequest) -> Option<ModelChange> {
+    let stay = request.deployment_ids.is_empty() && request.ranks.is_empty();
+    let deployments =
+        if stay { Some(None) } else { deployments(edge, &request.deployment_ids, &request.ranks).map(Some) };
+    let strategy = edge.parse_optional("strategy", &request.strategy);
+    let mut name = |field: &str, name: &Option<String>| match name {
+        None => Some(None),
+        Some(name) => edge.parse_optional(field, name).map(Some),
+    };
+    let fallback = name("fallback_model", &request.fallback_model);
+    let context_window = name("context_window_fallback_model", &request.context_window_fallback_model);
+    let content_policy = name("content_policy_fallback_model", &request.content_policy_fallback_model);
+    Some(ModelChange {
+        deployments: deployments?,
+        strategy: strategy?,
+        fallback: fallback?,
+        context_window_fallback: context_window?,
+        content_policy_fallback: content_policy?,
+    })
+}
+
 fn model(row: &ModelRecord) -> wire::Model {
+    let name = |name: &Option<ModelName>| name.as_ref().map(ToString::to_string).unwrap_or_default();
     wire::Model {
         id: row.id.to_string(),
         organization_id: row.organization.to_string(),
         name: row.name.to_string(),
-        deployment_ids: row.deployments.iter().map(ToString::to_string).collect(),
+        deployment_ids: row.deployments.iter().map(|one| one.deployment.to_string()).collect(),
         created_at_micros: row.created_at.as_micros(),
+        ranks: row.deployments.iter().map(|one| convert::rank_to_wire(one.rank)).collect(),
+        strategy: row.strategy.to_string(),
+        fallback_model: name(&row.fallbacks.general),
+        context_window_fallback_model: name(&row.fallbacks.context_window),
+        content_policy_fallback_model: name(&row.fallbacks.content_policy),
     }
 }

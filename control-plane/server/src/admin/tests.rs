@@ -6,6 +6,7 @@ mod audit;
 mod coverage;
 mod idempotency;
 mod input;
+mod models;
 mod prices;
 mod raw;
 mod residency;

@@ -4,7 +4,7 @@ use bailiwick_core::{
     configuration::OpenedResource,
     records::{ApiKeyRecord, ChangedResource, DeploymentRecord, ModelRecord},
 };
-use bailiwick_domain::{egress::EgressPolicy, price::Price, region::RegionCode};
+use bailiwick_domain::{egress::EgressPolicy, names::ModelName, price::Price, region::RegionCode};
 use bailiwick_proto::{
     config::v1::{self as config, ResourceKind, resource::Kind},
     convert,
@@ -73,12 +73,18 @@ fn api_key(key: &ApiKeyRecord) -> config::ApiKey {
 }
 
 fn model(model: &ModelRecord) -> config::Model {
+    let name = |name: &Option<ModelName>| name.as_ref().map(ToString::to_string).unwrap_or_default();
     config::Model {
         id: model.id.to_string(),
         organization_id: model.organization.to_string(),
         name: model.name.to_string(),
-        deployment_ids: model.deployments.iter().map(ToString::to_string).collect(),
+        deployment_ids: model.deployments.iter().map(|one| one.deployment.to_string()).collect(),
         created_at_micros: model.created_at.as_micros(),
+        ranks: model.deployments.iter().map(|one| convert::rank_to_wire(one.rank)).collect(),
+        strategy: model.strategy.to_string(),
+        fallback_model: name(&model.fallbacks.general),
+        context_window_fallback_model: name(&model.fallbacks.context_window),
+        content_policy_fallback_model: name(&model.fallbacks.content_policy),
     }
 }
 

@@ -1,11 +1,18 @@
 //! Each aggregate comes back as it went in, and its rules hold.
 
-use bailiwick_core::ports::{
-    store::{Store, StoreError},
-    vault::KeyScope,
+use bailiwick_core::{
+    ports::{
+        store::{Store, StoreError},
+        vault::KeyScope,
+    },
+    records::{ModelDeployment, ModelRecord},
 };
 use bailiwick_domain::{
-    address::AllowedRanges, egress::Residency, key::KeyDigest, organization::OrganizationStatus,
+    address::AllowedRanges,
+    egress::Residency,
+    key::KeyDigest,
+    organization::OrganizationStatus,
+    routing::{Fallbacks, Rank, Strategy},
     spiffe::ProcessRole,
 };
 
@@ -174,15 +181,43 @@ pub(crate) async fn deployments_and_models_refer_only_within_their_organization(
 
     let mut second = deployment(fixture, id, ours.credential.id);
     second.price = None;
-    let order = [second.id, ours.deployment.id];
+    let name = |name: &str| Some(name.parse().expect("good"));
+    let changed = ModelRecord {
+        deployments: [(second.id, 3, 7), (ours.deployment.id, 0, 1000)]
+            .map(|(deployment, order, weight)| ModelDeployment {
+                deployment,
+                rank: Rank::new(order, weight).expect("good"),
+            })
+            .to_vec(),
+        strategy: Strategy::LowestLatency,
+        fallbacks: Fallbacks { general: name("a"), context_window: None, content_policy: name("b") },
+        ..ours.model.clone()
+    };
     mutate(fixture, &[], async |t| {
         t.deployment_insert(&second).await?;
-        t.model_set_deployments(ours.model.id, &order).await
+        t.model_set(&changed).await
     })
     .await
     .expect("changed");
-    let changed = fixture.store.model_fetch(ours.model.id).await.expect("reads").expect("there");
-    assert_eq!(changed.deployments, order, "in order of preference");
+    assert_eq!(fixture.store.model_fetch(ours.model.id).await.expect("reads"), Some(changed));
+    for (fallback, dependents) in
+        [("a", vec![ours.model.name.clone()]), ("b", vec![ours.model.name.clone()]), ("c", vec![])]
+    {
+        let fallback = fallback.parse().expect("good");
+        assert_eq!(fixture.store.model_dependents(id, &fallback).await.expect("reads"), dependents);
+        assert!(
+            fixture
+                .store
+                .model_dependents(theirs.organization.id, &fallback)
+                .await
+                .expect("reads")
+                .is_empty()
+        );
+    }
+    // A row from before there were ranks stands where it was named.
+    fixture.tamper("UPDATE model_deployments SET tier = NULL").await;
+    let older = fixture.store.model_fetch(ours.model.id).await.expect("reads").expect("there");
+    assert_eq!(older.deployments.iter().map(|one| one.rank.order()).collect::<Vec<_>>(), [0, 1]);
     assert_eq!(fixture.store.deployment_fetch(second.id).await.expect("reads"), Some(second));
 }
 

@@ -7,8 +7,9 @@ use bailiwick_core::{
     },
     records::{
         ApiKeyRecord, AuditDraft, BackupRecord, Chain, ChangedResource, ContractPriceRecord,
-        CredentialRecord, DeploymentRecord, JoinTokenRecord, ModelRecord, OrganizationRecord, Page, Revision,
-        RotationRecord, RotationSubject, ServiceAccountRecord, TokenKeyRecord, WorkerRecord,
+        CredentialRecord, DeploymentRecord, JoinTokenRecord, ModelDeployment, ModelRecord,
+        OrganizationRecord, Page, Revision, RotationRecord, RotationSubject, ServiceAccountRecord,
+        TokenKeyRecord, WorkerRecord,
     },
 };
 use bailiwick_domain::{
@@ -19,6 +20,7 @@ use bailiwick_domain::{
     money::NanoUsd,
     organization::{OnStale, OrganizationRole, OrganizationStatus},
     price::{MediaCounts, PerMillion, Price, TokenCounts},
+    routing::{Fallbacks, Rank, Strategy},
     spiffe::ProcessRole,
     time::Timestamp,
     usage::{CallEnd, CallType, EventId, RequestId, UsageEvent, UsageSource},
@@ -142,9 +144,17 @@ pub(crate) fn model(
         id: fixture.home.mint_random(NOW),
         organization,
         name: name.parse().expect("good"),
-        deployments: deployments.to_vec(),
+        deployments: preferred(deployments),
+        strategy: Strategy::default(),
+        fallbacks: Fallbacks::default(),
         created_at: NOW,
     }
+}
+
+/// Deployments in order of preference.
+pub(crate) fn preferred(deployments: &[Local<DeploymentId>]) -> Vec<ModelDeployment> {
+    let places = deployments.iter().enumerate();
+    places.map(|(place, id)| ModelDeployment { deployment: *id, rank: Rank::alone(place) }).collect()
 }
 
 pub(crate) fn draft(chain: Chain, action: &'static str) -> AuditDraft {

@@ -1,4 +1,7 @@
 //! Where a call goes that its host's name does not tell: some providers let a model's name, or the path, choose other places to process it at.
+//!
+//! Azure does so too, and cannot be seen through: whether a deployment is `Global`, `DataZone` or regional was chosen when it was made, and neither its name nor its endpoint
+//! tells. So the catalogue counts Azure's hosts as global, and an operator who states a resource's jurisdiction answers for its deployments' types.
 
 use crate::law::LegalJurisdiction;
 
@@ -19,6 +22,10 @@ const REGIONAL: [&str; 4] = ["foundation-model/", "custom-model/", "imported-mod
 
 /// Another place than the host's own, where the path or the model chooses one.
 pub(super) fn beyond(host: &str, path: &str, model: &str) -> Option<LegalJurisdiction> {
+    if host == "aiplatform.googleapis.com" {
+        // Vertex AI's global endpoint, whatever a rule says of it.
+        return Some(LegalJurisdiction::global());
+    }
     if let Some(location) = host.strip_suffix("-aiplatform.googleapis.com") {
         return vertex(location, path);
     }

@@ -175,6 +175,15 @@ fn r7_a_path_that_names_another_location_is_processed_there() {
 }
 
 #[test]
+fn r7_a_global_endpoint_is_global_whatever_its_rule_says() {
+    let host = "aiplatform.googleapis.com";
+    let policy = policy([rule(host, "eu", &[])]);
+    let judged = admit(&policy, &Residency::Region, host, "/v1/projects/p/locations/europe-west4", "gemini");
+    let found = LegalJurisdiction::global();
+    assert_eq!(judged, Err(EgressRefused::Jurisdiction { found, home: law("eu") }));
+}
+
+#[test]
 fn r7_special_addresses_are_refused_unless_their_range_is_allowed() {
     for address in [
         "127.0.0.1",

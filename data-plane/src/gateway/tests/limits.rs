@@ -217,7 +217,7 @@ async fn every_way_out_gives_back_what_was_not_used() {
     let broken = (vec![b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{".to_vec()], Then::Close);
     let lost = (Vec::new(), Then::Close);
     for (name, script, status) in [
-        ("the provider's error", json(500, "{}"), 500),
+        ("the provider's error", json(404, "{}"), 404),
         ("a refused credential", json(401, "{}"), 502),
         ("half an answer", broken, 502),
         ("no answer", lost, 502),

@@ -52,6 +52,8 @@ pub(super) struct World {
     pub(super) key: ApiKey,
     pub(super) credential: CredentialId,
     pub(super) deployments: Vec<DeploymentId>,
+    /// The model `public`.
+    pub(super) model: ModelId,
     pub(super) pepper: [u8; 32],
     pub(super) lent: Arc<Lent>,
     folder: tempfile::TempDir,
@@ -133,6 +135,7 @@ impl World {
                     limits,
                     Arc::clone(&clock),
                     CoreMetrics::default(),
+                    7,
                 )),
                 here: Arc::clone(&here),
                 clock,
@@ -144,6 +147,7 @@ impl World {
             snapshots,
             key: ApiKey::generate(jurisdiction.code()),
             credential: jurisdiction.mint_random(SystemClock.now()).into_inner(),
+            model: jurisdiction.mint_random(SystemClock.now()).into_inner(),
             deployments: endpoints
                 .iter()
                 .map(|_| jurisdiction.mint_random(SystemClock.now()).into_inner())
@@ -161,30 +165,45 @@ impl World {
     }
 
     fn configure(&self, endpoints: &[String]) {
-        let (credential, deployments) = (self.credential, &self.deployments);
-        let (organization_id, id) = (self.organization.to_string(), self.organization.to_string());
+        let (deployments, id) = (&self.deployments, self.organization.to_string());
         let all = endpoints.iter().zip(deployments).map(|(endpoint, id)| self.deployment(*id, endpoint));
         self.put([
             self.settings(&["127.0.0.1", "localhost"], &["127.0.0.0/8", "::1/128"]),
             Kind::Organization(config::Organization { id, suspended: false, ..Default::default() }),
             self.api_key(&self.key, &[]),
-            Kind::Credential(config::Credential {
-                id: credential.to_string(),
-                organization_id: organization_id.clone(),
-                secret: SECRET.into(),
-            }),
-            Kind::Model(config::Model {
-                id: {
-                    let model: ModelId = self.id();
-                    model.to_string()
-                },
-                organization_id,
-                name: "public".into(),
-                deployment_ids: deployments.iter().map(ToString::to_string).collect(),
-                created_at_micros: 1_700_000_000_000_000,
-            }),
+            self.credential(SECRET),
+            self.model(self.model, "public", deployments, |_| {}),
         ]);
         self.put(all);
+    }
+
+    /// The provider's secret.
+    pub(super) fn credential(&self, secret: &str) -> Kind {
+        Kind::Credential(config::Credential {
+            id: self.credential.to_string(),
+            organization_id: self.organization.to_string(),
+            secret: secret.into(),
+        })
+    }
+
+    /// A model of this name, served by these deployments, with what else is said of it.
+    pub(super) fn model(
+        &self,
+        id: ModelId,
+        name: &str,
+        deployments: &[DeploymentId],
+        more: impl FnOnce(&mut config::Model),
+    ) -> Kind {
+        let mut model = config::Model {
+            id: id.to_string(),
+            organization_id: self.organization.to_string(),
+            name: name.into(),
+            deployment_ids: deployments.iter().map(ToString::to_string).collect(),
+            created_at_micros: 1_700_000_000_000_000,
+            ..config::Model::default()
+        };
+        more(&mut model);
+        Kind::Model(model)
     }
 
     pub(super) fn put(&self, kinds: impl IntoIterator<Item = Kind>) {

@@ -40,7 +40,9 @@ pub(crate) struct CreateArguments {
     /// Base URL, e.g. https://api.openai.com/v1
     ///
     /// It ends in /v1 for openai, openai_compatible and anthropic; /openai for azure_openai; /v1beta for gemini;
-    /// /v1/projects/PROJECT/locations/LOCATION for vertex; nothing for bedrock.
+    /// /v1/projects/PROJECT/locations/LOCATION for vertex; nothing for bedrock. Global endpoints and inference profiles that
+    /// leave the region's jurisdiction (global., or us. in the EU) are refused where the residency is `region`; whether an
+    /// Azure deployment is of a global type its name does not tell.
     #[arg(long, value_name = "URL")]
     endpoint: String,
     /// The provider's name of the model

@@ -127,6 +127,7 @@ impl Account {
             organization_id: self.organization.clone(),
             name: "verify-isolation".to_owned(),
             deployment_ids: vec![deployment.clone()],
+            ..Default::default()
         };
         let made = models.create_model(request(message)).await?.into_inner();
         self.deployment = Some(deployment);

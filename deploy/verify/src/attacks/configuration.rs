@@ -341,6 +341,7 @@ fn model(id: &str, organization: &str, deployment: &str) -> Resource {
         name: MODEL.to_owned(),
         deployment_ids: vec![deployment.to_owned()],
         created_at_micros: 1,
+        ..Default::default()
     }))
 }
 

@@ -82,7 +82,11 @@ async fn r11_each_change_adds_exactly_one_record() {
     let target = made.deployment.expect("told").id;
     let made = changed!(w, o, o, "model.create", w.models().create_model(model(o, "gpt", &target)));
     let public = made.model.expect("told").id;
-    let update = wire::UpdateModelRequest { id: public.clone(), deployment_ids: vec![target.clone()] };
+    let update = wire::UpdateModelRequest {
+        id: public.clone(),
+        deployment_ids: vec![target.clone()],
+        ..Default::default()
+    };
     changed!(w, o, o, "model.update", w.models().update_model(update));
     changed!(w, o, o, "model.delete", w.models().delete_model(wire::DeleteModelRequest { id: public }));
     let delete = wire::DeleteDeploymentRequest { id: target };

@@ -64,6 +64,8 @@ fn good(region: &str, method: &str, field: &str) -> String {
         "provider" => "openai_compatible",
         "endpoint" => "http://127.0.0.1:8190/v1",
         "upstream_model" | "model" | "allowed_models" => "gpt-4o",
+        "strategy" => "weighted",
+        "fallback_model" | "context_window_fallback_model" | "content_policy_fallback_model" => "",
         "role" if method.ends_with("ServiceAccount") => "viewer",
         "role" => "worker",
         "hosts" => "api.openai.com",

@@ -340,6 +340,7 @@ pub(super) fn model(organization: &str, name: &str, deployment: &str) -> wire::C
         organization_id: organization.into(),
         name: name.into(),
         deployment_ids: vec![deployment.into()],
+        ..Default::default()
     }
 }
 

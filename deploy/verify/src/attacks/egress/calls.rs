@@ -213,6 +213,7 @@ async fn model(region: &Armed, endpoint: &str) -> Result<(String, u64), String> 
         organization_id: region.account.organization.clone(),
         name: name.clone(),
         deployment_ids: vec![deployment.id],
+        ..Default::default()
     };
     let made = ModelServiceClient::new(region.admin.clone()).create_model(request(message)).await;
     let made = made.map_err(|status| say(&status))?.into_inner();

@@ -1,0 +1,385 @@
+//! A call's way from place to place, until one of them answers or nothing is left to try.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bailiwick_dialects::{Class, Failure};
+use bailiwick_domain::{
+    names::ModelName,
+    routing::Fallbacks,
+    time::Timestamp,
+    usage::{CallEnd, CallType},
+};
+use bailiwick_runtime::serving::ApiError;
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+
+use super::{
+    Answered, Lease, Told, Upstream,
+    connect::ConnectError,
+    is_delimited,
+    outgoing::{self, MadeAs, NotMade},
+    pool::Sent,
+    verdict::{self, Verdict},
+};
+use crate::{
+    answer::{Held, hold},
+    error,
+    memory::Hold,
+    metering::OpenCall,
+    metrics::{Routing, UpstreamFailure},
+    placement::{self, Attempt, Ill, Place, Places, Trail},
+    request::Asked,
+    snapshot::{DeploymentEntry, ModelEntry, Snapshot},
+    timing::Timing,
+};
+
+/// Calls to providers that one call may cost.
+const MOST_ATTEMPTS: u16 = 4;
+/// No further one begins later than this after the call.
+const LAST_BEGIN: Duration = Duration::from_secs(30);
+/// Before a deployment is called once more that does not say when.
+const SHORT_WAIT: Duration = Duration::from_millis(100);
+/// A deployment that wants to be left alone for longer is not waited for.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Bytes of a refusal that are read to tell which it is.
+const LARGEST_REFUSAL: usize = 64 << 10;
+/// Bytes of an answer that nobody wants, read so that its connection can be kept; and how long that may take.
+const LARGEST_LEFTOVER: u64 = 64 << 10;
+const LONGEST_LEFTOVER: Duration = Duration::from_secs(1);
+
+/// What the caller wants.
+#[derive(Clone, Copy)]
+pub(crate) struct Wish<'a> {
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: &'a Bytes,
+    pub(crate) asked: &'a Asked,
+}
+
+/// A call on its way.
+pub(super) struct Sending<'a> {
+    pub(super) upstream: &'a Upstream,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) wish: Wish<'a>,
+    pub(super) hold: &'a mut Hold,
+    pub(super) timing: &'a Timing,
+    pub(super) call: OpenCall,
+    pub(super) call_type: CallType,
+    pub(super) attempts: u16,
+    pub(super) trail: Trail,
+    /// What the caller hears when nothing else comes.
+    pub(super) last: Option<Last>,
+}
+
+/// How the last try ended. An answer goes before what came later and was none: it says most.
+pub(super) enum Last {
+    Answer(Box<Answer>),
+    Failed(CallEnd, ApiError),
+    /// No provider has heard of the call.
+    NotSent(ApiError),
+}
+
+/// An answer, before anything of it is passed on.
+pub(super) struct Answer {
+    response: Response<Incoming>,
+    /// What was read of its body.
+    begun: Bytes,
+    lease: Lease,
+    made_as: MadeAs,
+    model: Arc<ModelEntry>,
+    deployment: Arc<DeploymentEntry>,
+    came: Timestamp,
+}
+
+/// How a try at one place ended.
+enum Tried {
+    /// To be passed on.
+    Answered,
+    /// The model refuses what another might not.
+    Refused(Routing),
+    /// Nobody answered, nor can have.
+    Failed(Ill),
+    /// The place takes no such call, or none now; no provider has heard of it.
+    Skipped,
+    /// Nothing more may be tried.
+    Over,
+}
+
+impl Sending<'_> {
+    /// The answer that is passed on. Errors: what was tried is settled.
+    pub(super) async fn run(mut self, mut places: Places) -> Result<Answered, ApiError> {
+        places.charge();
+        loop {
+            let model = Arc::clone(places.model());
+            let Some(why) = self.try_model(places, &model).await else { return self.end() };
+            let Some(next) = self.fall_back(&model, why) else { return self.end() };
+            self.upstream.metrics.routed(why);
+            places = next;
+        }
+    }
+
+    /// Tries a model's places, one after the other; the last of them once more, when that may help. `None`: it is over. Otherwise which fallback shall be tried.
+    async fn try_model(&mut self, places: Places, model: &Arc<ModelEntry>) -> Option<Routing> {
+        let forced = places.are_cooling();
+        let is_well = |place: &Place| forced || place.standing().admits(Instant::now());
+        let (mut places, mut again) = (places.into_iter().peekable(), None);
+        loop {
+            let (place, is_repeated) = match (places.next(), again.take()) {
+                (Some(place), _) => (place, false),
+                (None, Some(place)) => (place, true),
+                (None, None) => return Some(Routing::FallbackModel),
+            };
+            let forced_here = forced || is_repeated || self.attempts == 0;
+            let ill = match self.try_place(&place, model, forced_here).await {
+                Tried::Answered | Tried::Over => return None,
+                Tried::Refused(why) => return Some(why),
+                Tried::Skipped => continue,
+                Tried::Failed(ill) => ill,
+            };
+            // Those that cool down stand last, and are tried only where no other could be.
+            while places.next_if(|place| !is_well(place)).is_some() {}
+            let is_last = places.peek().is_none();
+            let wait = verdict::worth_repeating(ill).filter(|_| is_last && !is_repeated && !forced);
+            let wait = wait.and_then(|after| self.worth_waiting(after));
+            let goes_on = !is_last || wait.is_some() || model.fallbacks.general.is_some();
+            if !goes_on || !self.may_go_on(&place) {
+                return None;
+            }
+            if !is_last {
+                self.upstream.metrics.routed(Routing::NextDeployment);
+            } else if let Some(wait) = wait {
+                self.upstream.metrics.routed(Routing::Repeated);
+                self.timing.waiting(tokio::time::sleep(wait)).await;
+                again = Some(place);
+            }
+        }
+    }
+
+    /// Whether a call that failed at a place may be tried again, within all bounds.
+    fn may_go_on(&self, failed: &Place) -> bool {
+        let now = Instant::now();
+        if self.attempts >= MOST_ATTEMPTS || now.duration_since(self.timing.begun()) > LAST_BEGIN {
+            return false;
+        }
+        let may = failed.standing().may_retry(now);
+        if !may {
+            self.upstream.metrics.routed(Routing::BudgetSpent);
+        }
+        may
+    }
+
+    fn worth_waiting(&self, after: Option<Duration>) -> Option<Duration> {
+        let wait = match after {
+            Some(after) => after.max(SHORT_WAIT).mul_f64(1.01),
+            None => self.upstream.standings.spread(SHORT_WAIT),
+        };
+        let over = self.timing.begun().elapsed() + wait;
+        (wait <= LONGEST_WAIT && over <= LAST_BEGIN).then_some(wait)
+    }
+
+    fn fall_back(&mut self, model: &ModelEntry, why: Routing) -> Option<Places> {
+        let name = behind(&model.fallbacks, why)?;
+        let standings = &self.upstream.standings;
+        placement::fall_back(self.snapshot, model, name, standings, &mut self.trail, Instant::now())
+    }
+
+    async fn try_place(&mut self, place: &Place, model: &Arc<ModelEntry>, forced: bool) -> Tried {
+        let upstream = self.upstream;
+        let deployment = place.deployment();
+        let Some(attempt) = upstream.standings.begin(place.standing(), forced, Instant::now()) else {
+            return Tried::Skipped;
+        };
+        self.call.goes_to(deployment.id, deployment.price);
+        let Wish { headers, body, asked } = self.wish;
+        let made = outgoing::make(place, self.call_type, headers, body, asked, self.hold, &*upstream.clock);
+        let (request, made_as) = match made {
+            Ok(made) => made,
+            // Another place may be able to do it.
+            Err(NotMade::Refused(refused)) => {
+                self.not_sent(error::refused(&refused));
+                return Tried::Skipped;
+            }
+            Err(NotMade::Failed(error)) => {
+                self.not_sent(error);
+                return Tried::Over;
+            }
+        };
+        self.attempts += 1;
+        self.call.attempts(self.attempts);
+        let begun = Instant::now();
+        let sent = self.timing.waiting(upstream.pool.send(place, request, upstream.timeouts)).await;
+        let now = Instant::now();
+        match sent {
+            Sent::Answered(response, connection) => {
+                let answer = Answer {
+                    response,
+                    begun: Bytes::new(),
+                    lease: Lease::new(connection, attempt, &upstream.standings),
+                    made_as,
+                    model: Arc::clone(model),
+                    deployment: Arc::clone(deployment),
+                    came: upstream.clock.now(),
+                };
+                self.answered(answer, now - begun, now).await
+            }
+            Sent::Unreached(refused) => {
+                upstream.metrics.upstream_failed(refused.class());
+                tracing::warn!(deployment = %deployment.id, reason = %refused, "a provider cannot be reached");
+                let outside = matches!(refused, ConnectError::Egress);
+                let ill = if outside { Ill::Outside } else { Ill::Unreachable };
+                self.failed(attempt, ill, CallEnd::ProviderFailed, refused.into());
+                Tried::Failed(ill)
+            }
+            // The disk did not take its record, so the provider has heard of nothing.
+            Sent::Lost if !self.call.is_recorded() => {
+                self.attempts = 0;
+                self.last = Some(Last::NotSent(error::journal_full()));
+                Tried::Over
+            }
+            Sent::Lost => {
+                upstream.metrics.upstream_failed(UpstreamFailure::InvalidResponse);
+                self.failed(attempt, Ill::Broken, CallEnd::ProviderFailed, error::provider_invalid());
+                if verdict::costs_nothing(self.call_type) { Tried::Failed(Ill::Broken) } else { Tried::Over }
+            }
+            Sent::Late => {
+                upstream.metrics.upstream_failed(UpstreamFailure::TimedOut);
+                self.failed(attempt, Ill::Late, CallEnd::TimedOut, error::provider_timeout());
+                Tried::Over
+            }
+        }
+    }
+
+    async fn answered(&mut self, mut answer: Answer, waited: Duration, now: Instant) -> Tried {
+        let tried = match verdict::of(answer.response.status(), answer.response.headers()) {
+            Verdict::Failure(ill) => {
+                self.note(answer.response.status());
+                answer.lease.failed(ill, now);
+                Tried::Failed(ill)
+            }
+            Verdict::MayBeRefusal if answer.model.fallbacks.refusals() => {
+                answer.lease.answered(waited, now);
+                match self.read_refusal(&mut answer).await {
+                    Ok(tried) => tried,
+                    Err((ill, end, error)) => {
+                        answer.lease.failed(ill, Instant::now());
+                        self.last = Some(Last::Failed(end, error));
+                        return Tried::Over;
+                    }
+                }
+            }
+            Verdict::Answer | Verdict::MayBeRefusal => {
+                answer.lease.answered(waited, now);
+                Tried::Answered
+            }
+        };
+        if let Some(Last::Answer(before)) = self.last.replace(Last::Answer(Box::new(answer))) {
+            discard(*before);
+        }
+        tried
+    }
+
+    fn note(&self, status: StatusCode) {
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            self.upstream.metrics.upstream_failed(UpstreamFailure::RateLimited);
+        } else if status.is_server_error() {
+            self.upstream.metrics.upstream_failed(UpstreamFailure::ServerError);
+        }
+    }
+
+    /// Which refusal it is, where the model has a fallback for it.
+    async fn read_refusal(&mut self, answer: &mut Answer) -> Result<Tried, (Ill, CallEnd, ApiError)> {
+        let idle = self.upstream.timeouts.idle;
+        let body = answer.response.body_mut();
+        let read = self.timing.waiting(hold(body, Bytes::new(), LARGEST_REFUSAL, idle, self.hold)).await;
+        match read {
+            Held::Whole(bytes) => answer.begun = bytes,
+            Held::Large(begun) => {
+                answer.begun = begun;
+                return Ok(Tried::Answered);
+            }
+            Held::Broken => return Err((Ill::Broken, CallEnd::ProviderFailed, error::provider_invalid())),
+            Held::Late => return Err((Ill::Late, CallEnd::TimedOut, error::provider_timeout())),
+        }
+        let (status, headers) = (answer.response.status().as_u16(), answer.response.headers());
+        let word = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
+        let why = match Failure::read(answer.deployment.dialect, status, word, &answer.begun).class {
+            Class::ContextLength => Routing::ContextWindow,
+            Class::ContentPolicy => Routing::ContentPolicy,
+            _ => return Ok(Tried::Answered),
+        };
+        let has_one = behind(&answer.model.fallbacks, why).is_some();
+        Ok(if has_one && self.attempts < MOST_ATTEMPTS { Tried::Refused(why) } else { Tried::Answered })
+    }
+
+    /// A try without an answer.
+    fn failed(&mut self, mut attempt: Attempt, ill: Ill, end: CallEnd, error: ApiError) {
+        self.upstream.standings.failed(&mut attempt, ill, Instant::now());
+        if !matches!(self.last, Some(Last::Answer(_))) || matches!(ill, Ill::Late | Ill::Broken) {
+            self.last = Some(Last::Failed(end, error));
+        }
+    }
+
+    /// A place that no call can be made for.
+    fn not_sent(&mut self, error: ApiError) {
+        if !matches!(self.last, Some(Last::Answer(_) | Last::Failed(..))) {
+            self.last = Some(Last::NotSent(error));
+        }
+    }
+
+    /// The last answer, or the last error.
+    fn end(self) -> Result<Answered, ApiError> {
+        let Self { upstream, mut call, call_type, attempts, last, .. } = self;
+        let told = |error: ApiError| match Told::attempts(attempts) {
+            Some(number) => error.with_header(error::ATTEMPTS, number),
+            None => error,
+        };
+        match last {
+            Some(Last::Answer(answer)) => {
+                let Answer { response, begun, lease, made_as, model, deployment, came } = *answer;
+                call.goes_to(deployment.id, deployment.price);
+                call.first_byte(came);
+                call.answered(response.status().as_u16());
+                let (metrics, delimited) = (upstream.metrics.clone(), is_delimited(&response));
+                let reading = made_as.reading(deployment.dialect, &call, &model);
+                let told = Told::of(&model, &deployment, attempts);
+                Ok(Answered { response, begun, lease, call, call_type, reading, delimited, told, metrics })
+            }
+            Some(Last::Failed(end, error)) => Err(told(upstream.failed(call, end, error))),
+            Some(Last::NotSent(error)) => Err(upstream.not_sent(call, attempts, error)),
+            None => Err(upstream.not_sent(call, attempts, error::no_deployment())),
+        }
+    }
+}
+
+/// The model that stands behind another in this case.
+fn behind(fallbacks: &Fallbacks, why: Routing) -> Option<&ModelName> {
+    match why {
+        Routing::ContextWindow => fallbacks.context_window.as_ref(),
+        Routing::ContentPolicy => fallbacks.content_policy.as_ref(),
+        _ => fallbacks.general.as_ref(),
+    }
+}
+
+/// An answer that nobody wants is read to its end beside the call, where that is near: its connection serves the next.
+fn discard(answer: Answer) {
+    let Answer { response, lease, .. } = answer;
+    if response.body().size_hint().upper().is_none_or(|most| most > LARGEST_LEFTOVER) {
+        return;
+    }
+    let read = async move {
+        let mut body = response.into_body();
+        while let Some(frame) = body.frame().await {
+            if frame.is_err() {
+                return;
+            }
+        }
+        lease.keep();
+    };
+    // It ends by itself, or with this core's runtime.
+    drop(tokio::task::spawn_local(async move { tokio::time::timeout(LONGEST_LEFTOVER, read).await }));
+}
