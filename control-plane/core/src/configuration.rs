@@ -16,6 +16,7 @@ use bailiwick_domain::{
     organization::{OnStale, OrganizationStatus},
     price::Price,
 };
+use bailiwick_quota::limit::Limit;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use secrecy::SecretString;
 
@@ -50,6 +51,8 @@ pub enum OpenedResource {
         residency: Residency,
         /// From where its calls are taken.
         allowed_ranges: AllowedRanges,
+        /// What its calls may use, by number.
+        limits: Vec<Limit>,
     },
     /// A key that is not revoked.
     ApiKey(ApiKeyRecord),
@@ -225,12 +228,13 @@ impl<'a> Opening<'a> {
 
     fn open(&mut self, row: ResourceRow) -> Option<OpenedResource> {
         Some(match row {
-            ResourceRow::Organization(organization) => OpenedResource::Organization {
+            ResourceRow::Organization(organization, limits) => OpenedResource::Organization {
                 id: organization.id,
                 suspended: organization.status != OrganizationStatus::Active,
                 on_stale: organization.on_stale,
                 residency: organization.residency,
                 allowed_ranges: organization.allowed_ranges,
+                limits: limits.iter().map(|row| row.limit).collect(),
             },
             ResourceRow::ApiKey(key) => OpenedResource::ApiKey(key),
             ResourceRow::Model(model) => OpenedResource::Model(model),

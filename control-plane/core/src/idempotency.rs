@@ -87,6 +87,16 @@ impl ControlPlane {
         Ok(id.map(|id| self.parts.jurisdiction.admit(id)).transpose()?)
     }
 
+    /// For what gets its name within its transaction: claims it there. Conflict when another call did so meanwhile.
+    pub(crate) async fn claim_within(
+        &self,
+        transaction: &mut dyn Transaction,
+        claim: &Claim,
+        subject: &str,
+    ) -> Result<(), StoreError> {
+        transaction.idempotency_insert(claim.method, &claim.key, subject, self.now()).await
+    }
+
     /// Begins the transaction that makes `id`. Of several calls with one key at the same time exactly one is the first.
     pub(crate) async fn begin_claimed<T>(
         &self,

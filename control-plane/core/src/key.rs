@@ -99,7 +99,7 @@ impl ControlPlane {
         self.key_make(permit, claim, new, None).await
     }
 
-    /// Makes a key with the same name and permissions. The old one is revoked when the overlap ends; at once without one.
+    /// Makes a key with the same name, permissions and limits; of its limits nothing is used yet. The old one is revoked when the overlap ends; at once without one.
     ///
     /// # Errors
     /// There is no such key, or it is revoked or expired; the caller may not.
@@ -169,6 +169,9 @@ impl ControlPlane {
                 None => transaction.key_revoke(old, now).await?,
             }
             changes.push(ChangedResource::ApiKey(old));
+            if self.limits_follow(transaction.as_mut(), new.organization, old, row.id).await? {
+                changes.push(ChangedResource::Organization(new.organization));
+            }
         }
         let mutation =
             Mutation { chain, action: claim.method(), subject: row.id.to_string(), changes: &changes };

@@ -24,6 +24,7 @@ pub mod fleet;
 pub mod idempotency;
 pub mod inspection;
 pub mod key;
+pub mod limit;
 pub mod model;
 pub mod organization;
 pub mod ports;

@@ -18,8 +18,10 @@ use bailiwick_domain::{
 
 use crate::ports::vault::{KeyScope, Sealed};
 
+mod limit;
 mod trust;
 
+pub use limit::{LimitDraft, LimitRecord, SAME_LIMIT, TOO_MANY_LIMITS};
 pub use trust::{
     AuthorityStage, HeldCertificate, MAX_REVOKED_CERTIFICATES, RevokedCertificate, RootSlot, TrustRecord,
     TrustVersion,
@@ -308,8 +310,8 @@ pub enum ChangedResource {
 /// The state of a resource that workers hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResourceRow {
-    /// An organization that is not deleted.
-    Organization(OrganizationRecord),
+    /// An organization that is not deleted, and its limits by number.
+    Organization(OrganizationRecord, Vec<LimitRecord>),
     /// A key that is not revoked.
     ApiKey(ApiKeyRecord),
     /// A credential.

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 
 use bailiwick_core::{
     ports::store::StoreError,
-    records::{ChangedResource, ConfigurationDelta, ConfigurationRows, ResourceRow, Revision},
+    records::{
+        ChangedResource, ConfigurationDelta, ConfigurationRows, LimitRecord, OrganizationRecord, ResourceRow,
+        Revision,
+    },
 };
 use sqlx::query;
 
-use crate::{bulk, credential, deployment, key, model, organization, row::Row, session::Db};
+use crate::{bulk, credential, deployment, key, limit, model, organization, row::Row, session::Db};
 
 const TABLE: &str = "configuration_changes";
 
@@ -38,7 +41,10 @@ pub(crate) async fn revision(db: &mut Db<'_>) -> Result<Revision, StoreError> {
 pub(crate) async fn rows(db: &mut Db<'_>) -> Result<ConfigurationRows, StoreError> {
     let revision = revision(db).await?;
     let mut rows = Vec::new();
-    rows.extend(organization::living(db).await?.into_iter().map(ResourceRow::Organization));
+    let (organizations, limits) = (organization::living(db).await?, limit::living(db).await?);
+    rows.extend(
+        with_limits(organizations, limits).map(|(row, limits)| ResourceRow::Organization(row, limits)),
+    );
     rows.extend(credential::living(db).await?.into_iter().map(ResourceRow::Credential));
     rows.extend(deployment::living(db).await?.into_iter().map(Box::new).map(ResourceRow::Deployment));
     rows.extend(model::living(db).await?.into_iter().map(ResourceRow::Model));
@@ -132,8 +138,10 @@ async fn states(
 ) -> Result<HashMap<ChangedResource, ResourceRow>, StoreError> {
     use ChangedResource as Changed;
     let mut states = HashMap::new();
-    for row in organization::living_changed(db, after, to).await? {
-        states.insert(Changed::Organization(row.id), ResourceRow::Organization(row));
+    let organizations = organization::living_changed(db, after, to).await?;
+    let limits = limit::living_changed(db, after, to).await?;
+    for (row, limits) in with_limits(organizations, limits) {
+        states.insert(Changed::Organization(row.id), ResourceRow::Organization(row, limits));
     }
     for row in credential::living_changed(db, after, to).await? {
         states.insert(Changed::Credential(row.id), ResourceRow::Credential(row));
@@ -148,6 +156,21 @@ async fn states(
         states.insert(Changed::ApiKey(row.id), ResourceRow::ApiKey(row));
     }
     Ok(states)
+}
+
+/// Each organization with its own limits, which stand in the order of their numbers.
+fn with_limits(
+    organizations: Vec<OrganizationRecord>,
+    limits: Vec<LimitRecord>,
+) -> impl Iterator<Item = (OrganizationRecord, Vec<LimitRecord>)> {
+    let mut by_organization: HashMap<_, Vec<LimitRecord>> = HashMap::new();
+    for row in limits {
+        by_organization.entry(row.organization).or_default().push(row);
+    }
+    organizations.into_iter().map(move |row| {
+        let limits = by_organization.remove(&row.id).unwrap_or_default();
+        (row, limits)
+    })
 }
 
 fn as_text(change: ChangedResource) -> (&'static str, String) {

@@ -34,6 +34,7 @@ mod idempotency;
 mod identity;
 mod join_token;
 mod key;
+mod limit;
 mod model;
 mod organization;
 mod service_account;

@@ -64,6 +64,12 @@ const STEPS: &[Step] = &[
         sql: include_str!("../migrations/0011_service_accounts.sql"),
     },
     Step {
+        version: 13,
+        description: "limits",
+        only: None,
+        sql: include_str!("../migrations/0013_limits.sql"),
+    },
+    Step {
         version: 15,
         description: "routing",
         only: None,

@@ -8,9 +8,9 @@ use bailiwick_core::{
     },
     records::{
         ApiKeyRecord, AuditDraft, AuthorityStage, BackupRecord, Chain, ChangedResource, ContractPriceRecord,
-        CredentialRecord, DeploymentRecord, HeldCertificate, JoinTokenRecord, ModelRecord,
-        OrganizationRecord, Revision, RevokedCertificate, RootSlot, RotationRecord, ServiceAccountRecord,
-        TokenKeyRecord, TrustVersion, WorkerRecord,
+        CredentialRecord, DeploymentRecord, HeldCertificate, JoinTokenRecord, LimitDraft, LimitRecord,
+        ModelRecord, OrganizationRecord, Revision, RevokedCertificate, RootSlot, RotationRecord,
+        ServiceAccountRecord, TokenKeyRecord, TrustVersion, WorkerRecord,
     },
     sealed_columns::SealedColumn,
 };
@@ -29,7 +29,7 @@ use sqlx::Any;
 
 use crate::{
     audit, backup, configuration, contract_price, credential, data_key, deployment, destruction, error,
-    idempotency, join_token, key, model, organization, rotation, service_account, session::Session,
+    idempotency, join_token, key, limit, model, organization, rotation, service_account, session::Session,
     token_key, trust, worker,
 };
 
@@ -133,6 +133,27 @@ impl Transaction for SqlTransaction {
         ranges: &AllowedRanges,
     ) -> Result<(), StoreError> {
         organization::set_allowed_ranges(&mut self.0.db(), id, ranges).await
+    }
+
+    async fn limit_insert(&mut self, draft: &LimitDraft) -> Result<LimitRecord, StoreError> {
+        limit::insert(&mut self.0.db(), draft).await
+    }
+
+    async fn limit_set_amount(
+        &mut self,
+        organization: Local<OrganizationId>,
+        number: u32,
+        amount: u64,
+    ) -> Result<(), StoreError> {
+        limit::set_amount(&mut self.0.db(), organization, number, amount).await
+    }
+
+    async fn limit_delete(
+        &mut self,
+        organization: Local<OrganizationId>,
+        number: u32,
+    ) -> Result<(), StoreError> {
+        limit::delete(&mut self.0.db(), organization, number).await
     }
 
     async fn key_insert(&mut self, row: &ApiKeyRecord) -> Result<(), StoreError> {

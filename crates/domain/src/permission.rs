@@ -10,6 +10,8 @@ pub enum Permission {
     OrganizationWrite,
     OrganizationList,
     ResidencyWrite,
+    LimitRead,
+    LimitWrite,
     KeyRead,
     KeyWrite,
     CredentialRead,
@@ -40,6 +42,8 @@ impl Permission {
         Self::OrganizationWrite,
         Self::OrganizationList,
         Self::ResidencyWrite,
+        Self::LimitRead,
+        Self::LimitWrite,
         Self::KeyRead,
         Self::KeyWrite,
         Self::CredentialRead,
@@ -107,6 +111,8 @@ fn allows_process(role: ProcessRole, permission: Permission) -> bool {
                 | P::OrganizationWrite
                 | P::OrganizationList
                 | P::ResidencyWrite
+                | P::LimitRead
+                | P::LimitWrite
                 | P::KeyRead
                 | P::KeyWrite
                 | P::CredentialRead
@@ -128,6 +134,8 @@ fn allows_process(role: ProcessRole, permission: Permission) -> bool {
                 | P::OrganizationWrite
                 | P::OrganizationList
                 | P::ResidencyWrite
+                | P::LimitRead
+                | P::LimitWrite
                 | P::KeyRead
                 | P::KeyWrite
                 | P::CredentialRead
@@ -168,6 +176,8 @@ fn allows_principal(role: OrganizationRole, permission: Permission) -> bool {
         OrganizationRole::Owner | OrganizationRole::Admin => matches!(
             permission,
             P::OrganizationRead
+                | P::LimitRead
+                | P::LimitWrite
                 | P::KeyRead
                 | P::KeyWrite
                 | P::CredentialRead
@@ -183,6 +193,7 @@ fn allows_principal(role: OrganizationRole, permission: Permission) -> bool {
         OrganizationRole::Viewer => matches!(
             permission,
             P::OrganizationRead
+                | P::LimitRead
                 | P::KeyRead
                 | P::CredentialRead
                 | P::ModelRead
@@ -191,7 +202,7 @@ fn allows_principal(role: OrganizationRole, permission: Permission) -> bool {
                 | P::AuditRead
                 | P::ServiceAccountRead
         ),
-        OrganizationRole::Member => matches!(permission, P::OrganizationRead | P::ModelRead),
+        OrganizationRole::Member => matches!(permission, P::OrganizationRead | P::LimitRead | P::ModelRead),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is limited, for whom, and how much.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use bailiwick_domain::{
     id::{ModelId, OrganizationId},
@@ -95,6 +95,16 @@ impl fmt::Display for LimitId {
     }
 }
 
+impl FromStr for LimitId {
+    type Err = LimitIdError;
+
+    fn from_str(text: &str) -> Result<Self, LimitIdError> {
+        let (organization, number) = text.split_once("/limits/").ok_or(LimitIdError)?;
+        let organization = organization.parse().map_err(|_| LimitIdError)?;
+        Ok(Self { organization, number: number.parse().map_err(|_| LimitIdError)? })
+    }
+}
+
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Measure {
@@ -145,6 +155,11 @@ impl Measure {
         }
     }
 
+    /// The inverse of [`Self::as_str`].
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|measure| measure.as_str() == word)
+    }
+
     /// Whether what was taken comes back when the call ends.
     pub const fn is_parallel(self) -> bool {
         matches!(self, Self::ParallelRequests)
@@ -187,6 +202,17 @@ pub enum Over<T> {
     One(T),
     /// Each of them by itself: one rule, an account for each.
     Each,
+}
+
+impl<T> Over<T> {
+    /// The same of what `change` makes of the one.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Over<U> {
+        match self {
+            Self::All => Over::All,
+            Self::One(one) => Over::One(change(one)),
+            Self::Each => Over::Each,
+        }
+    }
 }
 
 impl<T: Copy + PartialEq> Over<T> {
@@ -247,6 +273,11 @@ pub enum LimitError {
     #[error("a limit's amount is at most {MAX_AMOUNT}")]
     Amount,
 }
+
+/// Not a limit's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a limit is named by its organization's identifier, /limits/, and its number")]
+pub struct LimitIdError;
 
 #[cfg(test)]
 mod tests;

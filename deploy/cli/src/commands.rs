@@ -11,6 +11,7 @@ mod deployment;
 mod diagnose;
 mod explain;
 mod key;
+mod limit;
 mod model;
 mod organization;
 mod price;
@@ -61,6 +62,9 @@ pub(crate) enum Command {
     /// Deployments: where a provider serves a model
     #[command(subcommand)]
     Deployment(deployment::DeploymentCommand),
+    /// Limits: how much of requests, tokens and money calls may use
+    #[command(subcommand)]
+    Limit(limit::LimitCommand),
     /// Prices that the operator has agreed with organizations
     #[command(subcommand)]
     Price(price::PriceCommand),
@@ -117,6 +121,7 @@ impl Command {
             Self::Credential(command) => command.run(&open().await?, output).await,
             Self::Model(command) => command.run(&open().await?, output).await,
             Self::Deployment(command) => command.run(&open().await?, output).await,
+            Self::Limit(command) => command.run(&open().await?, output).await,
             Self::Price(command) => command.run(&open().await?, output).await,
             Self::Worker(command) => return command.run(&open().await?, output).await,
             Self::Usage(arguments) => arguments.run(&open().await?, output).await,

@@ -3,7 +3,7 @@
 use bailiwick_domain::{
     guard::Guard,
     id::{ModelId, OrganizationId},
-    jurisdiction::{Jurisdiction, Local, Regional},
+    jurisdiction::{Jurisdiction, Local},
     key::KeyId,
 };
 use bailiwick_quota::limit::{Limit, LimitId, MAX_LIMITS, Measure, Over, Scope};
@@ -58,16 +58,9 @@ pub fn limit_from_wire(
     let measure = measure_from_wire(limit.measure)?;
     let key = keys_from_wire(guard, jurisdiction, limit.keys.as_ref())?;
     let model = models_from_wire(guard, jurisdiction, limit.models.as_ref())?;
-    let scope = Scope { key: inner(key), member: Over::All, model: inner(model) };
+    let scope =
+        Scope { key: key.map(Local::into_inner), member: Over::All, model: model.map(Local::into_inner) };
     Limit::new(id, measure, scope, limit.amount).map_err(|error| invalid("limits.amount", error))
-}
-
-fn inner<T: Copy + Regional>(over: Over<Local<T>>) -> Over<T> {
-    match over {
-        Over::All => Over::All,
-        Over::One(one) => Over::One(one.into_inner()),
-        Over::Each => Over::Each,
-    }
 }
 
 /// A measure for the wire.

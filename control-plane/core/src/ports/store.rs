@@ -22,9 +22,9 @@ use super::{
 use crate::records::{
     ApiKeyRecord, AuditRecord, BackupRecord, Chain, ClusterIdentity, ConfigurationDelta, ConfigurationRows,
     ContractPriceRecord, CredentialRecord, DeploymentRecord, DestructionRecord, HeldCertificate,
-    JoinTokenRecord, ModelRecord, OrganizationRecord, Page, PageOf, Revision, RevokedCertificate,
-    RotationRecord, ServiceAccountRecord, TokenKeyRecord, TrustRecord, TrustVersion, UsageInserted,
-    UsageQuery, UsageRow, WorkerRecord,
+    JoinTokenRecord, LimitRecord, ModelRecord, OrganizationRecord, Page, PageOf, Revision,
+    RevokedCertificate, RotationRecord, ServiceAccountRecord, TokenKeyRecord, TrustRecord, TrustVersion,
+    UsageInserted, UsageQuery, UsageRow, WorkerRecord,
 };
 use crate::sealed_columns::SealedColumn;
 
@@ -81,6 +81,9 @@ pub trait Store: Send + Sync {
     async fn organization_list(&self, page: &Page) -> Result<PageOf<OrganizationRecord>, StoreError>;
     /// How many organizations are not deleted.
     async fn organization_count(&self) -> Result<u64, StoreError>;
+
+    /// An organization's limits, by number: at most [`bailiwick_quota::limit::MAX_LIMITS`].
+    async fn limit_list(&self, organization: Local<OrganizationId>) -> Result<Vec<LimitRecord>, StoreError>;
 
     /// One key, revoked ones too.
     async fn key_fetch(&self, id: Local<KeyId>) -> Result<Option<ApiKeyRecord>, StoreError>;

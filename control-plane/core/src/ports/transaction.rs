@@ -19,9 +19,9 @@ use super::{
 };
 use crate::records::{
     ApiKeyRecord, AuditDraft, AuthorityStage, BackupRecord, ChangedResource, ContractPriceRecord,
-    CredentialRecord, DeploymentRecord, HeldCertificate, JoinTokenRecord, ModelRecord, OrganizationRecord,
-    Revision, RevokedCertificate, RootSlot, RotationRecord, ServiceAccountRecord, TokenKeyRecord,
-    TrustVersion, WorkerRecord,
+    CredentialRecord, DeploymentRecord, HeldCertificate, JoinTokenRecord, LimitDraft, LimitRecord,
+    ModelRecord, OrganizationRecord, Revision, RevokedCertificate, RootSlot, RotationRecord,
+    ServiceAccountRecord, TokenKeyRecord, TrustVersion, WorkerRecord,
 };
 use crate::sealed_columns::SealedColumn;
 
@@ -101,6 +101,23 @@ pub trait Transaction: Send {
         &mut self,
         id: Local<OrganizationId>,
         ranges: &AllowedRanges,
+    ) -> Result<(), StoreError>;
+
+    /// Stores a new limit under a number that the organization never had. Conflict with [`crate::records::TOO_MANY_LIMITS`] or
+    /// [`crate::records::SAME_LIMIT`]; NotFound when the organization does not exist or is deleted.
+    async fn limit_insert(&mut self, draft: &LimitDraft) -> Result<LimitRecord, StoreError>;
+    /// Changes a limit's amount. NotFound when it is not there.
+    async fn limit_set_amount(
+        &mut self,
+        organization: Local<OrganizationId>,
+        number: u32,
+        amount: u64,
+    ) -> Result<(), StoreError>;
+    /// Deletes a limit. NotFound when it is not there.
+    async fn limit_delete(
+        &mut self,
+        organization: Local<OrganizationId>,
+        number: u32,
     ) -> Result<(), StoreError>;
 
     /// Stores a new key.

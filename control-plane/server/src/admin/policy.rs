@@ -1,5 +1,7 @@
 //! `PolicyService`.
 
+mod limit;
+
 use bailiwick_proto::{
     admin::v1::{self as wire, policy_service_server::PolicyService},
     convert,
@@ -69,5 +71,58 @@ impl PolicyService for Admin {
             allowed_ranges: convert::allowed_ranges_to_wire(&ranges),
             change: change(revision),
         }))
+    }
+
+    async fn create_limit(
+        &self,
+        request: Request<wire::CreateLimitRequest>,
+    ) -> Result<Response<wire::CreateLimitResponse>, Status> {
+        let (mut edge, request) = self.edge(request)?;
+        let new = limit::new(&mut edge, &request);
+        let new = edge.checked(new).await?;
+        let made = self.control_plane.limit_create(&edge.caller, new).await;
+        self.answer(made.map(|(made, revision)| wire::CreateLimitResponse {
+            limit: Some(limit::limit(&made)),
+            change: change(revision),
+        }))
+    }
+
+    async fn update_limit(
+        &self,
+        request: Request<wire::UpdateLimitRequest>,
+    ) -> Result<Response<wire::UpdateLimitResponse>, Status> {
+        let (mut edge, request) = self.edge(request)?;
+        let organization = edge.id("organization_id", &request.organization_id);
+        let organization = edge.checked(organization).await?;
+        let (number, amount) = (request.number, request.amount);
+        let changed = self.control_plane.limit_update(&edge.caller, organization, number, amount).await;
+        self.answer(changed.map(|(changed, revision)| wire::UpdateLimitResponse {
+            limit: Some(limit::limit(&changed)),
+            change: change(revision),
+        }))
+    }
+
+    async fn delete_limit(
+        &self,
+        request: Request<wire::DeleteLimitRequest>,
+    ) -> Result<Response<wire::DeleteLimitResponse>, Status> {
+        let (mut edge, request) = self.edge(request)?;
+        let organization = edge.id("organization_id", &request.organization_id);
+        let organization = edge.checked(organization).await?;
+        let deleted = self.control_plane.limit_delete(&edge.caller, organization, request.number).await;
+        self.answer(deleted.map(|revision| wire::DeleteLimitResponse { change: change(revision) }))
+    }
+
+    async fn list_limits(
+        &self,
+        request: Request<wire::ListLimitsRequest>,
+    ) -> Result<Response<wire::ListLimitsResponse>, Status> {
+        let (mut edge, request) = self.edge(request)?;
+        let organization = edge.id("organization_id", &request.organization_id);
+        let organization = edge.checked(organization).await?;
+        let found = self.control_plane.limit_list(&edge.caller, organization).await;
+        self.answer(
+            found.map(|found| wire::ListLimitsResponse { limits: found.iter().map(limit::limit).collect() }),
+        )
     }
 }

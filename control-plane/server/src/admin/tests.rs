@@ -6,6 +6,7 @@ mod audit;
 mod coverage;
 mod idempotency;
 mod input;
+mod limits;
 mod models;
 mod prices;
 mod raw;

@@ -7,7 +7,7 @@ use bailiwick_core::{
 use bailiwick_domain::{egress::EgressPolicy, names::ModelName, price::Price, region::RegionCode};
 use bailiwick_proto::{
     config::v1::{self as config, ResourceKind, resource::Kind},
-    convert,
+    convert::{self, limit::limit_to_wire},
 };
 use secrecy::ExposeSecret as _;
 
@@ -27,14 +27,14 @@ pub(crate) fn region_settings(code: RegionCode, pepper: &[u8; 32], egress: &Egre
 /// Any other resource.
 pub(crate) fn entry(resource: &OpenedResource) -> Option<Entry> {
     encoded(match resource {
-        OpenedResource::Organization { id, suspended, on_stale, residency, allowed_ranges } => {
+        OpenedResource::Organization { id, suspended, on_stale, residency, allowed_ranges, limits } => {
             Kind::Organization(config::Organization {
                 id: id.to_string(),
                 suspended: *suspended,
                 on_stale: convert::on_stale_to_wire(*on_stale).into(),
                 residency: Some(convert::residency_to_wire(residency)),
-                limits: Vec::new(),
                 allowed_ranges: convert::allowed_ranges_to_wire(allowed_ranges),
+                limits: limits.iter().filter_map(limit_to_wire).collect(),
             })
         }
         OpenedResource::ApiKey(key) => Kind::ApiKey(api_key(key)),

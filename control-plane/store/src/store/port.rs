@@ -10,9 +10,9 @@ use bailiwick_core::{
     records::{
         ApiKeyRecord, AuditRecord, BackupRecord, Chain, ClusterIdentity, ConfigurationDelta,
         ConfigurationRows, ContractPriceRecord, CredentialRecord, DeploymentRecord, DestructionRecord,
-        HeldCertificate, JoinTokenRecord, ModelRecord, OrganizationRecord, Page, PageOf, Revision,
-        RevokedCertificate, RotationRecord, ServiceAccountRecord, TokenKeyRecord, TrustRecord, TrustVersion,
-        UsageInserted, UsageQuery, UsageRow, WorkerRecord,
+        HeldCertificate, JoinTokenRecord, LimitRecord, ModelRecord, OrganizationRecord, Page, PageOf,
+        Revision, RevokedCertificate, RotationRecord, ServiceAccountRecord, TokenKeyRecord, TrustRecord,
+        TrustVersion, UsageInserted, UsageQuery, UsageRow, WorkerRecord,
     },
     sealed_columns::SealedColumn,
 };
@@ -28,8 +28,8 @@ use bailiwick_domain::{
 
 use crate::{
     audit, backup, configuration, contract_price, credential, data_key, deployment, destruction, error,
-    idempotency, identity, join_token, key, model, organization, replacement::SqlReplacement, rotation,
-    rows::SqlRows, service_account, token_key, transaction::SqlTransaction, trust, usage, worker,
+    idempotency, identity, join_token, key, limit, model, organization, replacement::SqlReplacement,
+    rotation, rows::SqlRows, service_account, token_key, transaction::SqlTransaction, trust, usage, worker,
 };
 
 use super::SqlStore;
@@ -108,6 +108,10 @@ impl Store for SqlStore {
 
     async fn organization_count(&self) -> Result<u64, StoreError> {
         organization::count(&mut self.read().await?.db()).await
+    }
+
+    async fn limit_list(&self, organization: Local<OrganizationId>) -> Result<Vec<LimitRecord>, StoreError> {
+        limit::list(&mut self.read().await?.db(), organization).await
     }
 
     async fn key_fetch(&self, id: Local<KeyId>) -> Result<Option<ApiKeyRecord>, StoreError> {

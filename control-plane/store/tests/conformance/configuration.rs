@@ -93,8 +93,10 @@ pub(crate) async fn a_suspended_organization_keeps_its_resources(fixture: &Fixtu
     mutate(fixture, &[ChangedResource::Organization(id)], suspend).await.expect("commits");
     let mut suspended = tenant.organization.clone();
     suspended.status = OrganizationStatus::Suspended;
-    let expected =
-        Changes::from([of(ChangedResource::Organization(id), Some(ResourceRow::Organization(suspended)))]);
+    let expected = Changes::from([of(
+        ChangedResource::Organization(id),
+        Some(ResourceRow::Organization(suspended, vec![])),
+    )]);
     assert_eq!(delta(fixture, start).await, expected);
     assert_eq!(fixture.store.configuration_rows().await.expect("reads").rows.len(), 5);
 }

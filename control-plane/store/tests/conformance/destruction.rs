@@ -34,7 +34,9 @@ async fn record(region: &Inhabited, resident: &Resident) -> DestructionRecord {
 /// Rows of an organization in every table that has some, but not what is kept.
 async fn rows_left(fixture: &Fixture, resident: &Resident) -> i64 {
     let mut left = 0;
-    for table in ["api_keys", "credentials", "deployments", "models", "model_deployments", "usage_events"] {
+    for table in
+        ["limits", "api_keys", "credentials", "deployments", "models", "model_deployments", "usage_events"]
+    {
         let id = resident.organization;
         left += fixture.number(&format!("SELECT COUNT(*) FROM {table} WHERE organization_id = '{id}'")).await;
     }
@@ -45,6 +47,7 @@ pub(crate) async fn r4_a_deleted_organizations_rows_are_destroyed_and_certified(
     let region = Inhabited::new(fixture).await;
     let (gone, kept) = (region.resident().await, region.resident().await);
     for resident in [&gone, &kept] {
+        region.limit(resident).await;
         fixture.store.usage_insert(&[call_of(fixture, resident.organization, NOW)]).await.expect("stored");
     }
     let before = region.control_plane.backup_begin(region.caller(), Duration::from_secs(86_400)).await;

@@ -11,6 +11,7 @@ use bailiwick_core::{
     fleet::Fleet,
     inspection::{Findings, inspect},
     key::NewKey,
+    limit::NewLimit,
     organization::NewOrganization,
     ports::{store::Store, vault::Vault},
 };
@@ -25,6 +26,7 @@ use bailiwick_domain::{
     time::ManualClock,
     usage::RequestId,
 };
+use bailiwick_quota::limit::{Measure, Over};
 use bailiwick_store::SqlStore;
 use bailiwick_vault::{EdDsa, KeyHierarchy, MasterKey, MasterKeySource, RegionAuthority};
 use secrecy::SecretString;
@@ -130,6 +132,19 @@ impl Inhabited {
             self.control_plane.credential_create(&self.caller, fresh(), organization, name, secret).await;
         let credential = credential.expect("made").0.row.id;
         Resident { organization, key: key.key.row.id, credential }
+    }
+
+    /// A limit of its organization, which has none.
+    pub(crate) async fn limit(&self, resident: &Resident) {
+        let new = NewLimit {
+            idempotency_key: fresh(),
+            organization: resident.organization,
+            measure: Measure::NanoUsdTotal,
+            amount: 1_000_000,
+            keys: Over::One(resident.key),
+            models: Over::All,
+        };
+        self.control_plane.limit_create(&self.caller, new).await.expect("made");
     }
 
     pub(crate) async fn delete(&self, resident: &Resident) {

@@ -131,7 +131,7 @@ async fn apply(fixture: &Fixture, tenants: &mut Vec<Tenant>, step: &Step) {
 
 fn resource(row: &ResourceRow) -> ChangedResource {
     match row {
-        ResourceRow::Organization(row) => ChangedResource::Organization(row.id),
+        ResourceRow::Organization(row, _) => ChangedResource::Organization(row.id),
         ResourceRow::ApiKey(row) => ChangedResource::ApiKey(row.id),
         ResourceRow::Credential(row) => ChangedResource::Credential(row.id),
         ResourceRow::Model(row) => ChangedResource::Model(row.id),

@@ -22,6 +22,7 @@ mod destruction;
 mod identity;
 mod inspection;
 mod laws;
+mod limits;
 mod mutations;
 mod pages;
 mod places;
@@ -126,6 +127,11 @@ conformance! {
         r11_a_record_that_was_changed_or_taken_away_is_found,
         r2_a_row_that_refers_to_nothing_is_found,
         r10_usage_that_was_taken_away_is_found;
+    limits:
+        limits_come_back_as_they_went_in,
+        a_limits_number_is_never_given_twice,
+        limits_are_bounded_and_no_two_say_the_same_also_at_the_same_time,
+        workers_are_told_of_limits_with_their_organization_and_of_none_when_it_is_deleted;
     laws:
         a_delta_is_the_difference_of_two_snapshots;
     pages:

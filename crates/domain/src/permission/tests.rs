@@ -72,6 +72,8 @@ fn what_each_role_of_an_organization_may_is_this() {
     use Permission as P;
     let everything = [
         P::OrganizationRead,
+        P::LimitRead,
+        P::LimitWrite,
         P::KeyRead,
         P::KeyWrite,
         P::CredentialRead,
@@ -86,6 +88,7 @@ fn what_each_role_of_an_organization_may_is_this() {
     ];
     let reading = [
         P::OrganizationRead,
+        P::LimitRead,
         P::KeyRead,
         P::CredentialRead,
         P::ModelRead,
@@ -101,7 +104,8 @@ fn what_each_role_of_an_organization_may_is_this() {
     assert_eq!((own, rest), (vec![P::ResidencyWrite], everything.to_vec()));
     assert_eq!(allowed(Role::Organization(OrganizationRole::Admin)), everything);
     assert_eq!(allowed(Role::Organization(OrganizationRole::Viewer)), reading);
-    assert_eq!(allowed(Role::Organization(OrganizationRole::Member)), [P::OrganizationRead, P::ModelRead]);
+    let member = [P::OrganizationRead, P::LimitRead, P::ModelRead];
+    assert_eq!(allowed(Role::Organization(OrganizationRole::Member)), member);
 }
 
 #[test]

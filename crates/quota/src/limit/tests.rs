@@ -76,3 +76,20 @@ fn amounts_that_could_overflow_are_refused() {
     assert!(limit(MAX_AMOUNT).is_ok());
     assert_eq!(limit(MAX_AMOUNT + 1), Err(LimitError::Amount));
 }
+
+#[test]
+fn a_limits_name_and_a_measures_word_are_read_back() {
+    let regions = bailiwick_domain::region::Regions::builtin();
+    let region = regions.iter().next().expect("a region").clone();
+    let here = bailiwick_domain::jurisdiction::Jurisdiction::of(&region);
+    let id =
+        LimitId { organization: *here.mint(bailiwick_domain::time::Timestamp::from_micros(1), 1), number: 7 };
+    assert_eq!(id.to_string().parse(), Ok(id));
+    for text in ["", "7", "/limits/7", &format!("{}/limits/", id.organization), &format!("{id}x")] {
+        assert_eq!(text.parse::<LimitId>(), Err(LimitIdError), "{text}");
+    }
+    for measure in Measure::ALL {
+        assert_eq!(Measure::parse(measure.as_str()), Some(*measure));
+    }
+    assert_eq!(Measure::parse("requests"), None);
+}

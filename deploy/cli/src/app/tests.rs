@@ -24,6 +24,7 @@ fn help_says_what_can_be_asked_and_how_it_ends() {
       credential       Providers' secrets
       model            Models: public names, and the deployments behind them
       deployment       Deployments: where a provider serves a model
+      limit            Limits: how much of requests, tokens and money calls may use
       price            Prices that the operator has agreed with organizations
       worker           Workers and routers
       usage            What calls have used and cost

@@ -145,6 +145,7 @@ fn fitting(pair: Pair<'_>, method: &Method, field: &TextField) -> String {
         "secret" => "none".to_owned(),
         "hosts" => "api.openai.com".to_owned(),
         "allowed_ranges" | "ranges" => "203.0.113.0/24".to_owned(),
+        "measure" => "requests_per_minute".to_owned(),
         "provider" => "openai_compatible".to_owned(),
         "endpoint" => "https://verify-isolation.invalid/v1".to_owned(),
         "upstream_model" | "model" | "allowed_models" => "verify-isolation".to_owned(),

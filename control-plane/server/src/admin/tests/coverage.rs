@@ -73,6 +73,7 @@ fn good(region: &str, method: &str, field: &str) -> String {
         "client_address" => "203.0.113.7",
         // Of no provider but Azure.
         "api_version" => "",
+        "measure" => "requests_per_minute",
         _ => return identifier(region, method, field),
     };
     value.to_owned()
@@ -86,6 +87,8 @@ fn identifier(region: &str, method: &str, field: &str) -> String {
         "organization_id" => minted::<Organization>(&jurisdiction),
         "credential_id" => minted::<Credential>(&jurisdiction),
         "deployment_ids" => minted::<Deployment>(&jurisdiction),
+        "key_id" => ApiKey::generate(jurisdiction.code()).key_id().to_string(),
+        "model_id" => minted::<Model>(&jurisdiction),
         "id" if method.ends_with("ServiceAccount") || method.ends_with("ServiceAccountSecret") => {
             ServiceSecret::generate(jurisdiction.code()).account().to_string()
         }

@@ -268,6 +268,8 @@ impl Inhabited {
             "organization_id" => &self.organization,
             "credential_id" => &self.credential,
             "deployment_ids" => &self.deployment,
+            "key_id" => &self.key,
+            "model_id" => &self.model,
             "id" if method.ends_with("ServiceAccount") || method.ends_with("ServiceAccountSecret") => {
                 &self.service_account
             }

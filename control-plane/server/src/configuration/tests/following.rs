@@ -72,6 +72,7 @@ fn opened(id: Local<OrganizationId>) -> OpenedResource {
         on_stale: OnStale::Refuse,
         residency: Residency::Region,
         allowed_ranges: AllowedRanges::default(),
+        limits: Vec::new(),
     }
 }
 

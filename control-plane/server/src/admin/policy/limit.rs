@@ -1,0 +1,75 @@
+//! Limits, from the wire and for it.
+
+use bailiwick_core::{limit::NewLimit, records::LimitRecord};
+use bailiwick_domain::{id::ModelId, jurisdiction::Local, key::KeyId};
+use bailiwick_proto::{
+    admin::v1 as wire,
+    config::v1::{LimitedKeys, LimitedModels, limited_keys, limited_models},
+    convert::limit::{keys_to_wire, models_to_wire},
+};
+use bailiwick_quota::limit::{Measure, Over};
+
+use crate::admin::edge::Edge;
+
+/// A limit that is to be made; `None` when something was wrong, which the edge has noted.
+pub(super) fn new(edge: &mut Edge<'_>, request: &wire::CreateLimitRequest) -> Option<NewLimit> {
+    let fields = (
+        edge.idempotency_key(&request.idempotency_key),
+        edge.id("organization_id", &request.organization_id),
+        measure(edge, &request.measure),
+        keys(edge, request.keys.as_ref()),
+        models(edge, request.models.as_ref()),
+    );
+    let (Some(idempotency_key), Some(organization), Some(measure), Some(keys), Some(models)) = fields else {
+        return None;
+    };
+    Some(NewLimit { idempotency_key, organization, measure, amount: request.amount, keys, models })
+}
+
+fn measure(edge: &mut Edge<'_>, word: &str) -> Option<Measure> {
+    let measure = Measure::parse(word);
+    if measure.is_none() {
+        let words = Measure::ALL.iter().map(|measure| measure.as_str()).collect::<Vec<_>>().join(", ");
+        edge.violation("measure", format!("is one of {words}"));
+    }
+    measure
+}
+
+fn keys(edge: &mut Edge<'_>, keys: Option<&LimitedKeys>) -> Option<Over<Local<KeyId>>> {
+    match keys.map(|keys| keys.which.as_ref()) {
+        None => Some(Over::All),
+        Some(Some(limited_keys::Which::KeyId(id))) => edge.id("keys.key_id", id).map(Over::One),
+        Some(Some(limited_keys::Which::Each(true))) => Some(Over::Each),
+        Some(Some(limited_keys::Which::Each(false)) | None) => unsaid(edge, "keys"),
+    }
+}
+
+fn models(edge: &mut Edge<'_>, models: Option<&LimitedModels>) -> Option<Over<Local<ModelId>>> {
+    match models.map(|models| models.which.as_ref()) {
+        None => Some(Over::All),
+        Some(Some(limited_models::Which::ModelId(id))) => edge.id("models.model_id", id).map(Over::One),
+        Some(Some(limited_models::Which::Each(true))) => Some(Over::Each),
+        Some(Some(limited_models::Which::Each(false)) | None) => unsaid(edge, "models"),
+    }
+}
+
+fn unsaid<T>(edge: &mut Edge<'_>, field: &str) -> Option<T> {
+    edge.violation(
+        field,
+        "says neither which one, nor `each: true`; leave it out for all together".to_owned(),
+    );
+    None
+}
+
+pub(super) fn limit(row: &LimitRecord) -> wire::Limit {
+    let (limit, scope) = (&row.limit, row.limit.scope());
+    wire::Limit {
+        organization_id: row.organization.to_string(),
+        number: limit.id().number,
+        measure: limit.measure().to_string(),
+        amount: limit.amount(),
+        keys: keys_to_wire(&scope.key),
+        models: models_to_wire(&scope.model),
+        created_at_micros: row.created_at.as_micros(),
+    }
+}

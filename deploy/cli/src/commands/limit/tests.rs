@@ -1,0 +1,50 @@
+use clap::Parser;
+
+use super::*;
+
+#[derive(Debug, Parser)]
+struct Asked {
+    #[command(flatten)]
+    amount: Amount,
+}
+
+fn asked(arguments: &[&str]) -> Option<(&'static str, u64)> {
+    let arguments = std::iter::once("bailiwick").chain(arguments.iter().copied());
+    Asked::try_parse_from(arguments).ok()?.amount.of().ok()
+}
+
+#[test]
+fn people_say_calls_tokens_and_dollars() {
+    assert_eq!(asked(&["--requests-per-minute", "600"]), Some(("requests_per_minute", 600)));
+    assert_eq!(asked(&["--tokens-per-minute", "90000"]), Some(("tokens_per_minute", 90_000)));
+    assert_eq!(asked(&["--parallel", "0"]), Some(("parallel_requests", 0)));
+    assert_eq!(asked(&["--usd-per-day", "25.50"]), Some(("nano_usd_per_day", 25_500_000_000)));
+    assert_eq!(asked(&["--usd-per-month", "$1000"]), Some(("nano_usd_per_month", 1_000_000_000_000)));
+    assert_eq!(asked(&["--usd-total", "0.000000001"]), Some(("nano_usd_total", 1)));
+}
+
+#[test]
+fn one_amount_is_said_and_it_is_not_negative() {
+    assert_eq!(asked(&[]), None);
+    assert_eq!(asked(&["--parallel", "1", "--usd-total", "2"]), None);
+    assert_eq!(asked(&["--usd-per-day=-1"]), None);
+    assert_eq!(asked(&["--requests-per-minute=-1"]), None);
+}
+
+#[test]
+fn a_limit_is_printed_in_the_units_in_which_it_is_given() {
+    let limit = Limit {
+        organization_id: "org_x".into(),
+        number: 3,
+        measure: "nano_usd_per_day".into(),
+        amount: 25_500_000_000,
+        keys: Some(keys("each".into())),
+        models: None,
+        created_at_micros: 0,
+    };
+    let printed = serde_json::to_value(record(&limit)).expect("a record");
+    let expected = serde_json::json!({
+        "number": 3, "measure": "usd_per_day", "amount": "25.500000000", "keys": "each", "models": "all", "created": null,
+    });
+    assert_eq!(printed, expected);
+}
