@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -25,6 +25,7 @@ use crate::{
     fleet::Fleet,
     ports::{
         coordination::Coordination,
+        quota::LimitUse,
         store::{Store, StoreError, Transaction},
         token::TokenSigner,
         vault::{CertificateAuthority, Vault},
@@ -47,6 +48,7 @@ pub struct ControlPlane {
     signups: PerMinute,
     refusals: PerMinute,
     token_calls: TokenCalls,
+    limit_use: OnceLock<Arc<dyn LimitUse>>,
 }
 
 /// What a control plane is made of.
@@ -105,7 +107,18 @@ impl ControlPlane {
     pub fn new(parts: Parts) -> Self {
         let signups = PerMinute::new(parts.settings.signups_per_minute);
         let refusals = PerMinute::new(REFUSALS_PER_MINUTE);
-        Self { parts, signups, refusals, token_calls: TokenCalls::default() }
+        let (token_calls, limit_use) = (TokenCalls::default(), OnceLock::new());
+        Self { parts, signups, refusals, token_calls, limit_use }
+    }
+
+    /// Who lends limits here tells how they stand. Without it nobody knows.
+    pub fn show_limit_use(&self, limit_use: Arc<dyn LimitUse>) {
+        // Who came first stays: there is one in a process.
+        let _ = self.limit_use.set(limit_use);
+    }
+
+    pub(crate) fn limit_use(&self) -> Option<&dyn LimitUse> {
+        self.limit_use.get().map(Arc::as_ref)
     }
 
     pub(crate) fn store(&self) -> &dyn Store {

@@ -10,7 +10,10 @@ use bailiwick_domain::{
     key::KeyId,
     permission::Permission,
 };
-use bailiwick_quota::limit::{LimitId, MAX_AMOUNT, MAX_LIMITS, Measure, Over};
+use bailiwick_quota::{
+    allocator::AccountUse,
+    limit::{LimitId, MAX_AMOUNT, MAX_LIMITS, Measure, Over},
+};
 
 use crate::{
     caller::Caller,
@@ -164,6 +167,26 @@ impl ControlPlane {
     ) -> Result<Vec<LimitRecord>, UseCaseError> {
         self.organization_permit(caller, Permission::LimitRead, organization).await?;
         Ok(self.store().limit_list(organization).await?)
+    }
+
+    /// How an organization's limits stand at this moment: each account that anything is used or lent of.
+    ///
+    /// # Errors
+    /// There is no such organization; this control plane lends no limits at the moment; the caller may not.
+    pub async fn limit_usage(
+        &self,
+        caller: &Caller,
+        organization: Local<OrganizationId>,
+    ) -> Result<Vec<AccountUse>, UseCaseError> {
+        self.organization_permit(caller, Permission::LimitRead, organization).await?;
+        let known = match self.limit_use() {
+            Some(limit_use) => limit_use.of(organization).await,
+            None => None,
+        };
+        known.ok_or_else(|| {
+            let message = "this control plane lends no limits at the moment, and does not know how they stand: try again";
+            UseCaseError::refused("no_quota_office", message)
+        })
     }
 
     /// Limits of the old key become limits of the new one as well, with nothing used: a rotation frees nobody.

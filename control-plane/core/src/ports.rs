@@ -2,6 +2,7 @@
 //! in crates of their own and never see each other.
 
 pub mod coordination;
+pub mod quota;
 pub mod rows;
 pub mod store;
 pub mod token;

@@ -31,13 +31,14 @@ use crate::{
     listeners::{self, Listeners, ProcessServices},
     metrics::{RotationMetrics, TaskMetrics, UsageMetrics},
     own_identity::OwnIdentity,
+    quota::{Desk, QuotaMetrics},
     region::{self, Region},
     settings::Settings,
     tasks,
     trust::TrustFollower,
     worker::{
         configuration::ConfigurationGrpc, discovery::DiscoveryGrpc, enrollment::EnrollmentGrpc,
-        renewal::RenewalGrpc, trust::TrustGrpc, usage,
+        quota::QuotaGrpc, renewal::RenewalGrpc, trust::TrustGrpc, usage,
     },
 };
 
@@ -191,7 +192,26 @@ impl Serving {
             drain: self.drain.clone(),
         };
         let configuration = &self.settings.configuration;
+        let quota_metrics = QuotaMetrics::default();
+        self.ops.register(|registry| quota_metrics.register(registry));
+        let desk = Desk {
+            store: Arc::new(self.region.ground.sql.clone()),
+            coordination: Arc::clone(&parts.coordination),
+            clock: Arc::clone(&parts.clock),
+            metrics: quota_metrics,
+            stop: tasks.stopping(),
+        };
+        let (quota, lending) = desk.open();
+        tasks.spawn("quota", lending);
+        self.control_plane.show_limit_use(Arc::new(quota.clone()));
         ProcessServices {
+            quota: QuotaGrpc {
+                control_plane: Arc::clone(&self.control_plane),
+                enrollment: Arc::clone(&self.enrollment),
+                quota,
+                tasks: self.streams.clone(),
+                drain: self.drain.clone(),
+            },
             configuration: ConfigurationGrpc {
                 log: Arc::clone(&self.log),
                 enrollment: Arc::clone(&self.enrollment),

@@ -10,8 +10,9 @@ use bailiwick_proto::{
     worker::v1::{
         configuration_service_server::ConfigurationServiceServer,
         discovery_service_server::DiscoveryServiceServer, enrollment_service_server::EnrollmentServiceServer,
-        renewal_service_server::RenewalServiceServer, signup_service_server::SignupServiceServer,
-        trust_service_server::TrustServiceServer, usage_service_server::UsageServiceServer,
+        quota_service_server::QuotaServiceServer, renewal_service_server::RenewalServiceServer,
+        signup_service_server::SignupServiceServer, trust_service_server::TrustServiceServer,
+        usage_service_server::UsageServiceServer,
     },
 };
 use bailiwick_runtime::{
@@ -30,8 +31,13 @@ use crate::{
     guard::Guard,
     rpcs,
     worker::{
-        configuration::ConfigurationGrpc, discovery::DiscoveryGrpc, enrollment::EnrollmentGrpc,
-        renewal::RenewalGrpc, trust::TrustGrpc, usage::UsageGrpc,
+        configuration::ConfigurationGrpc,
+        discovery::DiscoveryGrpc,
+        enrollment::EnrollmentGrpc,
+        quota::{self, QuotaGrpc},
+        renewal::RenewalGrpc,
+        trust::TrustGrpc,
+        usage::UsageGrpc,
     },
 };
 
@@ -48,6 +54,7 @@ const PROCESS_ROLES: [ProcessRole; 2] = [ProcessRole::Worker, ProcessRole::Route
 pub(crate) struct ProcessServices {
     pub(crate) configuration: ConfigurationGrpc,
     pub(crate) usage: UsageGrpc,
+    pub(crate) quota: QuotaGrpc,
     pub(crate) discovery: DiscoveryGrpc,
     pub(crate) renewal: RenewalGrpc,
     pub(crate) trust: TrustGrpc,
@@ -57,9 +64,13 @@ impl ProcessServices {
     /// Every service for processes.
     pub(crate) async fn routes(self, control_plane: &Arc<ControlPlane>) -> Routes {
         let signup = Admin::new(Arc::clone(control_plane));
+        let quota = QuotaServiceServer::new(self.quota)
+            .max_decoding_message_size(quota::MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(quota::MAX_MESSAGE_BYTES);
         Routes::default()
             .add_service(ConfigurationServiceServer::new(self.configuration))
             .add_service(UsageServiceServer::new(self.usage))
+            .add_service(quota)
             .add_service(DiscoveryServiceServer::new(self.discovery))
             .add_service(SignupServiceServer::new(signup))
             .add_service(RenewalServiceServer::new(self.renewal))

@@ -11,6 +11,7 @@ mod guard;
 mod listeners;
 mod metrics;
 mod own_identity;
+mod quota;
 mod region;
 mod rpcs;
 mod settings;

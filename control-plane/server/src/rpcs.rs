@@ -118,6 +118,7 @@ pub(crate) const TABLE: &[Rpc] = &[
     admin("/bailiwick.admin.v1.PolicyService/UpdateLimit", P::LimitWrite, Organization),
     admin("/bailiwick.admin.v1.PolicyService/DeleteLimit", P::LimitWrite, Organization),
     admin("/bailiwick.admin.v1.PolicyService/ListLimits", P::LimitRead, Organization),
+    admin("/bailiwick.admin.v1.PolicyService/GetLimitUsage", P::LimitRead, Organization),
     admin("/bailiwick.admin.v1.UsageService/QueryUsage", P::UsageRead, Organization),
     admin("/bailiwick.admin.v1.UsageService/ListUsageEvents", P::UsageRead, Organization),
     admin("/bailiwick.admin.v1.AuditService/ListAuditRecords", P::AuditRead, Either),

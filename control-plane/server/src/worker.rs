@@ -8,6 +8,7 @@ pub(crate) mod configuration;
 pub(crate) mod discovery;
 pub(crate) mod enrollment;
 pub(crate) mod membership;
+pub(crate) mod quota;
 pub(crate) mod renewal;
 pub(crate) mod trust;
 pub(crate) mod usage;

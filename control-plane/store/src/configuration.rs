@@ -9,6 +9,7 @@ use bailiwick_core::{
         Revision,
     },
 };
+use bailiwick_domain::id::OrganizationId;
 use sqlx::query;
 
 use crate::{bulk, credential, deployment, key, limit, model, organization, row::Row, session::Db};
@@ -78,6 +79,24 @@ pub(crate) async fn delta(
         changes.extend(taken_along.filter(|change| !named.contains(change)).map(|change| (change, None)));
     }
     Ok(ConfigurationDelta { from: since, to: Revision(to), changes, truncated: false })
+}
+
+/// Organizations that changed after `since`, and the newest revision; `None` when the log does not reach back. Wants a snapshot.
+pub(crate) async fn organizations_changed(
+    db: &mut Db<'_>,
+    since: Revision,
+) -> Result<Option<(Revision, Vec<OrganizationId>)>, StoreError> {
+    let log = log(db).await?;
+    if since.0 < log.trimmed || since.0 > log.revision {
+        return Ok(None);
+    }
+    let statement = query(
+        "SELECT DISTINCT resource_id FROM configuration_changes \
+         WHERE kind = 'organization' AND revision > $1 AND revision <= $2",
+    );
+    let statement = statement.bind(number(since.0)?).bind(number(log.revision)?);
+    let changed = db.all(TABLE, statement, |row| row.bare_id("resource_id")).await?;
+    Ok(Some((Revision(log.revision), changed)))
 }
 
 /// Forgets all but the newest `keep` revisions.

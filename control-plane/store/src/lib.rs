@@ -37,6 +37,7 @@ mod key;
 mod limit;
 mod model;
 mod organization;
+mod quota;
 mod service_account;
 mod token_key;
 mod usage;

@@ -69,6 +69,7 @@ const STEPS: &[Step] = &[
         only: None,
         sql: include_str!("../migrations/0013_limits.sql"),
     },
+    Step { version: 14, description: "quota", only: None, sql: include_str!("../migrations/0014_quota.sql") },
     Step {
         version: 15,
         description: "routing",

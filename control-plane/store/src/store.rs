@@ -90,11 +90,11 @@ impl SqlStore {
     }
 
     /// For several statements that must see one state.
-    async fn snapshot(&self) -> Result<InTransaction, StoreError> {
+    pub(crate) async fn snapshot(&self) -> Result<InTransaction, StoreError> {
         self.transaction(&self.pools.readers, self.pools.backend.begin_snapshot()).await
     }
 
-    async fn write(&self) -> Result<InTransaction, StoreError> {
+    pub(crate) async fn write(&self) -> Result<InTransaction, StoreError> {
         self.transaction(&self.pools.writer, self.pools.backend.begin_write()).await
     }
 

@@ -10,7 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use bailiwick_domain::time::Timestamp;
 
 use self::ledger::{Around, Ledger};
-pub use self::rows::{AccountRow, Committed, HolderRow, LeaseRow, Row, Step, Stored};
+pub use self::{
+    rows::{AccountRow, Committed, HolderRow, LeaseRow, Row, Step, Stored},
+    standing::{AccountUse, Overview},
+};
 use crate::{
     limit::{Account, Limit, LimitId},
     policy::{Policy, micros},
@@ -20,6 +23,7 @@ use crate::{
 
 mod ledger;
 mod rows;
+mod standing;
 
 /// Lends a region's limits to its workers.
 #[derive(Clone, Debug)]

@@ -125,4 +125,15 @@ impl PolicyService for Admin {
             found.map(|found| wire::ListLimitsResponse { limits: found.iter().map(limit::limit).collect() }),
         )
     }
+
+    async fn get_limit_usage(
+        &self,
+        request: Request<wire::GetLimitUsageRequest>,
+    ) -> Result<Response<wire::GetLimitUsageResponse>, Status> {
+        let (mut edge, request) = self.edge(request)?;
+        let organization = edge.id("organization_id", &request.organization_id);
+        let organization = edge.checked(organization).await?;
+        let found = self.control_plane.limit_usage(&edge.caller, organization).await;
+        self.answer(found.map(limit::usage))
+    }
 }

@@ -3,6 +3,7 @@
 mod authority;
 mod enrollment;
 mod permission;
+mod quota;
 mod streams;
 mod usage;
 mod world;

@@ -27,6 +27,7 @@ mod mutations;
 mod pages;
 mod places;
 mod prices;
+mod quota;
 mod rotations;
 mod throughput;
 mod tls;
@@ -140,6 +141,11 @@ conformance! {
     prices:
         a_contracts_price_comes_with_the_deployments_of_its_model_and_no_others,
         contract_prices_are_listed_by_model_as_they_went_in;
+    quota:
+        what_was_lent_comes_back_as_it_was_written_last,
+        whoever_lost_office_writes_nothing,
+        of_limits_that_are_gone_nothing_is_kept,
+        changed_limits_are_told_by_their_organization;
     rotations:
         r4_after_a_rotation_the_old_master_key_opens_nothing_and_the_new_one_everything,
         a_rotation_that_is_cut_off_goes_on_where_it_was,

@@ -319,7 +319,7 @@ fn rotation(fixture: &Fixture) -> RotationRecord {
     }
 }
 
-pub(crate) const TABLES: [&str; 28] = [
+pub(crate) const TABLES: [&str; 33] = [
     "cluster_identity",
     "region_revision",
     "configuration_changes",
@@ -348,11 +348,17 @@ pub(crate) const TABLES: [&str; 28] = [
     "backups",
     "destructions",
     "destroyed_rows",
+    "limits",
+    "quota_term",
+    "quota_holders",
+    "quota_accounts",
+    "quota_leases",
 ];
 
 pub(crate) async fn one_row_in_every_table(fixture: &Fixture) -> Tenant {
     let tenant = Tenant::stored(fixture).await;
     let gone = stored_organization(fixture).await;
+    crate::quota::one_row_in_every_table(fixture, &tenant).await;
     mutate(fixture, &[], async |t| {
         t.rotation_insert(&rotation(fixture)).await?;
         t.service_account_insert(&service_account(fixture, tenant.organization.id)).await?;

@@ -6,7 +6,10 @@ use bailiwick_domain::time::Timestamp;
 
 mod sharing;
 
-use super::rows::{AccountRow, LeaseRow, Row};
+use super::{
+    rows::{AccountRow, LeaseRow, Row},
+    standing::AccountUse,
+};
 use crate::{
     limit::{Account, Limit, Measure},
     policy::Policy,
@@ -202,6 +205,22 @@ impl Ledger {
             if entry.lost { entry.taken() } else { entry.consumed.saturating_add(entry.held) }
         };
         self.entries.values().fold(self.gone, |sum, entry| sum.saturating_add(of(entry)))
+    }
+
+    /// See [`AccountUse`].
+    pub(super) fn standing(&self) -> AccountUse {
+        let live = self.entries.values().filter(|entry| !entry.lost);
+        let lost = self.entries.values().filter(|entry| entry.lost);
+        let sum = |sum: u64, units: u64| sum.saturating_add(units);
+        let used = live.clone().map(|entry| entry.consumed.saturating_add(entry.held)).fold(self.gone, sum);
+        AccountUse {
+            account: self.account,
+            window: self.window,
+            amount: self.amount,
+            used,
+            lent: live.map(Entry::idle).fold(0, sum),
+            in_doubt: lost.map(Entry::taken).fold(0, sum),
+        }
     }
 
     /// Whether the next window would begin with anything.

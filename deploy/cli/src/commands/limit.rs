@@ -3,8 +3,8 @@
 use bailiwick_domain::money::NanoUsd;
 use bailiwick_proto::{
     admin::v1::{
-        CreateLimitRequest, DeleteLimitRequest, Limit, ListLimitsRequest, ListModelsRequest,
-        UpdateLimitRequest,
+        CreateLimitRequest, DeleteLimitRequest, GetLimitUsageRequest, Limit, LimitUsage, ListLimitsRequest,
+        ListModelsRequest, UpdateLimitRequest,
     },
     config::v1::{LimitedKeys, LimitedModels, limited_keys, limited_models},
 };
@@ -50,8 +50,15 @@ pub(crate) enum LimitCommand {
         #[command(flatten)]
         consent: Consent,
     },
-    /// Lists an organization's limits. One whose key is revoked or whose model is deleted limits nothing any more
+    /// Lists an organization's limits, and how each stands at this moment: what is used, what workers were lent and have not used yet, and what is in doubt, because a worker was lost that had
+    /// been lent it: that counts as used until it is known, or the window is over. Where each key or model has a sum of its own, the most used one is shown, and how many there are; `limit usage`
+    /// shows all. A limit whose key is revoked or whose model is deleted limits nothing any more
     List {
+        #[arg(long, value_name = "ID")]
+        org: String,
+    },
+    /// Shows how limits stand at this moment, each sum by itself
+    Usage {
         #[arg(long, value_name = "ID")]
         org: String,
     },
@@ -145,7 +152,15 @@ impl LimitCommand {
             }
             Self::List { org } => {
                 let all = list(connection, &org).await?;
-                output.list(&all.iter().map(record).collect::<Vec<_>>());
+                // Who lends no limits at the moment does not know how they stand, and lists them all the same.
+                let stands = usage(connection, &org).await.ok();
+                let line = |limit: &Limit| with_standing(record(limit), limit, stands.as_deref());
+                output.list(&all.iter().map(line).collect::<Vec<_>>());
+            }
+            Self::Usage { org } => {
+                let limits = list(connection, &org).await?;
+                let stands = usage(connection, &org).await?;
+                output.list(&stands.iter().map(|stands| sum(stands, &limits)).collect::<Vec<_>>());
             }
         }
         Ok(())
@@ -155,6 +170,44 @@ impl LimitCommand {
 async fn list(connection: &Connection, org: &str) -> Result<Vec<Limit>, Failure> {
     let message = ListLimitsRequest { organization_id: org.to_owned() };
     Ok(connection.policies().list_limits(request(message)).await?.into_inner().limits)
+}
+
+async fn usage(connection: &Connection, org: &str) -> Result<Vec<LimitUsage>, Failure> {
+    let message = GetLimitUsageRequest { organization_id: org.to_owned() };
+    Ok(connection.policies().get_limit_usage(request(message)).await?.into_inner().usage)
+}
+
+/// The limit's sums come with the most used one first.
+fn with_standing(record: Record, limit: &Limit, stands: Option<&[LimitUsage]>) -> Record {
+    let own = |stands: &[LimitUsage]| -> Vec<LimitUsage> {
+        stands.iter().filter(|stands| stands.number == limit.number).cloned().collect()
+    };
+    let own = stands.map(own);
+    let most = own.as_ref().map(|own| own.first().cloned().unwrap_or_default());
+    let count =
+        |units: Option<u64>| Value::Maybe(units.map(|units| Box::new(self::units(&limit.measure, units))));
+    let sums = own.map(|own| Box::new(Value::Count(u64::try_from(own.len()).unwrap_or(u64::MAX))));
+    record
+        .with("used", count(most.as_ref().map(|most| most.used)))
+        .with("lent", count(most.as_ref().map(|most| most.lent)))
+        .with("in_doubt", count(most.as_ref().map(|most| most.in_doubt)))
+        .with("sums", Value::Maybe(sums))
+}
+
+fn sum(stands: &LimitUsage, limits: &[Limit]) -> Record {
+    let limit = limits.iter().find(|limit| limit.number == stands.number);
+    let measure = limit.map_or("", |limit| limit.measure.as_str());
+    Record::default()
+        .count("number", stands.number)
+        .text("measure", measure.strip_prefix("nano_").unwrap_or(measure))
+        .text("key", &stands.key_id)
+        .text("model", &stands.model_id)
+        .with("amount", units(measure, stands.amount))
+        .with("used", units(measure, stands.used))
+        .with("lent", units(measure, stands.lent))
+        .with("in_doubt", units(measure, stands.in_doubt))
+        .time("from", stands.window_starts_micros)
+        .time("until", stands.window_ends_micros)
 }
 
 fn none(number: u32) -> Failure {

@@ -7,9 +7,15 @@ use bailiwick_proto::{
     config::v1::{LimitedKeys, LimitedModels, limited_keys, limited_models},
     convert::limit::{keys_to_wire, models_to_wire},
 };
-use bailiwick_quota::limit::{Measure, Over};
+use bailiwick_quota::{
+    allocator::AccountUse,
+    limit::{Measure, Over},
+};
 
 use crate::admin::edge::Edge;
+
+/// Sums that are told of at once.
+const MOST_SUMS: usize = 1_000;
 
 /// A limit that is to be made; `None` when something was wrong, which the edge has noted.
 pub(super) fn new(edge: &mut Edge<'_>, request: &wire::CreateLimitRequest) -> Option<NewLimit> {
@@ -71,5 +77,30 @@ pub(super) fn limit(row: &LimitRecord) -> wire::Limit {
         keys: keys_to_wire(&scope.key),
         models: models_to_wire(&scope.model),
         created_at_micros: row.created_at.as_micros(),
+    }
+}
+
+pub(super) fn usage(mut found: Vec<AccountUse>) -> wire::GetLimitUsageResponse {
+    found.sort_by_key(|account| (account.account.limit, std::cmp::Reverse(account.used)));
+    let more = found.len().saturating_sub(MOST_SUMS);
+    wire::GetLimitUsageResponse {
+        usage: found.iter().take(MOST_SUMS).map(account).collect(),
+        more: u32::try_from(more).unwrap_or(u32::MAX),
+    }
+}
+
+fn account(found: &AccountUse) -> wire::LimitUsage {
+    let ever = found.window.is_endless();
+    let micros = |at: bailiwick_domain::time::Timestamp| if ever { 0 } else { at.as_micros() };
+    wire::LimitUsage {
+        number: found.account.limit.number,
+        key_id: found.account.key.map(|key| key.to_string()).unwrap_or_default(),
+        model_id: found.account.model.map(|model| model.to_string()).unwrap_or_default(),
+        window_starts_micros: micros(found.window.starts),
+        window_ends_micros: micros(found.window.ends),
+        amount: found.amount,
+        used: found.used,
+        lent: found.lent,
+        in_doubt: found.in_doubt,
     }
 }

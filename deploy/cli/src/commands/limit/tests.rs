@@ -48,3 +48,19 @@ fn a_limit_is_printed_in_the_units_in_which_it_is_given() {
     });
     assert_eq!(printed, expected);
 }
+
+#[test]
+fn a_limit_stands_as_its_most_used_sum_does_and_unknown_is_not_nothing() {
+    let limit = Limit { number: 3, measure: "requests_per_minute".into(), ..Limit::default() };
+    let sum = |number, used| LimitUsage { number, used, lent: 2, in_doubt: 1, ..LimitUsage::default() };
+    let stands = [sum(2, 90), sum(3, 50), sum(3, 7)];
+    let told = |stands: Option<&[LimitUsage]>| {
+        let record = with_standing(Record::default(), &limit, stands);
+        serde_json::to_value(record).expect("a record")
+    };
+    let expected = serde_json::json!({ "used": 50, "lent": 2, "in_doubt": 1, "sums": 2 });
+    assert_eq!(told(Some(&stands)), expected);
+    assert_eq!(told(Some(&[])), serde_json::json!({ "used": 0, "lent": 0, "in_doubt": 0, "sums": 0 }));
+    let unknown = serde_json::json!({ "used": null, "lent": null, "in_doubt": null, "sums": null });
+    assert_eq!(told(None), unknown);
+}
