@@ -37,7 +37,7 @@ pub enum Permission {
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::OrganizationRead,
         Self::OrganizationWrite,
         Self::OrganizationList,
