@@ -19,6 +19,7 @@ mod instructions;
 mod isolation;
 mod keys;
 mod lifecycle;
+mod limits;
 mod matrix;
 mod membership;
 mod metering;

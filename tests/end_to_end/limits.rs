@@ -1,0 +1,3 @@
+//! Limits, as administrators set them and callers meet them.
+
+mod worker;
