@@ -64,10 +64,11 @@ pub(crate) async fn r4_a_deleted_organizations_rows_are_destroyed_and_certified(
     assert_eq!(job.run_once().await.expect("runs"), 1);
     assert_eq!(job.run_once().await.expect("runs"), 0, "once");
 
-    assert_eq!((rows_left(fixture, &gone).await, rows_left(fixture, &kept).await), (0, 3));
+    assert_eq!((rows_left(fixture, &gone).await, rows_left(fixture, &kept).await), (0, 4));
     let told = record(&region, &gone).await;
-    let expected = [("api_keys", 1), ("credentials", 1), ("data_keys", 1), ("usage_events", 1)]
-        .map(|(t, n)| (t.to_owned(), n));
+    let expected =
+        [("api_keys", 1), ("credentials", 1), ("data_keys", 1), ("limits", 1), ("usage_events", 1)]
+            .map(|(t, n)| (t.to_owned(), n));
     assert_eq!((told.destroyed.as_slice(), told.finished_at), (expected.as_slice(), Some(later(7200))));
     assert_eq!(told.keys_in_backups_until, Some(backup.keys_expire_at));
     let records = fixture.store.audit_list(Chain::Region, &page(1000, None)).await.expect("reads").rows;
@@ -76,7 +77,7 @@ pub(crate) async fn r4_a_deleted_organizations_rows_are_destroyed_and_certified(
     assert_eq!(
         certificate.subject,
         format!(
-            "{} destroyed: api_keys=1 credentials=1 data_keys=1 usage_events=1; kept: audit_records usage_hourly; \
+            "{} destroyed: api_keys=1 credentials=1 data_keys=1 limits=1 usage_events=1; kept: audit_records usage_hourly; \
              keys in backups until: 2026-09-22T14:13:20Z",
             gone.organization
         )
