@@ -119,6 +119,7 @@ impl Gateway {
             Route::Model(name) => return models::one(&snapshot, &caller, name),
             Route::Call(call_type) => call_type,
         };
+        timing.tell();
         let mut hold = self.memory.hold();
         let form = body::form(head, call_type)?;
         let read = body::read(head, body, form.is_some(), self.max_body_bytes, &mut hold);

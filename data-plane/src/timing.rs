@@ -12,12 +12,13 @@ use http::HeaderValue;
 pub(crate) struct Timing {
     begun: Instant,
     waited: Cell<Duration>,
+    is_told: Cell<bool>,
 }
 
 impl Timing {
     /// From now on.
     pub(crate) fn begin() -> Self {
-        Self { begun: Instant::now(), waited: Cell::default() }
+        Self { begun: Instant::now(), waited: Cell::default(), is_told: Cell::default() }
     }
 
     pub(crate) fn begun(&self) -> Instant {
@@ -32,8 +33,16 @@ impl Timing {
         came
     }
 
-    /// The worker's own time until now, as `Server-Timing` says it: in milliseconds.
+    /// The caller is known: only from then on is it told. To others, how long a refusal took would tell how much of their key is good.
+    pub(crate) fn tell(&self) {
+        self.is_told.set(true);
+    }
+
+    /// The worker's own time until now, as `Server-Timing` says it: in milliseconds. `None` when it is not told.
     pub(crate) fn header(&self) -> Option<HeaderValue> {
+        if !self.is_told.get() {
+            return None;
+        }
         let micros = self.begun.elapsed().saturating_sub(self.waited.get()).as_micros();
         let mut text = [0_u8; 48];
         let mut rest: &mut [u8] = &mut text;

@@ -242,8 +242,8 @@ fn r4_no_argument_takes_a_secret() {
         for (command, flag) in flags(program, &[]) {
             let words = ["secret", "password", "token", "key", "credential"];
             let named = words.iter().any(|word| flag.to_ascii_lowercase().contains(word));
-            // How long keys are kept is no key.
-            let places = ["FILE", "ID", "NAME", "DIR", "PATH", "HOST:PORT", "KEYS_FOR"];
+            // How long keys are kept is no key, and how many tokens is no token.
+            let places = ["FILE", "ID", "NAME", "DIR", "PATH", "HOST:PORT", "KEYS_FOR", "TOKENS"];
             let harmless = !flag.contains(['<', '[']) || places.iter().any(|value| flag.contains(value));
             assert!(!named || harmless, "{program} {command} takes {flag}");
         }

@@ -80,7 +80,7 @@ async fn a_caller_who_leaves_is_metered_with_what_had_passed() {
         admin.events(&region.organization).await.into_iter().find(|event| event.end == "caller_left")
     })
     .await;
-    assert_eq!(event.source, "partial");
+    assert_eq!(event.source, "estimated");
     assert!((1..599).contains(&event.completion_tokens), "{}", event.completion_tokens);
     // The provider was told: it has not finished the call.
     let served: serde_json::Value = reqwest::get(installation.provider.replace("/v1", "/simulated/served"))
