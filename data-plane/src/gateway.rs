@@ -119,7 +119,6 @@ impl Gateway {
             Route::Model(name) => return models::one(&snapshot, &caller, name),
             Route::Call(call_type) => call_type,
         };
-        timing.tell();
         let mut hold = self.memory.hold();
         let form = body::form(head, call_type)?;
         let read = body::read(head, body, form.is_some(), self.max_body_bytes, &mut hold);
@@ -136,6 +135,7 @@ impl Gateway {
         let asking = Asking { call_type, request_id, asked: &asked, body_bytes: bytes.len(), shape };
         let admission = Admission { limiter: &self.limiter, meter: &self.meter, clock: &*self.clock };
         let admitted = admission.admit(&snapshot, placed, asking).await?;
+        timing.tell();
         let told = admitted.told();
         let wish = Wish { headers: &head.headers, body: &bytes, asked: &asked };
         let answered = self.forward(admitted, &snapshot, wish, &mut hold, timing).await;

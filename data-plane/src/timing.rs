@@ -33,7 +33,7 @@ impl Timing {
         came
     }
 
-    /// The caller is known: only from then on is it told. To others, how long a refusal took would tell how much of their key is good.
+    /// The call is taken on: only from then on is it told. How long a refusal took would tell how much of a key is good, and which names others use.
     pub(crate) fn tell(&self) {
         self.is_told.set(true);
     }

@@ -79,9 +79,8 @@ async fn an_answer_tells_the_way_that_the_call_took_and_what_it_cost() {
         );
     }
     let refused = world.call(r#"{"model":"absent"}"#).await;
-    assert!(header(&refused, "server-timing").starts_with("bailiwick;dur="));
-    assert_eq!(header(&refused, "x-bailiwick-attempts"), "");
-    // How long a refusal took would tell strangers how far they came.
+    // How long a refusal took would tell how far it came.
+    assert_eq!((header(&refused, "server-timing"), header(&refused, "x-bailiwick-attempts")), ("", ""));
     let mut request = world.post("/v1/chat/completions", PLAIN);
     request.headers_mut().insert("authorization", http::HeaderValue::from_static("Bearer bw_euc1_x"));
     let stranger = world.send(request).await;
