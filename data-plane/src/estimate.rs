@@ -73,6 +73,8 @@ impl Passed {
         let kept =
             (0..=room.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
         let Some(part) = text.get(..kept).filter(|part| !part.is_empty()) else { return };
+        // At once, because a string that grows leaves what it held behind, where nothing zeroes it.
+        self.sample.reserve_exact(room);
         self.sample.push_str(part);
         let stands_for = length.min(SAMPLE_BYTES) as u64 * part.len() as u64 / text.len().max(1) as u64;
         self.sample_bytes = self.sample_bytes.saturating_add(stands_for.max(1));

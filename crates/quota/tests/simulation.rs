@@ -11,6 +11,8 @@
 
 #[path = "support/accounts.rs"]
 mod accounts;
+#[path = "../examples/simulation/convergence.rs"]
+mod convergence;
 #[path = "../examples/simulation/scenario.rs"]
 mod scenario;
 #[path = "../examples/simulation/world.rs"]

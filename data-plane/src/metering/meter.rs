@@ -281,28 +281,25 @@ impl Drop for OpenCall {
     }
 }
 
-/// A call's end, which is written with the next records.
+/// A call's end, which goes to disk with the next records, and when this is dropped at the latest: also when its caller leaves while others are waited for.
 #[must_use = "what was served must have been recorded: wait for it, or write it at once"]
 pub(crate) struct Settled {
     meter: Meter,
+    /// `None`: no price is known.
     cost: Option<NanoUsd>,
 }
 
 impl Settled {
-    /// What the call cost; `None` when no price is known.
+    /// What it cost, where a price is known.
     pub(crate) fn cost(&self) -> Option<NanoUsd> {
         self.cost
     }
 
-    /// Lets others who are ready add their records, and then writes all of them at once, if nobody did. What the disk does not take is owed.
+    /// Lets others who are ready add their records, and then writes all of them at once, if nobody did.
     pub(crate) async fn recorded(self) {
         let mut has_waited = false;
         poll_fn(|context| {
-            if !self.meter.is_behind() {
-                return Poll::Ready(());
-            }
-            if has_waited {
-                let _ = self.meter.write();
+            if has_waited || !self.meter.is_behind() {
                 return Poll::Ready(());
             }
             has_waited = true;
@@ -314,7 +311,12 @@ impl Settled {
     }
 
     /// Writes it.
-    pub(crate) fn at_once(self) {
+    pub(crate) fn at_once(self) {}
+}
+
+impl Drop for Settled {
+    fn drop(&mut self) {
+        // What the disk does not take is owed.
         let _ = self.meter.write();
     }
 }

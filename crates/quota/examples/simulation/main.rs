@@ -12,6 +12,7 @@
 
 #[path = "../../tests/support/accounts.rs"]
 mod accounts;
+mod convergence;
 mod scenario;
 mod table;
 mod world;

@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     accounts::START,
+    convergence::Convergence,
     scenario::{BANDS, Demand, Outcomes, Scenario},
 };
 use bailiwick_domain::time::Timestamp;
@@ -75,8 +76,7 @@ struct World {
     calls: u64,
     /// Use in each window, by its start.
     used: BTreeMap<i64, u64>,
-    /// When calls came that had to wait, and all calls, by tenths of a second.
-    tenths: BTreeMap<u64, (u64, u64)>,
+    convergence: Convergence,
     outcomes: Outcomes,
 }
 
@@ -95,7 +95,8 @@ pub(crate) fn run(scenario: &Scenario) -> Outcomes {
         }
     }
     world.outcomes.seconds = scenario.seconds;
-    world.outcomes.converged_after_micros = world.convergence();
+    world.outcomes.converged_after_micros =
+        world.convergence.slowest(WARM_UP, WARM_UP + scenario.seconds * SECOND);
     world.outcomes
 }
 
@@ -139,7 +140,7 @@ impl World {
             running: BTreeMap::new(),
             calls: 0,
             used: BTreeMap::new(),
-            tenths: BTreeMap::new(),
+            convergence: Convergence::default(),
             outcomes: Outcomes::default(),
             scenario,
         };
@@ -242,7 +243,7 @@ impl World {
         let units = self.rng.random_range(calls.least_units..=calls.most_units);
         self.outcomes.asked += 1;
         self.outcomes.outage_asked += u64::from(!self.reachable);
-        self.tenths.entry(self.now / 100_000).or_default().1 += 1;
+        self.convergence.came(self.now);
         for (band, percent) in BANDS.into_iter().enumerate() {
             self.outcomes.came_below[band] +=
                 u64::from(self.would_use(units) * 100 <= percent * self.scenario.limit.amount());
@@ -252,7 +253,7 @@ impl World {
         self.calls += 1;
         if matches!(outcome, Outcome::Wait(_)) {
             self.outcomes.waited += 1;
-            self.tenths.entry(self.now / 100_000).or_default().0 += 1;
+            self.convergence.waited(self.now);
         }
         self.outcome(worker, self.calls, units, self.now, outcome);
     }
@@ -412,26 +413,6 @@ impl World {
         let site = &self.sites[worker];
         let drift = self.now as i64 * site.drift_ppm / 1_000_000;
         Monotonic::from_micros(site.offset + (self.now as i64 + drift) as u64)
-    }
-
-    /// A second with fewer than 1 waiting call in 20 ends the time of convergence after each shift.
-    fn convergence(&self) -> Option<u64> {
-        let calm = |from: u64| {
-            let (waited, came) = self
-                .tenths
-                .range(from..from + 10)
-                .fold((0, 0), |(waited, came), (_, tenth)| (waited + tenth.0, came + tenth.1));
-            waited * 20 <= came
-        };
-        let last = (WARM_UP + self.scenario.seconds * SECOND) / 100_000;
-        let mut worst = Some(0);
-        for shift in (WARM_UP..WARM_UP + self.scenario.seconds * SECOND).step_by(SHIFT_EVERY as usize) {
-            let from = shift / 100_000;
-            let until = (from + SHIFT_EVERY / 100_000 - 10).min(last - 10);
-            let after = (from..=until).find(|tenth| calm(*tenth)).map(|tenth| (tenth - from) * 100_000);
-            worst = worst.zip(after).map(|(worst, after)| u64::max(worst, after));
-        }
-        worst
     }
 }
 

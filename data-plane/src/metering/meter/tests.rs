@@ -98,6 +98,25 @@ fn a_caller_who_leaves_before_anything_came_is_metered_too() {
     assert_eq!((event.end(), event.source()), (wire::CallEnd::CallerLeft, wire::UsageSource::Estimated));
 }
 
+#[tokio::test]
+async fn r10_an_end_is_written_also_when_its_caller_leaves_while_it_waits_for_others() {
+    for waits in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journals = Journals::open(folder.path(), 1, 1 << 20, now()).unwrap();
+        let meter = Meter::new(journals.writers.pop(), clock());
+        let settled = meter.start(call()).unwrap().settle(completed(1), now());
+        let mut recorded = Box::pin(settled.recorded());
+        assert!(futures_util::poll!(&mut recorded).is_pending(), "it lets others add theirs");
+        assert_eq!(events(folder.path()).len(), 0);
+        if waits {
+            recorded.await;
+        } else {
+            drop(recorded);
+        }
+        assert_eq!(events(folder.path()).len(), 1);
+    }
+}
+
 #[test]
 fn without_a_journal_every_call_is_refused() {
     let meter = Meter::new(None, clock());
