@@ -117,12 +117,11 @@ impl Placed {
 pub(crate) struct Trail([Option<ModelId>; Fallbacks::LONGEST_CHAIN + 1]);
 
 impl Trail {
-    fn enter(&mut self, id: ModelId) -> bool {
-        if self.0.contains(&Some(id)) {
-            return false;
+    /// One that it allows.
+    fn enter(&mut self, id: ModelId) {
+        if let Some(free) = self.0.iter_mut().find(|step| step.is_none()) {
+            *free = Some(id);
         }
-        let free = self.0.iter_mut().find(|step| step.is_none());
-        free.map(|step| *step = Some(id)).is_some()
     }
 
     fn allows(&self, id: ModelId) -> bool {
@@ -181,7 +180,7 @@ fn find(
         let behind = model.fallbacks.general.as_ref();
         next = behind.and_then(|name| snapshot.model(&model.organization, name.as_str()));
     }
-    cooling.filter(|places: &Places| trail.enter(places.model.id))
+    cooling.inspect(|places: &Places| trail.enter(places.model.id))
 }
 
 fn places(

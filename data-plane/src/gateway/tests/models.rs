@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use bailiwick_domain::id::DeploymentId;
+use bailiwick_domain::id::{DeploymentId, Organization};
 use bailiwick_proto::{
-    config::v1::{self as config, Rank},
+    config::v1::{self as config, Rank, resource::Kind},
     worker::v1::CallEnd,
 };
 use http_body_util::BodyExt as _;
@@ -313,6 +313,42 @@ async fn models_that_lead_in_a_circle_end() {
         assert!([500, 503].contains(&seen.status) && seen.body == OUTAGE);
         assert!(header(&seen, "x-bailiwick-attempts").parse::<u16>().unwrap() <= 4);
     }
+}
+
+#[tokio::test]
+async fn no_model_is_entered_twice() {
+    // A credential that is refused is not tried again: each model costs one attempt.
+    let (one, other) =
+        (Provider::start([json(401, OUTAGE)]).await, Provider::start([json(401, OUTAGE)]).await);
+    let world = World::start(&[at(&one), at(&other)]);
+    let [first, second] = world.deployments[..] else { panic!("two") };
+    world.put([
+        world.model(world.model, "public", &[first], |model| model.fallback_model = "other".into()),
+        world.model(world.id(), "other", &[second], |model| model.fallback_model = "public".into()),
+    ]);
+    let seen = world.call(PLAIN).await;
+    assert_eq!((seen.status, world.metered(1).await[0].attempts), (502, 2));
+    assert_eq!((one.heard().len(), other.heard().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn r2_what_belongs_to_another_organization_is_not_called_whatever_a_model_lists() {
+    let provider = Provider::start([json(200, ANSWER)]).await;
+    let world = World::start(&[at(&provider)]);
+    let stranger = world.id::<Organization>().to_string();
+    let Kind::Deployment(mine) = world.deployment(world.deployments[0], &at(&provider)) else {
+        panic!("one")
+    };
+    let foreign = config::Deployment { organization_id: stranger.clone(), ..mine.clone() };
+    world.put([Kind::Deployment(foreign)]);
+    let seen = world.call(PLAIN).await;
+    assert_eq!((seen.status, provider.heard().len()), (503, 0), "{}", seen.body);
+
+    let Kind::Credential(credential) = world.credential("stolen") else { panic!("one") };
+    let credential = config::Credential { organization_id: stranger, ..credential };
+    world.put([Kind::Deployment(mine), Kind::Credential(credential)]);
+    let seen = world.call(PLAIN).await;
+    assert_eq!((seen.status, provider.heard().len()), (503, 0), "{}", seen.body);
 }
 
 /// Path, kind of provider, a refusal, and what asks for it.
