@@ -30,7 +30,8 @@ async fn r10_no_byte_goes_to_a_provider_before_the_call_is_on_disk() {
     // The same where it comes in pieces, as hyper writes it.
     let open = meter.start(call()).unwrap();
     assert_eq!(on_disk(), 3);
-    connection.write_vectored(&[IoSlice::new(b"PO"), IoSlice::new(b"ST")]).await.unwrap();
+    let written = connection.write_vectored(&[IoSlice::new(b"PO"), IoSlice::new(b"ST")]).await.unwrap();
+    assert_eq!(written, 4);
     provider.read_exact(&mut [0; 4]).await.unwrap();
     assert_eq!(on_disk(), 4);
     drop(open);
