@@ -76,7 +76,8 @@ pub(crate) async fn pass_on(
         Reading::Passing { withhold_usage } => withhold_usage,
         Reading::Translated(translation) => {
             answered.reading = Reading::Passing { withhold_usage: false };
-            return translating::pass_on(answered, *translation, clock, timeouts, held, timing).await;
+            let translated = translating::pass_on(answered, *translation, clock, timeouts, held, timing);
+            return Box::pin(translated).await;
         }
     };
     for name in KEPT_BACK {
@@ -89,7 +90,11 @@ pub(crate) async fn pass_on(
     let begun = std::mem::take(&mut answered.begun);
     let read = hold(answered.response.body_mut(), begun, LARGEST_HELD, timeouts.idle, &mut held);
     match timing.waiting(read).await {
-        Held::Whole(bytes) => whole(answered, bytes, held, &*clock).await,
+        Held::Whole(bytes) => {
+            let (response, settled) = whole(answered, bytes, held, &*clock)?;
+            settled.recorded().await;
+            Ok(response)
+        }
         Held::Large(begun) => {
             answered.begun = begun;
             Ok(passing::large(answered, clock, timeouts.idle))
@@ -195,22 +200,22 @@ fn collected(first: Option<Bytes>, more: BytesMut) -> Bytes {
     if more.is_empty() { first.unwrap_or_default() } else { more.freeze() }
 }
 
-/// A whole answer: it is recorded, then passed on untouched.
-async fn whole(
+/// A whole answer: it is passed on untouched, once it is recorded.
+fn whole(
     answered: Answered,
     bytes: Bytes,
     held: Hold,
     clock: &dyn Clock,
-) -> Result<Response<ResponseBody>, ApiError> {
+) -> Result<(Response<ResponseBody>, Settled), ApiError> {
     fault::step("answer", &bytes);
     let Answered { response, mut lease, call, call_type, metrics, .. } = answered;
     let (mut head, _) = response.into_parts();
     if !head.status.is_success() {
         // The provider's own error: it was passed on whole, and cost nothing.
         lease.keep();
-        settle(call, head.status, CallEnd::Completed, Used::nothing(UsageSource::ProviderFinal), clock)
-            .at_once();
-        return Ok(Response::from_parts(head, waiting(bytes, held)));
+        let nothing = Used::nothing(UsageSource::ProviderFinal);
+        let settled = settle(call, head.status, CallEnd::Completed, nothing, clock);
+        return Ok((Response::from_parts(head, waiting(bytes, held)), settled));
     }
     let Some(usage) = dialects::usage_of(call_type, &bytes) else {
         lease.failed(Ill::Broken, Instant::now());
@@ -225,8 +230,7 @@ async fn whole(
     let used = Used::of_answer(usage, call_type, call.prompt(), &passed);
     let settled = settle(call, head.status, CallEnd::Completed, used, clock);
     tell_cost(&mut head.headers, settled.cost().filter(|_| is_told));
-    settled.recorded().await;
-    Ok(Response::from_parts(head, waiting(bytes, held)))
+    Ok((Response::from_parts(head, waiting(bytes, held)), settled))
 }
 
 /// An answer until its caller has taken it, however slowly. Most are small.

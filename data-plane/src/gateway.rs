@@ -78,8 +78,9 @@ impl Service for Gateway {
         let mut unread = !body.is_end_stream();
         // Its fields are all that is told of a call: ids and numbers, nothing that was said (R8). Where no spans are exported it costs a branch.
         let span = tracing::debug_span!("call", %request_id, status = tracing::field::Empty);
-        let answered =
-            self.answer(&head, body, request_id, origin, &mut unread, &timing).instrument(span.clone()).await;
+        // In a place of its own: what is awaited is moved several times before it begins, and this is large.
+        let answering = Box::pin(self.answer(&head, body, request_id, origin, &mut unread, &timing));
+        let answered = answering.instrument(span.clone()).await;
         let mut response = answered.unwrap_or_else(|error| error.into_response_for(shape, request_id));
         span.record("status", response.status().as_u16());
         if unread {

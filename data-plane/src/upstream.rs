@@ -228,9 +228,10 @@ impl Upstream {
         }
         let (places, trail) = placed.into_parts();
         let (attempts, last) = (0, None);
-        let sending =
+        let mut sending =
             Sending { upstream: self, snapshot, wish, hold, timing, call, call_type, attempts, trail, last };
-        sending.run(places).await
+        sending.run(places).await;
+        sending.end()
     }
 
     /// Settles a call that no provider has heard of: it is answered in full, and cost nothing.

@@ -256,7 +256,7 @@ fn sixteen(field: &'static str, bytes: &[u8]) -> Result<[u8; 16], ConvertError> 
     bytes.try_into().map_err(|_| invalid(field, format!("has {} bytes, not 16", bytes.len())))
 }
 
-fn call_type_to_wire(value: CallType) -> wire::CallType {
+pub(crate) fn call_type_to_wire(value: CallType) -> wire::CallType {
     match value {
         CallType::ChatCompletion => wire::CallType::ChatCompletion,
         CallType::Completion => wire::CallType::Completion,
@@ -289,7 +289,7 @@ fn call_type_from_wire(value: wire::CallType) -> Result<CallType, ConvertError> 
     }
 }
 
-fn call_end_to_wire(value: CallEnd) -> wire::CallEnd {
+pub(crate) fn call_end_to_wire(value: CallEnd) -> wire::CallEnd {
     match value {
         CallEnd::Completed => wire::CallEnd::Completed,
         CallEnd::CallerLeft => wire::CallEnd::CallerLeft,
@@ -310,7 +310,7 @@ fn call_end_from_wire(value: wire::CallEnd) -> Result<CallEnd, ConvertError> {
     }
 }
 
-fn source_to_wire(value: UsageSource) -> wire::UsageSource {
+pub(crate) fn source_to_wire(value: UsageSource) -> wire::UsageSource {
     match value {
         UsageSource::ProviderFinal => wire::UsageSource::ProviderFinal,
         UsageSource::Partial => wire::UsageSource::Partial,

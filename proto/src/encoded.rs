@@ -1,6 +1,10 @@
 //! Messages whose parts are encoded already: on the wire they are what the contract says, and nobody decodes and encodes on the way what was written once.
 
-use prost::bytes::Bytes;
+use bailiwick_domain::usage::UsageEvent;
+use prost::{
+    bytes::Bytes,
+    encoding::{WireType, encode_key, encode_varint},
+};
 use tonic::{
     Request, Response, Status, Streaming,
     client::Grpc,
@@ -9,7 +13,10 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use crate::worker::v1::ReportResponse;
+use crate::{
+    convert::{call_end_to_wire, call_type_to_wire, source_to_wire},
+    worker::v1::ReportResponse,
+};
 
 /// [`crate::worker::v1::ReportRequest`], with its events as they are encoded.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -37,6 +44,67 @@ pub async fn report(
     client.ready().await.map_err(|error| Status::from_error(error.into()))?;
     let path = PathAndQuery::from_static("/bailiwick.worker.v1.UsageService/Report");
     client.streaming(Request::new(requests), path, ProstCodec::default()).await
+}
+
+/// Appends a [`crate::worker::v1::UsageEvent`], byte for byte as [`crate::convert::usage_event_to_wire`] would have it encoded, and without a string of its own for
+/// each identifier: this is done twice for each call.
+pub fn append_usage_event(out: &mut Vec<u8>, event: &UsageEvent) {
+    append_bytes(out, 1, |out| out.extend_from_slice(event.event_id.as_bytes()));
+    append_bytes(out, 2, |out| out.extend_from_slice(event.request_id.as_bytes()));
+    append_bytes(out, 3, |out| event.organization.append_to(out));
+    append_bytes(out, 4, |out| event.key.append_to(out));
+    append_bytes(out, 5, |out| event.model.append_to(out));
+    append_bytes(out, 6, |out| event.deployment.append_to(out));
+    let (tokens, media) = (&event.tokens, &event.media);
+    let numbers = [
+        enumeration(call_type_to_wire(event.call_type).into()),
+        event.stream.into(),
+        event.status.into(),
+        enumeration(call_end_to_wire(event.end).into()),
+        enumeration(source_to_wire(event.source).into()),
+        tokens.prompt,
+        tokens.completion,
+        tokens.cached_prompt,
+        tokens.reasoning,
+        integer(event.cost.as_nanos()),
+        event.priced.into(),
+        integer(event.started.as_micros()),
+        integer(event.first_byte.map_or(0, |at| at.as_micros())),
+        integer(event.finished.as_micros()),
+        event.attempts.into(),
+        tokens.cache_write,
+        tokens.cache_write_hour,
+        media.images,
+        media.audio_millis,
+    ];
+    for (tag, number) in (7..).zip(numbers) {
+        // What is 0 is left out: <https://protobuf.dev/programming-guides/proto3/#default>.
+        if number != 0 {
+            encode_key(tag, WireType::Varint, out);
+            encode_varint(number, out);
+        }
+    }
+}
+
+/// At most 127 bytes, as identifiers have: then their length is one byte.
+fn append_bytes(out: &mut Vec<u8>, tag: u32, append: impl FnOnce(&mut Vec<u8>)) {
+    encode_key(tag, WireType::LengthDelimited, out);
+    let place = out.len();
+    out.push(0);
+    append(out);
+    let length = out.len() - place - 1;
+    if let Some(byte) = out.get_mut(place) {
+        *byte = u8::try_from(length).unwrap_or(u8::MAX);
+    }
+}
+
+/// `int32` and `int64` are written as the 64 bits of their two's complement.
+fn integer(number: i64) -> u64 {
+    u64::from_ne_bytes(number.to_ne_bytes())
+}
+
+fn enumeration(number: i32) -> u64 {
+    integer(number.into())
 }
 
 #[cfg(test)]

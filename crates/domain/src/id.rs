@@ -126,6 +126,17 @@ impl<K: Kind> FromStr for Id<K> {
     }
 }
 
+impl<K: Kind> Id<K> {
+    /// Appends the text form, without a string of its own.
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        let mut ulid = [0; ulid::ULID_LEN];
+        let ulid = Ulid(self.ulid).array_to_str(&mut ulid);
+        for part in [K::PREFIX, "_", self.region.as_str(), "_", ulid] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
+}
+
 impl<K: Kind> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // In one piece: identifiers are written for each call, and a string that grows piece by piece is allocated again and again.

@@ -71,6 +71,14 @@ macro_rules! token_id {
             pub fn local_part(&self) -> &str {
                 std::str::from_utf8(&self.id).unwrap_or_default()
             }
+
+            /// Appends the text form, without a string of its own.
+            pub fn append_to(&self, out: &mut Vec<u8>) {
+                for part in [$prefix, "_", self.region.as_str(), "_"] {
+                    out.extend_from_slice(part.as_bytes());
+                }
+                out.extend_from_slice(&self.id);
+            }
         }
 
         impl Hash for $type {

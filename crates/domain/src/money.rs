@@ -22,10 +22,24 @@ impl NanoUsd {
 
     /// A plain decimal number of dollars, such as `0.000012`: no sign but a minus, no zeros at its end.
     pub fn to_plain(self) -> String {
-        let sign = if self.0 < 0 { "-" } else { "" };
+        const NANOS: u64 = 1_000_000_000;
         let nanos = self.0.unsigned_abs();
-        let text = format!("{sign}{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        let mut text = String::with_capacity(24);
+        if self.0 < 0 {
+            text.push('-');
+        }
+        text.push_str(&(nanos / NANOS).to_string());
+        let (mut rest, mut unit) = (nanos % NANOS, NANOS);
+        if rest > 0 {
+            text.push('.');
+        }
+        // Each answer carries one, so its digits are not formatted and cut again.
+        while rest > 0 {
+            unit /= 10;
+            text.push(char::from(b'0' + u8::try_from(rest / unit).unwrap_or_default()));
+            rest %= unit;
+        }
+        text
     }
 
     /// The sum; `None` when it does not fit.
@@ -97,6 +111,9 @@ mod tests {
         fn amounts_survive_their_text_form(nanos: i64) {
             let amount = NanoUsd(nanos);
             prop_assert_eq!(amount.to_string().parse::<NanoUsd>(), Ok(amount));
+            let plain = amount.to_plain();
+            prop_assert!(!plain.contains('.') || !plain.ends_with(['0', '.']), "{}", plain);
+            prop_assert_eq!(plain.parse::<NanoUsd>(), Ok(amount));
         }
     }
 

@@ -13,7 +13,6 @@ use bailiwick_domain::{
     time::{Clock, Timestamp},
     usage::{CallEnd, CallType, EventId, RequestId, UsageEvent, UsageSource},
 };
-use bailiwick_proto::convert::usage_event_to_wire;
 use bailiwick_quota::holder::{self, Reservation};
 
 use super::{
@@ -100,13 +99,14 @@ impl Meter {
     pub(crate) fn start(&self, call: StartedCall) -> Result<OpenCall, JournalFull> {
         let event = if_nothing_follows(&call);
         match &mut *self.writer.borrow_mut() {
-            Some(writer) => writer.start(call.event_id, &usage_event_to_wire(&event))?,
+            Some(writer) => writer.start(call.event_id, &event)?,
             None => return Err(JournalFull::Missing),
         }
         let event =
             UsageEvent { status: CLIENT_CLOSED_REQUEST, end: CallEnd::CallerLeft, attempts: 0, ..event };
         let (price, prompt) = (call.price, Prompt::default());
-        Ok(OpenCall { meter: self.clone(), event, price, prompt, reservation: None, settled: false })
+        let open = Open { meter: self.clone(), event, price, prompt, reservation: None, settled: false };
+        Ok(OpenCall(Box::new(open)))
     }
 }
 
@@ -128,7 +128,7 @@ impl Meter {
 }
 
 /// The event that stands for a call when its worker dies.
-fn if_nothing_follows(call: &StartedCall) -> UsageEvent {
+pub(super) fn if_nothing_follows(call: &StartedCall) -> UsageEvent {
     UsageEvent {
         event_id: call.event_id,
         request_id: call.request_id,
@@ -155,7 +155,10 @@ fn if_nothing_follows(call: &StartedCall) -> UsageEvent {
 /// A call that has started. It settles once: by [`Self::settle`], or, when it is dropped first, as left by its caller with what is
 /// known by then.
 #[must_use = "a call that is dropped at once is settled as left by its caller"]
-pub(crate) struct OpenCall {
+pub(crate) struct OpenCall(Box<Open>);
+
+/// In a place of its own: the call is handed from step to step, and what is handed on is copied.
+struct Open {
     meter: Meter,
     event: UsageEvent,
     price: Option<Price>,
@@ -169,91 +172,91 @@ pub(crate) struct OpenCall {
 impl OpenCall {
     /// The call holds this of its limits, until it is recorded.
     pub(crate) fn holding(mut self, reservation: Option<Reservation>) -> Self {
-        self.reservation = reservation;
+        self.0.reservation = reservation;
         self
     }
 
     /// Names the call, to the caller too.
     pub(crate) fn request_id(&self) -> RequestId {
-        self.event.request_id
+        self.0.event.request_id
     }
 
     /// Endpoint.
     pub(crate) fn call_type(&self) -> CallType {
-        self.event.call_type
+        self.0.event.call_type
     }
 
     /// When it was admitted.
     pub(crate) fn started(&self) -> Timestamp {
-        self.event.started
+        self.0.event.started
     }
 
     /// The provider's first byte came. Later calls change nothing.
     pub(crate) fn first_byte(&mut self, now: Timestamp) {
-        self.event.first_byte.get_or_insert(now);
+        self.0.event.first_byte.get_or_insert(now);
     }
 
     /// Calls to providers that were made so far.
     pub(crate) fn attempts(&mut self, attempts: u16) {
-        self.event.attempts = attempts;
+        self.0.event.attempts = attempts;
     }
 
     /// The deployment that is called: another than the first, when that one cannot be reached.
     pub(crate) fn goes_to(&mut self, deployment: DeploymentId, price: Option<Price>) {
-        self.event.deployment = deployment;
-        self.price = price;
+        self.0.event.deployment = deployment;
+        self.0.price = price;
     }
 
     /// The caller was answered with this status; its body may still be under way.
     pub(crate) fn answered(&mut self, status: u16) {
-        self.event.status = status;
+        self.0.event.status = status;
     }
 
     /// What is asked of the provider.
     pub(crate) fn asks(&mut self, prompt: Prompt) {
-        self.prompt = prompt;
+        self.0.prompt = prompt;
     }
 
     /// What is asked of the provider.
     pub(crate) fn prompt(&self) -> &Prompt {
-        &self.prompt
+        &self.0.prompt
     }
 
     /// An answer begins that may take long: no more is kept of what was asked than has to be.
     pub(crate) fn waits_long(&mut self) {
-        self.prompt.shrink();
+        self.0.prompt.shrink();
     }
 
     /// Whether the call could be recorded when it started.
     pub(crate) fn is_recorded(&self) -> bool {
-        self.meter.writer.borrow().as_ref().is_some_and(|writer| writer.is_open(&self.event.event_id))
+        self.0.meter.writer.borrow().as_ref().is_some_and(|writer| writer.is_open(&self.0.event.event_id))
     }
 
     /// Records how the call ended. To be called before the last bytes go to the caller: what was served was recorded.
     pub(crate) fn settle(mut self, outcome: Outcome, now: Timestamp) -> Settled {
         let Outcome { status, end, used } = outcome;
-        self.event = UsageEvent { status, end, ..self.event };
+        self.0.event = UsageEvent { status, end, ..self.0.event };
         self.record(used, now);
-        Settled { meter: self.meter.clone(), cost: self.event.priced.then_some(self.event.cost) }
+        Settled { meter: self.0.meter.clone(), cost: self.0.event.priced.then_some(self.0.event.cost) }
     }
 
     fn record(&mut self, used: Used, now: Timestamp) {
-        self.settled = true;
+        self.0.settled = true;
         let Used { source, tokens, media, is_measured } = used;
-        let cost = self.price.filter(|_| is_measured).and_then(|price| price.cost(&tokens, &media));
+        let cost = self.0.price.filter(|_| is_measured).and_then(|price| price.cost(&tokens, &media));
         let (priced, cost) = (cost.is_some(), cost.unwrap_or_default());
-        self.event = UsageEvent { source, tokens, media, priced, cost, ..self.event };
-        self.event.finished = now.max(self.event.started);
-        if let Some(writer) = &mut *self.meter.writer.borrow_mut() {
-            writer.settle(self.event.event_id, &usage_event_to_wire(&self.event));
+        self.0.event = UsageEvent { source, tokens, media, priced, cost, ..self.0.event };
+        self.0.event.finished = now.max(self.0.event.started);
+        if let Some(writer) = &mut *self.0.meter.writer.borrow_mut() {
+            writer.settle(self.0.event.event_id, &self.0.event);
         }
         self.settle_limits();
     }
 
     /// By what the event says, on every way out: so limits and usage never differ. A call that no provider was asked for uses nothing, not even a request.
     fn settle_limits(&mut self) {
-        let Some(reservation) = self.reservation.take() else { return };
-        let UsageEvent { tokens, cost, attempts, .. } = &self.event;
+        let Some(reservation) = self.0.reservation.take() else { return };
+        let UsageEvent { tokens, cost, attempts, .. } = &self.0.event;
         if *attempts == 0 {
             reservation.cancel();
             return;
@@ -267,17 +270,17 @@ impl OpenCall {
 
 impl Drop for OpenCall {
     fn drop(&mut self) {
-        if self.settled {
+        if self.0.settled {
             return;
         }
         // Nothing was answered. A provider that was called has read what was asked, and charges for it.
-        let used = match self.event.attempts {
+        let used = match self.0.event.attempts {
             0 => Used::nothing(UsageSource::Estimated),
-            _ => Used::of_no_answer(self.event.call_type, &self.prompt),
+            _ => Used::of_no_answer(self.0.event.call_type, &self.0.prompt),
         };
-        self.record(used, self.meter.clock.now());
+        self.record(used, self.0.meter.clock.now());
         // Nobody waits for it; what the disk does not take is owed.
-        let _ = self.meter.write();
+        let _ = self.0.meter.write();
     }
 }
 

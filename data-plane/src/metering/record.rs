@@ -1,7 +1,7 @@
 //! How a record stands in a journal: `[payload length, u32 LE][CRC-32 of kind and payload, u32 LE][kind, u8][payload]`.
 
-use bailiwick_proto::worker::v1::UsageEvent;
-use prost::Message as _;
+use bailiwick_domain::usage::UsageEvent;
+use bailiwick_proto::encoded::append_usage_event;
 
 /// What stands before a payload.
 pub(super) const FRAME_BYTES: usize = 9;
@@ -51,10 +51,7 @@ impl Record<'_> {
 
 /// Appends a usage event as a record.
 pub(super) fn append_event(out: &mut Vec<u8>, kind: Kind, event: &UsageEvent) {
-    append(out, kind, |out| {
-        // A vector grows as it must, so there is nothing that could fail.
-        let _infallible = event.encode(out);
-    });
+    append(out, kind, |out| append_usage_event(out, event));
 }
 
 /// Appends a record whose payload is what `write` appends.

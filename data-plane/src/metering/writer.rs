@@ -12,8 +12,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bailiwick_domain::usage::EventId;
-use bailiwick_proto::worker::v1::UsageEvent;
+use bailiwick_domain::usage::{EventId, UsageEvent};
+use foldhash::quality::RandomState;
 use ulid::Ulid;
 
 use super::{
@@ -87,7 +87,7 @@ pub(crate) struct Writer {
     length: u64,
     next_sequence: u64,
     /// Records of the calls that are open.
-    open: HashMap<EventId, Box<[u8]>>,
+    open: HashMap<EventId, Box<[u8]>, RandomState>,
     /// Records that are to be written next.
     gathered: Vec<u8>,
     /// What they are, in their order.
@@ -124,7 +124,7 @@ impl Writer {
             file,
             length,
             next_sequence: first_sequence,
-            open: HashMap::new(),
+            open: HashMap::default(),
             gathered: Vec::new(),
             contents: Vec::new(),
             owed: VecDeque::new(),

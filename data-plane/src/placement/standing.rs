@@ -10,6 +10,7 @@ use std::{
 };
 
 use bailiwick_domain::{id::DeploymentId, routing::Strategy};
+use foldhash::fast::RandomState;
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 
 use super::{
@@ -32,7 +33,7 @@ const FEW: usize = 64;
 
 /// All that one core knows. It forgets deployments that are gone.
 pub(crate) struct Standings {
-    by_id: RefCell<HashMap<DeploymentId, Rc<Standing>>>,
+    by_id: RefCell<HashMap<DeploymentId, Rc<Standing>, RandomState>>,
     /// How many there were after those that are gone were forgotten.
     kept: Cell<usize>,
     random: RefCell<SmallRng>,

@@ -3,10 +3,7 @@
 //! Rows lie side by side in memory, with an index of four bytes each beside them: about 125 bytes a key, none of them in an
 //! allocation of its own. A look-up hashes once and costs the same with one key and with a million.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-};
+use std::{hash::BuildHasher, sync::Arc};
 
 use bailiwick_domain::{
     address::AllowedRanges,
@@ -16,6 +13,7 @@ use bailiwick_domain::{
     time::Timestamp,
 };
 use bailiwick_proto::digest::Digest;
+use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
 use super::{entries::KeyEntry, partitioned::Partitioned};

@@ -2,11 +2,12 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, Hash, RandomState},
+    hash::{BuildHasher, Hash},
     sync::Arc,
 };
 
 use bailiwick_proto::digest::Digest;
+use foldhash::quality::RandomState;
 
 const PARTITIONS: usize = 256;
 
@@ -73,7 +74,7 @@ impl<E> Clone for Held<E> {
 #[derive(Debug)]
 pub(super) struct Table<K, E> {
     hasher: RandomState,
-    pieces: Partitioned<HashMap<K, Held<E>>>,
+    pieces: Partitioned<HashMap<K, Held<E>, RandomState>>,
 }
 
 impl<K, E> Clone for Table<K, E> {
@@ -84,7 +85,7 @@ impl<K, E> Clone for Table<K, E> {
 
 impl<K, E> Default for Table<K, E> {
     fn default() -> Self {
-        Self { hasher: RandomState::new(), pieces: Partitioned::default() }
+        Self { hasher: RandomState::default(), pieces: Partitioned::default() }
     }
 }
 

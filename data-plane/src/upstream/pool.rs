@@ -10,6 +10,7 @@ use std::{
 
 use bailiwick_domain::{egress::AdmittedAddress, id::DeploymentId};
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::{
@@ -37,7 +38,7 @@ const LONGEST_IDLE: Duration = Duration::from_secs(45);
 const READ_BUFFER: usize = 64 << 10;
 
 type Sender = SendRequest<Full<Bytes>>;
-type Idle = Rc<RefCell<HashMap<DeploymentId, Vec<(Connection, Instant)>>>>;
+type Idle = Rc<RefCell<HashMap<DeploymentId, Vec<(Connection, Instant)>, RandomState>>>;
 
 /// A connection, and where it leads: what may be called can change while it is open.
 struct Connection {
@@ -104,7 +105,8 @@ impl Pool {
                 Ok(sent) => return sent,
             }
         }
-        let connection = match timeout(timeouts.connect, self.dial(place)).await {
+        // In a place of its own: calls on connections that are open do not carry it along.
+        let connection = match timeout(timeouts.connect, Box::pin(self.dial(place))).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(refused)) => return Sent::Unreached(refused),
             Err(_late) => return Sent::Unreached(ConnectError::Late),

@@ -111,13 +111,13 @@ enum Tried {
 }
 
 impl Sending<'_> {
-    /// The answer that is passed on. Errors: what was tried is settled.
-    pub(super) async fn run(mut self, mut places: Places) -> Result<Answered, ApiError> {
+    /// Tries until there is an answer, or nothing is left to try: [`Self::end`] tells.
+    pub(super) async fn run(&mut self, mut places: Places) {
         places.charge();
         loop {
             let model = Arc::clone(places.model());
-            let Some(why) = self.try_model(places, &model).await else { return self.end() };
-            let Some(next) = self.fall_back(&model, why) else { return self.end() };
+            let Some(why) = self.try_model(places, &model).await else { return };
+            let Some(next) = self.fall_back(&model, why) else { return };
             self.upstream.metrics.routed(why);
             places = next;
         }
@@ -263,7 +263,7 @@ impl Sending<'_> {
             }
             Verdict::MayBeRefusal if answer.model.fallbacks.refusals() => {
                 answer.lease.answered(waited, now);
-                match self.read_refusal(&mut answer).await {
+                match Box::pin(self.read_refusal(&mut answer)).await {
                     Ok(tried) => tried,
                     Err((ill, end, error)) => {
                         answer.lease.failed(ill, Instant::now());
@@ -331,8 +331,8 @@ impl Sending<'_> {
         }
     }
 
-    /// The last answer, or the last error.
-    fn end(self) -> Result<Answered, ApiError> {
+    /// The answer that is passed on: the last. Errors: what was tried is settled.
+    pub(super) fn end(self) -> Result<Answered, ApiError> {
         let Self { upstream, mut call, call_type, attempts, last, .. } = self;
         let told = |error: ApiError| match Told::attempts(attempts) {
             Some(number) => error.with_header(error::ATTEMPTS, number),

@@ -40,6 +40,31 @@ fn event(of: &Jurisdiction) -> UsageEvent {
 }
 
 #[test]
+fn an_event_is_encoded_at_once_as_it_is_by_way_of_its_message() {
+    let full = event(&jurisdiction("eu-central-1"));
+    let at = |micros| Timestamp::from_micros(micros);
+    let events = [
+        full,
+        UsageEvent { first_byte: Some(at(1)), finished: at(i64::MAX), attempts: u16::MAX, status: 0, ..full },
+        UsageEvent {
+            cost: NanoUsd::from_nanos(i64::MAX),
+            started: at(-1),
+            stream: false,
+            priced: false,
+            ..full
+        },
+        UsageEvent { tokens: TokenCounts::default(), media: MediaCounts::default(), ..full },
+        UsageEvent { call_type: CallType::AudioTranslation, end: CallEnd::Interrupted, ..full },
+        UsageEvent { source: UsageSource::Estimated, cost: NanoUsd::default(), ..full },
+    ];
+    for event in events {
+        let mut appended = b"before".to_vec();
+        crate::encoded::append_usage_event(&mut appended, &event);
+        assert_eq!(appended[6..], prost::Message::encode_to_vec(&usage_event_to_wire(&event)));
+    }
+}
+
+#[test]
 fn an_event_survives_the_wire() {
     let eu = jurisdiction("eu-central-1");
     let sent = event(&eu);

@@ -55,8 +55,11 @@ impl FromStr for HostPattern {
 /// Lower case, no dot at the end; an address in its one canonical form, without brackets: `0:0::1` and `[::1]` are one host.
 pub(super) fn canonical(host: &str) -> Cow<'_, str> {
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    if let Ok(address) = bare.parse::<IpAddr>() {
-        return address.to_string().into();
+    match bare.parse::<IpAddr>() {
+        // Of these only one form is parsed.
+        Ok(IpAddr::V4(_)) => return bare.into(),
+        Ok(IpAddr::V6(address)) => return address.to_string().into(),
+        Err(_) => {}
     }
     let name = host.strip_suffix('.').unwrap_or(host);
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {

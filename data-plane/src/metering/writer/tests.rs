@@ -4,6 +4,7 @@ use super::*;
 use crate::metering::{
     Meter,
     account::Standing,
+    meter::if_nothing_follows,
     tests::{call, clock, completed, now},
 };
 
@@ -73,23 +74,19 @@ fn a_full_disk_refuses_new_calls_and_loses_no_event() {
     let (mut writer, account) = writer(folder.path(), 1 << 20);
     let good = Arc::clone(&writer.file);
     let (first, second) = (call(), call());
-    let wire = |call: &crate::metering::StartedCall| UsageEvent {
-        event_id: bytes::Bytes::copy_from_slice(call.event_id.as_bytes()),
-        ..Default::default()
-    };
-    writer.start(first.event_id, &wire(&first)).unwrap();
+    writer.start(first.event_id, &if_nothing_follows(&first)).unwrap();
     writer.write().unwrap();
 
     writer.file = Arc::new(OpenOptions::new().write(true).open("/dev/full").unwrap());
-    writer.settle(first.event_id, &wire(&first));
-    writer.start(call().event_id, &wire(&call())).unwrap();
+    writer.settle(first.event_id, &if_nothing_follows(&first));
+    writer.start(call().event_id, &if_nothing_follows(&call())).unwrap();
     assert!(writer.write().is_err());
     assert_eq!(account.open_calls(), 0, "the second has not started after all");
     assert_eq!((account.unsent(), writer.owed.len()), (0, 1));
-    assert!(matches!(writer.start(second.event_id, &wire(&second)), Err(JournalFull::Disk(_))));
+    assert!(matches!(writer.start(second.event_id, &if_nothing_follows(&second)), Err(JournalFull::Disk(_))));
 
     writer.file = good;
-    writer.start(second.event_id, &wire(&second)).unwrap();
+    writer.start(second.event_id, &if_nothing_follows(&second)).unwrap();
     assert_eq!((account.unsent(), writer.owed.len()), (1, 0), "what was owed went first");
     writer.write().unwrap();
     assert_eq!((account.bytes(), account.open_calls()), (on_disk(folder.path()), 1));
@@ -117,8 +114,8 @@ fn what_is_owed_is_written_without_another_call() {
     let (mut writer, account) = writer(folder.path(), 1 << 20);
     let good = Arc::clone(&writer.file);
     let full = || Arc::new(OpenOptions::new().write(true).open("/dev/full").unwrap());
-    let event = UsageEvent { event_id: bytes::Bytes::from_static(&[7; 16]), ..Default::default() };
-    let id = call().event_id;
+    let event = if_nothing_follows(&call());
+    let id = event.event_id;
     writer.start(id, &event).unwrap();
     writer.write().unwrap();
     writer.file = full();
