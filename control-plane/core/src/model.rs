@@ -13,11 +13,13 @@ use crate::{
     control_plane::{ControlPlane, Mutation, StoreOrUseCase},
     error::{UseCaseError, Violation},
     idempotency::{Claimed, IdempotencyKey},
-    ports::store::StoreError,
+    organization::missing,
+    ports::store::{StoreError, Transaction},
     records::{Chain, ChangedResource, ModelDeployment, ModelRecord, Page, PageOf, Revision},
 };
 
 const CREATE: &str = "model.create";
+const WHAT: &str = "the model";
 /// Deployments of one model.
 pub const MAX_DEPLOYMENTS: usize = 32;
 
@@ -92,12 +94,13 @@ impl ControlPlane {
         let (now, chain) = (self.now(), Chain::Organization(organization));
         let id: Local<ModelId> = self.parts.jurisdiction.mint_random(now);
         let row = ModelRecord { id, organization, name, deployments, strategy, fallbacks, created_at: now };
-        self.check_fallbacks(&row).await?;
         let keys = self.keys(chain).await?;
         let mut transaction = match self.begin_claimed(&claim, &id, now).await? {
             Claimed::First(transaction) => transaction,
             Claimed::Before(id) => return self.model_made_before(&permit, id).await,
         };
+        transaction.models_lock(organization).await.map_err(missing)?;
+        check_fallbacks(&mut *transaction, &row).await?;
         transaction.model_insert(&row).await.map_err(|error| taken(error, &row.name))?;
         let changes = [ChangedResource::Model(id)];
         let mutation = Mutation { chain, action: CREATE, subject: id.to_string(), changes: &changes };
@@ -137,18 +140,21 @@ impl ControlPlane {
         id: Local<ModelId>,
         change: ModelChange,
     ) -> Result<(ModelRecord, Revision), UseCaseError> {
-        let (permit, mut row) = self.model_row(&caller.asks(Permission::ModelWrite)?, id).await?;
+        let (permit, row) = self.model_row(&caller.asks(Permission::ModelWrite)?, id).await?;
         if change.is_nothing() {
             return Err(UseCaseError::invalid("deployment_ids", "is empty, and nothing else is changed"));
         }
         if let Some(given) = &change.deployments {
             self.check_deployments(row.organization, &given.deployments).await?;
         }
-        changed(&mut row, change)?;
-        self.check_fallbacks(&row).await?;
         let chain = Chain::Organization(row.organization);
         let keys = self.keys(chain).await?;
         let mut transaction = self.store().begin().await?;
+        // From here on no other change of the organization's models goes on: neither this model nor what stands behind it becomes another.
+        transaction.models_lock(row.organization).await.map_err(missing)?;
+        let mut row = transaction.model_fetch(id).await?.ok_or(UseCaseError::NotFound { what: WHAT })?;
+        changed(&mut row, change)?;
+        check_fallbacks(&mut *transaction, &row).await?;
         transaction.model_set(&row).await?;
         let changes = [ChangedResource::Model(id)];
         let mutation = Mutation { chain, action: "model.update", subject: id.to_string(), changes: &changes };
@@ -162,15 +168,16 @@ impl ControlPlane {
     /// There is no such model, or others fall back to it; the caller may not.
     pub async fn model_delete(&self, caller: &Caller, id: Local<ModelId>) -> Result<Revision, UseCaseError> {
         let (permit, row) = self.model_row(&caller.asks(Permission::ModelWrite)?, id).await?;
-        let dependents = self.store().model_dependents(row.organization, &row.name).await?;
+        let chain = Chain::Organization(row.organization);
+        let keys = self.keys(chain).await?;
+        let mut transaction = self.store().begin().await?;
+        transaction.models_lock(row.organization).await.map_err(missing)?;
+        let dependents = transaction.model_dependents(row.organization, &row.name).await?;
         if !dependents.is_empty() {
             let dependents: Vec<&str> = dependents.iter().map(ModelName::as_str).collect();
             let message = format!("models fall back to it; change them first: {}", dependents.join(", "));
             return Err(UseCaseError::refused("model_in_use", message));
         }
-        let chain = Chain::Organization(row.organization);
-        let keys = self.keys(chain).await?;
-        let mut transaction = self.store().begin().await?;
         transaction.model_delete(id).await?;
         let changes = [ChangedResource::Model(id)];
         let mutation = Mutation { chain, action: "model.delete", subject: id.to_string(), changes: &changes };
@@ -182,9 +189,8 @@ impl ControlPlane {
         asking: &Asking,
         id: Local<ModelId>,
     ) -> Result<(Permit, ModelRecord), UseCaseError> {
-        let what = "the model";
-        let row = self.store().model_fetch(id).await?.ok_or(UseCaseError::NotFound { what })?;
-        Ok((self.owned(asking, row.organization, what).await?, row))
+        let row = self.store().model_fetch(id).await?.ok_or(UseCaseError::NotFound { what: WHAT })?;
+        Ok((self.owned(asking, row.organization, WHAT).await?, row))
     }
 
     /// Another organization's deployment is as good as none.
@@ -213,32 +219,33 @@ impl ControlPlane {
         }
         if violations.is_empty() { Ok(()) } else { Err(UseCaseError::Invalid(violations)) }
     }
+}
 
-    /// Whatever stands behind the model is the organization's, and never the model itself: every circle that a change closes leads through what is changed.
-    async fn check_fallbacks(&self, row: &ModelRecord) -> Result<(), UseCaseError> {
-        let mut next: Vec<ModelName> = row.fallbacks.named().cloned().collect();
-        for depth in 0..=Fallbacks::LONGEST_CHAIN {
-            if next.contains(&row.name) {
-                return Err(fallback_loop(&row.name));
-            }
-            let mut behind = Vec::new();
-            for name in std::mem::take(&mut next) {
-                if depth == Fallbacks::LONGEST_CHAIN {
-                    return Err(too_long(&row.name));
-                }
-                match self.store().model_fetch_by_name(row.organization, &name).await? {
-                    Some(found) => behind.extend(found.fallbacks.named().cloned()),
-                    None if depth == 0 => return Err(unknown_fallback(&row.fallbacks, &name)),
-                    // Its own fallback is gone: nothing stands behind it.
-                    None => {}
-                }
-            }
-            behind.sort();
-            behind.dedup();
-            next = behind;
+/// Whatever stands behind the model is the organization's, and never the model itself: every circle that a change closes leads through what is changed. It is asked
+/// within the transaction that changes it, with the models locked: two changes that close a circle only together come one after the other.
+async fn check_fallbacks(transaction: &mut dyn Transaction, row: &ModelRecord) -> Result<(), UseCaseError> {
+    let mut next: Vec<ModelName> = row.fallbacks.named().cloned().collect();
+    for depth in 0..=Fallbacks::LONGEST_CHAIN {
+        if next.contains(&row.name) {
+            return Err(fallback_loop(&row.name));
         }
-        Ok(())
+        let mut behind = Vec::new();
+        for name in std::mem::take(&mut next) {
+            if depth == Fallbacks::LONGEST_CHAIN {
+                return Err(too_long(&row.name));
+            }
+            match transaction.model_fetch_by_name(row.organization, &name).await? {
+                Some(found) => behind.extend(found.fallbacks.named().cloned()),
+                None if depth == 0 => return Err(unknown_fallback(&row.fallbacks, &name)),
+                // Its own fallback is gone: nothing stands behind it.
+                None => {}
+            }
+        }
+        behind.sort();
+        behind.dedup();
+        next = behind;
     }
+    Ok(())
 }
 
 /// The deployments with their ranks.

@@ -99,6 +99,12 @@ pub(crate) async fn dependents(
     db.all(TABLE, statement, |row| row.parsed("name")).await
 }
 
+/// The organization's row is locked until the transaction ends: a change of nothing, which both backends make others wait for.
+pub(crate) async fn lock_all(db: &mut Db<'_>, organization: Local<OrganizationId>) -> Result<(), StoreError> {
+    let statement = query("UPDATE organizations SET status = status WHERE id = $1 AND status <> 'deleted'");
+    found(db.execute(statement.bind(organization.to_string())).await?)
+}
+
 pub(crate) async fn insert(db: &mut Db<'_>, row: &ModelRecord) -> Result<(), StoreError> {
     let statement = query(
         "INSERT INTO models (id, organization_id, name, created_at, strategy, fallback_model, \

@@ -252,6 +252,30 @@ impl Transaction for SqlTransaction {
         deployment::delete(&mut self.0.db(), id).await
     }
 
+    async fn models_lock(&mut self, organization: Local<OrganizationId>) -> Result<(), StoreError> {
+        model::lock_all(&mut self.0.db(), organization).await
+    }
+
+    async fn model_fetch(&mut self, id: Local<ModelId>) -> Result<Option<ModelRecord>, StoreError> {
+        model::fetch(&mut self.0.db(), id).await
+    }
+
+    async fn model_fetch_by_name(
+        &mut self,
+        organization: Local<OrganizationId>,
+        name: &ModelName,
+    ) -> Result<Option<ModelRecord>, StoreError> {
+        model::fetch_by_name(&mut self.0.db(), organization, name).await
+    }
+
+    async fn model_dependents(
+        &mut self,
+        organization: Local<OrganizationId>,
+        name: &ModelName,
+    ) -> Result<Vec<ModelName>, StoreError> {
+        model::dependents(&mut self.0.db(), organization, name).await
+    }
+
     async fn model_insert(&mut self, row: &ModelRecord) -> Result<(), StoreError> {
         model::insert(&mut self.0.db(), row).await
     }

@@ -145,12 +145,6 @@ pub trait Store: Send + Sync {
 
     /// One model.
     async fn model_fetch(&self, id: Local<ModelId>) -> Result<Option<ModelRecord>, StoreError>;
-    /// Names of an organization's models that fall back to the model of this name, at most 100.
-    async fn model_dependents(
-        &self,
-        organization: Local<OrganizationId>,
-        name: &ModelName,
-    ) -> Result<Vec<ModelName>, StoreError>;
     /// An organization's model by its public name.
     async fn model_fetch_by_name(
         &self,

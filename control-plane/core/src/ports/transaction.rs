@@ -187,6 +187,23 @@ pub trait Transaction: Send {
         upstream_model: &ModelName,
     ) -> Result<Vec<Local<DeploymentId>>, StoreError>;
 
+    /// Keeps an organization's models as they are for every other transaction that asks for the same, until this one ends; what is read after it stays true. NotFound
+    /// when the organization does not exist or is deleted.
+    async fn models_lock(&mut self, organization: Local<OrganizationId>) -> Result<(), StoreError>;
+    /// A model, as this transaction sees it.
+    async fn model_fetch(&mut self, id: Local<ModelId>) -> Result<Option<ModelRecord>, StoreError>;
+    /// The organization's model of this name, as this transaction sees it.
+    async fn model_fetch_by_name(
+        &mut self,
+        organization: Local<OrganizationId>,
+        name: &ModelName,
+    ) -> Result<Option<ModelRecord>, StoreError>;
+    /// Models that fall back to the organization's model of this name, as this transaction sees them; 100 at most.
+    async fn model_dependents(
+        &mut self,
+        organization: Local<OrganizationId>,
+        name: &ModelName,
+    ) -> Result<Vec<ModelName>, StoreError>;
     /// Stores a new model. Conflict when the name is taken, or a deployment is not of the same organization.
     async fn model_insert(&mut self, row: &ModelRecord) -> Result<(), StoreError>;
     /// Sets everything of a model but its identifier, its organization, its name and its age.

@@ -206,14 +206,6 @@ impl Store for SqlStore {
         model::fetch(&mut self.read().await?.db(), id).await
     }
 
-    async fn model_dependents(
-        &self,
-        organization: Local<OrganizationId>,
-        name: &ModelName,
-    ) -> Result<Vec<ModelName>, StoreError> {
-        model::dependents(&mut self.read().await?.db(), organization, name).await
-    }
-
     async fn model_fetch_by_name(
         &self,
         organization: Local<OrganizationId>,

@@ -204,15 +204,10 @@ pub(crate) async fn deployments_and_models_refer_only_within_their_organization(
         [("a", vec![ours.model.name.clone()]), ("b", vec![ours.model.name.clone()]), ("c", vec![])]
     {
         let fallback = fallback.parse().expect("good");
-        assert_eq!(fixture.store.model_dependents(id, &fallback).await.expect("reads"), dependents);
-        assert!(
-            fixture
-                .store
-                .model_dependents(theirs.organization.id, &fallback)
-                .await
-                .expect("reads")
-                .is_empty()
-        );
+        let mut reading = fixture.store.begin().await.expect("begins");
+        assert_eq!(reading.model_dependents(id, &fallback).await.expect("reads"), dependents);
+        let of_others = reading.model_dependents(theirs.organization.id, &fallback).await;
+        assert!(of_others.expect("reads").is_empty());
     }
     // A row from before there were ranks stands where it was named.
     fixture.tamper("UPDATE model_deployments SET tier = NULL").await;

@@ -93,6 +93,7 @@ conformance! {
         an_idempotency_key_is_used_once,
         concurrent_commits_give_gap_free_revisions,
         concurrent_commits_to_many_chains_do_not_wait_in_a_circle,
+        of_two_who_change_an_organizations_models_the_second_sees_what_the_first_did,
         a_join_token_is_consumed_by_exactly_one_of_many,
         a_join_token_wants_its_digest_and_its_time;
     audit:

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use bailiwick_core::{
     ports::store::{Store, StoreError},
-    records::{Chain, ChangedResource, Revision},
+    records::{Chain, ChangedResource, ModelRecord, Revision},
 };
-use bailiwick_domain::key::KeyDigest;
+use bailiwick_domain::{key::KeyDigest, routing::Fallbacks};
 use tokio::task::JoinSet;
 
 use crate::{
     fixture::{Fixture, NOW},
-    samples::{draft, join_token, later, mutate, stored_organization},
+    samples::{Tenant, draft, join_token, later, model, mutate, stored_organization},
 };
 
 pub(crate) async fn an_idempotency_key_is_used_once(fixture: &Fixture) {
@@ -65,6 +65,39 @@ pub(crate) async fn concurrent_commits_to_many_chains_do_not_wait_in_a_circle(fi
     let all: Result<(), StoreError> = tasks.join_all().await.into_iter().collect();
     all.expect("nobody is made to give way");
     assert_eq!(fixture.store.revision().await.expect("reads").0, before + 40);
+}
+
+pub(crate) async fn of_two_who_change_an_organizations_models_the_second_sees_what_the_first_did(
+    fixture: &Fixture,
+) {
+    let tenant = Tenant::stored(fixture).await;
+    let other = model(fixture, tenant.organization.id, "other", &[tenant.deployment.id]);
+    mutate(fixture, &[], async |t| t.model_insert(&other).await).await.expect("stored");
+    for _ in 0..10 {
+        let mut changes = JoinSet::new();
+        for (front, behind) in [(&tenant.model, &other), (&other, &tenant.model)] {
+            let (store, front, behind) = (fixture.store.clone(), front.clone(), behind.name.clone());
+            changes.spawn(async move {
+                let mut transaction = store.begin().await?;
+                transaction.models_lock(front.organization).await?;
+                let found = transaction.model_fetch_by_name(front.organization, &behind).await?;
+                let is_free = found.expect("there").fallbacks.general.is_none();
+                let general = Some(behind).filter(|_| is_free);
+                let fallbacks = Fallbacks { general, ..Fallbacks::default() };
+                transaction.model_set(&ModelRecord { fallbacks, ..front }).await?;
+                transaction.commit(draft(Chain::Region, "t"), &[]).await.map(|_| is_free)
+            });
+        }
+        let changed: Result<Vec<bool>, StoreError> = changes.join_all().await.into_iter().collect();
+        let changed = changed.expect("both commit");
+        assert_eq!(changed.iter().filter(|one| **one).count(), 1, "exactly one was the first");
+        for row in [&tenant.model, &other] {
+            mutate(fixture, &[], async |t| t.model_set(row).await).await.expect("as before");
+        }
+    }
+    let nobody = fixture.home.mint_random(NOW);
+    let locked = fixture.store.begin().await.expect("begins").models_lock(nobody).await;
+    assert!(matches!(locked, Err(StoreError::NotFound)), "{locked:?}");
 }
 
 pub(crate) async fn a_join_token_is_consumed_by_exactly_one_of_many(fixture: &Fixture) {

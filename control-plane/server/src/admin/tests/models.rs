@@ -139,6 +139,52 @@ async fn models_stand_behind_each_other_in_no_circle_and_not_too_many() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn two_changes_at_once_close_no_circle_that_neither_would_close_alone() {
+    let tenant = Tenant::new().await;
+    let one = tenant.create("one", |_| {}).await.expect("created").id;
+    let other = tenant.create("other", |_| {}).await.expect("created").id;
+    let change = |id: &str, behind: &str| wire::UpdateModelRequest {
+        id: id.to_owned(),
+        fallback_model: Some(behind.to_owned()),
+        ..wire::UpdateModelRequest::default()
+    };
+    for round in 0..20 {
+        let both = tokio::join!(tenant.update(change(&one, "other")), tenant.update(change(&other, "one")));
+        let refused = match both {
+            (Ok(_), Err(refused)) | (Err(refused), Ok(_)) => refused,
+            both => panic!("round {round}: {both:?}"),
+        };
+        assert_eq!(reason_of(&refused).as_deref(), Some("fallback_loop"));
+        for id in [&one, &other] {
+            tenant.update(change(id, "")).await.expect("nothing stands behind it");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_is_not_deleted_while_another_change_puts_it_behind_one() {
+    let tenant = Tenant::new().await;
+    let front = tenant.create("front", |_| {}).await.expect("created").id;
+    for round in 0..20 {
+        let behind = tenant.create("behind", |_| {}).await.expect("created").id;
+        let change = |behind: &str| wire::UpdateModelRequest {
+            id: front.clone(),
+            fallback_model: Some(behind.to_owned()),
+            ..wire::UpdateModelRequest::default()
+        };
+        let mut models = tenant.world.models();
+        let delete = models.delete_model(wire::DeleteModelRequest { id: behind.clone() });
+        let (changed, deleted) = tokio::join!(tenant.update(change("behind")), delete);
+        assert!(changed.is_ok() != deleted.is_ok(), "round {round}: {changed:?} {deleted:?}");
+        tenant.update(change("")).await.expect("nothing stands behind it");
+        if deleted.is_err() {
+            let request = wire::DeleteModelRequest { id: behind };
+            tenant.world.models().delete_model(request).await.expect("deleted");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_model_that_others_fall_back_to_stays_until_they_do_not() {
     let tenant = Tenant::new().await;
