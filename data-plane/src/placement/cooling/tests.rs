@@ -22,15 +22,57 @@ impl Probed {
 }
 
 #[test]
-fn failures_in_a_row_cool_down_and_a_whole_answer_forgives_them() {
+fn failures_in_a_row_cool_down_and_a_whole_answer_breaks_the_row() {
     let mut it = Probed::new();
-    for _ in 0..3 {
+    for _ in 0..2 {
         assert!((1..FAILURES).all(|_| it.fails().is_none()));
         assert!(it.cooling.admits(it.now));
-        it.cooling.succeeded();
+        (0..WINDOW).for_each(|_| it.cooling.succeeded());
     }
     assert_eq!(it.cool(), SHORTEST);
     assert!(!it.cooling.admits(it.now));
+}
+
+#[test]
+fn so_do_too_many_among_the_latest_calls_although_never_many_in_a_row() {
+    // Every second one.
+    let mut it = Probed::new();
+    for _ in 1..FAILURES_IN_WINDOW {
+        assert_eq!(it.fails(), None);
+        it.cooling.succeeded();
+    }
+    assert_eq!(it.fails(), Some(SHORTEST));
+    // Two of five, for ever: less than half of the latest.
+    let mut it = Probed::new();
+    for _ in 0..1000 {
+        assert_eq!((it.fails(), it.fails()), (None, None));
+        (0..3).for_each(|_| it.cooling.succeeded());
+    }
+    // What is long over does not count.
+    let mut it = Probed::new();
+    for _ in 0..100 {
+        assert!((1..FAILURES).all(|_| it.fails().is_none()));
+        (0..WINDOW).for_each(|_| it.cooling.succeeded());
+    }
+}
+
+#[test]
+fn one_that_fails_every_second_call_is_left_alone_for_longer_each_time() {
+    let mut it = Probed::new();
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let cools = loop {
+            if let Some(cools) = it.fails() {
+                break cools;
+            }
+            it.cooling.succeeded();
+        };
+        times.push(cools);
+        it.now += cools;
+        assert!(it.cooling.begin(it.now));
+        it.cooling.probed();
+    }
+    assert!(times.windows(2).all(|pair| pair[1] == 2 * pair[0]), "{times:?}");
 }
 
 #[test]
@@ -63,7 +105,7 @@ fn each_time_in_a_row_is_longer_up_to_a_bound_and_being_well_forgives() {
     it.now += LONGEST;
     assert!(it.cooling.begin(it.now));
     it.cooling.probed();
-    it.cooling.succeeded();
+    (0..FORGIVEN_AFTER).for_each(|_| it.cooling.succeeded());
     assert_eq!(it.cool(), SHORTEST);
 }
 
