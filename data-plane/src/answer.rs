@@ -33,7 +33,7 @@ use crate::{
     metrics::UpstreamFailure,
     placement::Ill,
     timing::Timing,
-    upstream::{Answered, Reading, Timeouts},
+    upstream::{Answered, Reading, Timeouts, Told},
 };
 
 /// Bytes of an answer that are held until it is whole.
@@ -59,8 +59,20 @@ const KEPT_BACK: [HeaderName; 15] = [
     HeaderName::from_static("anthropic-organization-id"),
 ];
 
-/// The answer for the caller. Errors: 502 and 504, settled.
+/// The answer for the caller. Errors: 502 and 504, settled; they tell how many providers were called.
 pub(crate) async fn pass_on(
+    answered: Answered,
+    clock: Arc<dyn Clock>,
+    timeouts: Timeouts,
+    held: Hold,
+    timing: &Timing,
+) -> Result<Response<ResponseBody>, ApiError> {
+    let attempts = answered.told.attempts;
+    let passed = read(answered, clock, timeouts, held, timing).await;
+    passed.map_err(|error| Told::tell_error(attempts, error))
+}
+
+async fn read(
     mut answered: Answered,
     clock: Arc<dyn Clock>,
     timeouts: Timeouts,

@@ -44,6 +44,7 @@ use crate::{
         SnapshotHandle,
         subscription::{About, Subscriber},
     },
+    tokens::{Exchange, Keeper, Tokens},
     upstream::{Dialler, Upstream},
 };
 
@@ -148,7 +149,7 @@ impl Worker {
             Exchanger::new(connection()?, jurisdiction, Arc::clone(&lent), names, snapshot.clone());
 
         // Opened last of what can fail: whoever reaches the listener is answered.
-        let serving = self.serve(writers, &snapshot, &metrics, memory, lent, watch.clone())?;
+        let (serving, keeper) = self.serve(writers, &snapshot, &metrics, memory, lent, watch.clone())?;
         let stopping = tasks.stopping();
         tasks.spawn("journal standing", say_standing(account, self.conditions.journal, stopping.clone()));
         let following = subscribe(
@@ -161,6 +162,7 @@ impl Worker {
         tasks.spawn("configuration", following);
         tasks.spawn("usage", reporter.run(stopping.clone(), FLUSH_TIMEOUT));
         tasks.spawn("limits", exchanger.run(stopping.clone()));
+        tasks.spawn("tokens", keeper.run(stopping.clone()));
         tasks.spawn("journal", syncer.run(journal.fsync_interval, stopping.clone()));
         let member = Member {
             identity: self.identity.clone(),
@@ -185,7 +187,7 @@ impl Worker {
         memory: Arc<Budget>,
         lent: Arc<Lent>,
         drain: Watch,
-    ) -> anyhow::Result<Serving> {
+    ) -> anyhow::Result<(Serving, Keeper)> {
         let serve = &self.settings.serve;
         let transport = Transport::Mutual(Acceptor::new(self.identity.clone(), &CALLERS)?);
         let plain = serve.plain_listen.map(|address| Listen {
@@ -201,6 +203,8 @@ impl Worker {
         let here = Arc::new(self.here()?);
         // Made here, so that names are asked for beside the cores.
         let dialler = Dialler::new(Resolver::new(&self.settings.resolver)?)?;
+        let exchange = Exchange::new(dialler.clone(), snapshot.clone(), Arc::clone(&self.clock));
+        let (tokens, keeper) = Tokens::new(exchange);
         let (max_body_bytes, timeouts) = (serve.max_body_bytes, self.settings.upstream.into());
         let (clock, snapshots, metrics) = (Arc::clone(&self.clock), snapshot.clone(), metrics.clone());
         let writers = Mutex::new(writers);
@@ -211,6 +215,7 @@ impl Worker {
             let upstream = Upstream::new(
                 dialler.clone(),
                 meter.clone(),
+                tokens.clone(),
                 timeouts,
                 Arc::clone(&clock),
                 metrics.clone(),
@@ -234,7 +239,7 @@ impl Worker {
             let identity = self.identity.spiffe_id();
             tracing::info!(%address, how, cores = serve.cores, %identity, "serving");
         }
-        Ok(serving)
+        Ok((serving, keeper))
     }
 
     fn here(&self) -> anyhow::Result<Here> {

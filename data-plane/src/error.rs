@@ -238,7 +238,32 @@ pub(crate) fn credential_unfit() -> ApiError {
         StatusCode::BAD_GATEWAY,
         "provider_credential_unfit",
         "the deployment's credential is not of a kind that its provider takes: ask your administrator to replace it (an AWS key is for bedrock, and names its \
-         region where the endpoint does not)",
+         region where the endpoint does not; a client of Entra is for azure_openai, a Google service account for vertex)",
+    )
+}
+
+/// Whoever issues tokens is not the provider, and what it said is not told.
+pub(crate) fn token_refused() -> ApiError {
+    of(
+        StatusCode::BAD_GATEWAY,
+        "provider_credential_refused",
+        "no token could be had for the organization's credential, because whoever issues them refused it: ask your administrator to replace it",
+    )
+}
+
+pub(crate) fn issuer_refused() -> ApiError {
+    of(
+        StatusCode::BAD_GATEWAY,
+        "egress_refused",
+        "the region's egress policy does not let tokens be had where the organization's credential says: ask the operator to name the host as an issuer",
+    )
+}
+
+pub(crate) fn no_token() -> ApiError {
+    of(
+        StatusCode::BAD_GATEWAY,
+        "provider_token_unavailable",
+        "no token could be had for the organization's credential, because whoever issues them does not answer as it should: try again in a moment",
     )
 }
 

@@ -8,7 +8,17 @@
 mod dialects;
 mod error;
 mod request;
+mod retry_after;
 mod snapshot;
+/// What a snapshot holds, and what reads issuers' answers; no issuer is called here.
+mod tokens {
+    mod exchanged;
+    mod failure;
+    mod reading;
+
+    pub(crate) use exchanged::{Exchanged, Grant};
+    pub(crate) use reading::read;
+}
 
 #[path = "../../tests/fuzz/laws/mod.rs"]
 pub mod laws;

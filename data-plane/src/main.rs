@@ -24,9 +24,11 @@ mod placement;
 #[cfg(test)]
 mod polling;
 mod request;
+mod retry_after;
 mod settings;
 mod snapshot;
 mod timing;
+mod tokens;
 mod upstream;
 
 use std::{error::Error, io::Write as _, path::PathBuf, process::ExitCode};

@@ -30,8 +30,10 @@ use bailiwick_proto::digest::Shards;
 
 pub(crate) use self::{
     apply::Refused,
+    convert::bearer,
     entries::{
-        CredentialEntry, DeploymentEntry, KeyEntry, ModelEntry, OrganizationEntry, RegionSettings, Secret,
+        CredentialEntry, DeploymentEntry, KeyEntry, ModelEntry, OrganizationEntry, PreparedEndpoint,
+        RegionSettings, Secret,
     },
     lease::Lease,
 };

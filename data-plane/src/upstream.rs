@@ -4,9 +4,11 @@
 //! one.
 
 mod connect;
+mod leftover;
 mod outgoing;
 mod pool;
 mod sending;
+mod token;
 mod verdict;
 
 use std::{
@@ -37,9 +39,11 @@ use crate::{
     settings::UpstreamSection,
     snapshot::{DeploymentEntry, ModelEntry, Snapshot},
     timing::Timing,
+    tokens::Tokens,
 };
 
-pub(crate) use connect::Dialler;
+pub(crate) use connect::{ConnectError, Dialler};
+pub(crate) use outgoing::USER_AGENT;
 use pool::Pool;
 use sending::Sending;
 pub(crate) use sending::Wish;
@@ -68,6 +72,7 @@ impl From<UpstreamSection> for Timeouts {
 /// One core's way to providers.
 pub(crate) struct Upstream {
     pool: Pool,
+    tokens: Tokens,
     standings: Rc<Standings>,
     timeouts: Timeouts,
     clock: Arc<dyn Clock>,
@@ -95,7 +100,7 @@ pub(crate) struct Answered {
 pub(crate) struct Told {
     model: HeaderValue,
     deployment: HeaderValue,
-    attempts: u16,
+    pub(crate) attempts: u16,
 }
 
 impl Told {
@@ -108,6 +113,14 @@ impl Told {
         const NUMBERS: [&str; 4] = ["1", "2", "3", "4"];
         let number = NUMBERS.get(usize::from(number.checked_sub(1)?))?;
         Some(HeaderValue::from_static(number))
+    }
+
+    /// In the head of an error that stands in a provider's place: how many were called.
+    pub(crate) fn tell_error(attempts: u16, error: ApiError) -> ApiError {
+        match Self::attempts(attempts) {
+            Some(number) => error.with_header(error::ATTEMPTS, number),
+            None => error,
+        }
     }
 
     /// In the head of an answer.
@@ -141,6 +154,11 @@ impl Lease {
     /// The deployment failed the call, by its status or later.
     pub(crate) fn failed(&mut self, ill: Ill, now: Instant) {
         self.standings.failed(&mut self.attempt, ill, now);
+    }
+
+    /// What came speaks of the call's token, and not of the deployment.
+    fn says_nothing(&mut self) {
+        self.attempt.says_nothing();
     }
 
     /// The answer has begun.
@@ -195,13 +213,14 @@ impl Upstream {
     pub(crate) fn new(
         dialler: Dialler,
         meter: Meter,
+        tokens: Tokens,
         timeouts: Timeouts,
         clock: Arc<dyn Clock>,
         metrics: CoreMetrics,
         seed: u64,
     ) -> Self {
         let standings = Rc::new(Standings::new(seed, metrics.clone()));
-        Self { pool: Pool::new(dialler, meter), standings, timeouts, clock, metrics }
+        Self { pool: Pool::new(dialler, meter), tokens, standings, timeouts, clock, metrics }
     }
 
     pub(crate) fn timeouts(&self) -> Timeouts {

@@ -18,7 +18,7 @@ macro_rules! redacted {
 }
 
 redacted!(config::Credential, id, organization_id; secret);
-redacted!(config::RegionSettings, region_code, egress_rules, jurisdiction; pepper);
+redacted!(config::RegionSettings, region_code, egress_rules, jurisdiction, issuer_rules; pepper);
 redacted!(admin::CreateKeyResponse, key, change; api_key);
 redacted!(admin::RotateKeyResponse, key, old_key, change; api_key);
 redacted!(admin::CreateCredentialRequest, organization_id; secret, name);

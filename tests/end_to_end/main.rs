@@ -8,6 +8,7 @@ mod canary;
 mod certificates;
 mod command;
 mod crash;
+mod credentials;
 mod dialects;
 mod doors;
 mod faults;

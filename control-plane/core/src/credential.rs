@@ -6,6 +6,7 @@ use bailiwick_domain::{
     jurisdiction::Local,
     names::DisplayName,
     permission::Permission,
+    provider::Endpoint,
     provider_secret::{self, ProviderSecretError},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -33,7 +34,11 @@ pub struct Credential {
 
 /// A provider's secret as it is written, which has one of the forms of [`provider_secret`].
 #[derive(Clone, Debug)]
-pub struct ProviderSecret(SecretString);
+pub struct ProviderSecret {
+    text: SecretString,
+    /// Whom it is exchanged for tokens with, if it is.
+    issuer: Option<Endpoint>,
+}
 
 impl ProviderSecret {
     /// Checks the form.
@@ -41,7 +46,8 @@ impl ProviderSecret {
     /// # Errors
     /// It has none.
     pub fn new(text: &str) -> Result<Self, ProviderSecretError> {
-        provider_secret::ProviderSecret::parse(text).map(|_| Self(SecretString::from(text)))
+        let parsed = provider_secret::ProviderSecret::parse(text)?;
+        Ok(Self { text: SecretString::from(text), issuer: parsed.issuer().cloned() })
     }
 }
 
@@ -49,7 +55,7 @@ impl ControlPlane {
     /// Creates a credential.
     ///
     /// # Errors
-    /// There is no such organization; the caller may not.
+    /// There is no such organization; its tokens would be had where the region's egress policy admits none to be had (R7); the caller may not.
     pub async fn credential_create(
         &self,
         caller: &Caller,
@@ -65,6 +71,7 @@ impl ControlPlane {
         if let Some(id) = self.claimed_before(&claim).await? {
             return self.credential_made_before(&permit, id, &keys).await;
         }
+        self.check_issuer_of(&secret)?;
         let now = self.now();
         let id: Local<CredentialId> = self.parts.jurisdiction.mint_random(now);
         let text = id.to_string();
@@ -72,7 +79,7 @@ impl ControlPlane {
             id,
             organization,
             name: keys.seal(place("name", &text), name.as_str().as_bytes())?,
-            secret: keys.seal(place("secret", &text), secret.0.expose_secret().as_bytes())?,
+            secret: keys.seal(place("secret", &text), secret.text.expose_secret().as_bytes())?,
             version: 1,
             created_at: now,
             replaced_at: None,
@@ -117,7 +124,7 @@ impl ControlPlane {
     /// Gives a credential a new secret; what uses it changes over without a failed call.
     ///
     /// # Errors
-    /// There is no such credential; the caller may not.
+    /// There is no such credential; the egress policy does not admit whoever issues its tokens; the caller may not.
     pub async fn credential_replace(
         &self,
         caller: &Caller,
@@ -125,10 +132,11 @@ impl ControlPlane {
         secret: ProviderSecret,
     ) -> Result<(Credential, Revision), UseCaseError> {
         let (permit, row) = self.credential_row(&caller.asks(Permission::CredentialWrite)?, id).await?;
+        self.check_issuer_of(&secret)?;
         let chain = Chain::Organization(row.organization);
         let keys = self.keys(chain).await?;
         let text = id.to_string();
-        let sealed = keys.seal(place("secret", &text), secret.0.expose_secret().as_bytes())?;
+        let sealed = keys.seal(place("secret", &text), secret.text.expose_secret().as_bytes())?;
         let mut transaction = self.store().begin().await?;
         transaction.credential_replace(id, &sealed, self.now()).await?;
         let changes = [ChangedResource::Credential(id)];
@@ -162,6 +170,10 @@ impl ControlPlane {
         let mutation =
             Mutation { chain, action: "credential.delete", subject: id.to_string(), changes: &changes };
         Ok(self.commit(&permit, &keys, transaction, mutation).await?)
+    }
+
+    fn check_issuer_of(&self, secret: &ProviderSecret) -> Result<(), UseCaseError> {
+        secret.issuer.as_ref().map_or(Ok(()), |issuer| self.check_issuer(issuer))
     }
 
     async fn credential_in_use(&self, id: Local<CredentialId>) -> Result<UseCaseError, UseCaseError> {

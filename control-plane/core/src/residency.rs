@@ -1,5 +1,7 @@
 //! Residency: where an organization's calls may be processed (R7), and whether a deployment's endpoint lies there.
 
+use std::sync::Arc;
+
 use bailiwick_domain::{
     egress::{EgressRefused, Residency, Target},
     guard::Guard,
@@ -87,6 +89,25 @@ impl ControlPlane {
         let verdict = if Guard::EgressAtCreation.stands() { verdict } else { Ok(()) };
         verdict.map_err(|refused| {
             let message = format!("{}: {refused}; {}", endpoint.host(), refused.hint());
+            UseCaseError::refused("egress_refused", message)
+        })
+    }
+    /// Whether a worker may ask there for tokens, as far as its name tells.
+    ///
+    /// # Errors
+    /// It may not, and what to do about it.
+    pub(crate) fn check_issuer(&self, issuer: &Endpoint) -> Result<(), UseCaseError> {
+        let host: Arc<str> = issuer.host().into();
+        let judge = || {
+            let admitted = self.parts.settings.egress.admit_issuer(&host)?;
+            match host.parse() {
+                Ok(address) => admitted.host().address(address).map(|_| ()),
+                Err(_) => Ok(()),
+            }
+        };
+        let verdict = if Guard::EgressAtCreation.stands() { judge() } else { Ok(()) };
+        verdict.map_err(|refused: EgressRefused| {
+            let message = format!("{host} issues the credential's tokens: {refused}; {}", refused.hint());
             UseCaseError::refused("egress_refused", message)
         })
     }

@@ -4,19 +4,26 @@
 //! The operator's [`EgressRule`]s say which hosts there are, and in whose jurisdiction each of them answers; an organization's [`Residency`] says
 //! which of these jurisdictions it accepts. Both have to admit. [`EgressPolicy::admit`] alone makes an [`AdmittedHost`], and that alone an
 //! [`AdmittedAddress`]: who dials takes only those, so that nobody dials what was not judged.
+//!
+//! Hosts that issue tokens for providers' credentials are a list of their own ([`EgressPolicy::admit_issuer`]). They are shown who an organization is to
+//! its provider and nothing of a call, so no residency is asked; and since no residency is asked, no call goes to a host for standing in that list.
 
 mod address;
 pub mod catalogue;
 mod host;
+mod issuer;
 mod reach;
 mod residency;
 mod rule;
+mod rules;
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
+use self::rules::Rules;
 use crate::{guard::Guard, law::LegalJurisdiction};
 
 pub use host::{HostPattern, HostPatternError};
+pub use issuer::AdmittedIssuer;
 pub use residency::{Residency, ResidencyError};
 pub use rule::{EgressRule, RuleError};
 
@@ -24,11 +31,9 @@ pub use rule::{EgressRule, RuleError};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EgressPolicy {
     home: Option<LegalJurisdiction>,
-    rules: Vec<Arc<EgressRule>>,
-    /// By the host that a rule names.
-    exact: HashMap<Box<str>, Arc<EgressRule>>,
-    /// By the name that stands behind the `*.` of a rule.
-    below: HashMap<Box<str>, Arc<EgressRule>>,
+    rules: Rules,
+    /// Of hosts that issue tokens, and are called for nothing else.
+    issuers: Rules,
 }
 
 /// What is to be called.
@@ -51,18 +56,17 @@ impl EgressPolicy {
         home: LegalJurisdiction,
         rules: impl IntoIterator<Item = EgressRule>,
     ) -> Result<Self, RuleError> {
-        let mut policy = Self::default();
-        for rule in rules {
-            rule.check(&home)?;
-            let rule = Arc::new(rule);
-            let (by_name, name) = match rule.pattern.below() {
-                Some(name) => (&mut policy.below, name),
-                None => (&mut policy.exact, rule.pattern.as_str()),
-            };
-            by_name.entry(name.into()).or_insert_with(|| Arc::clone(&rule));
-            policy.rules.push(rule);
-        }
-        Ok(Self { home: Some(home), ..policy })
+        let rules = Rules::new(&home, rules)?;
+        Ok(Self { home: Some(home), rules, issuers: Rules::default() })
+    }
+
+    /// The same, with hosts that issue tokens for providers' credentials. Nothing but these lets a worker ask for one: there are none that go without saying.
+    ///
+    /// # Errors
+    /// As of [`Self::new`].
+    pub fn with_issuers(self, rules: impl IntoIterator<Item = EgressRule>) -> Result<Self, RuleError> {
+        let home = self.home.clone().unwrap_or_else(LegalJurisdiction::global);
+        Ok(Self { issuers: Rules::new(&home, rules)?, ..self })
     }
 
     /// The region's own jurisdiction; `None` for a policy that admits nothing.
@@ -72,7 +76,12 @@ impl EgressPolicy {
 
     /// The rules, in their order.
     pub fn rules(&self) -> impl Iterator<Item = &EgressRule> {
-        self.rules.iter().map(AsRef::as_ref)
+        self.rules.iter()
+    }
+
+    /// The rules of hosts that issue tokens, in their order.
+    pub fn issuer_rules(&self) -> impl Iterator<Item = &EgressRule> {
+        self.issuers.iter()
     }
 
     /// Judges what is to be called, by its name. What the name resolves to is judged by the [`AdmittedHost`].
@@ -81,7 +90,7 @@ impl EgressPolicy {
     /// No rule names the host; or the residency admits no call there.
     pub fn admit(&self, residency: &Residency, target: Target<'_>) -> Result<AdmittedHost, EgressRefused> {
         let host = host::canonical(target.host);
-        let rule = self.rule_of(&host).ok_or(EgressRefused::Host)?;
+        let rule = self.rules.of(&host).ok_or(EgressRefused::Host)?;
         match residency {
             Residency::Listed(listed) => {
                 if !listed.iter().any(|pattern| pattern.matches_canonical(&host)) {
@@ -100,19 +109,13 @@ impl EgressPolicy {
         Ok(AdmittedHost { host: Arc::clone(target.host), rule: Arc::clone(rule) })
     }
 
-    fn rule_of(&self, host: &str) -> Option<&Arc<EgressRule>> {
-        if let Some(rule) = self.exact.get(host) {
-            return Some(rule);
-        }
-        // An empty label is no name below another.
-        let mut rest = Some(host).filter(|host| !host.starts_with('.'))?;
-        while let Some((_, behind)) = rest.split_once('.') {
-            if let Some(rule) = self.below.get(behind) {
-                return Some(rule);
-            }
-            rest = behind;
-        }
-        None
+    /// Judges a host that tokens are asked of, by its name. What the name resolves to is judged by what the proof holds.
+    ///
+    /// # Errors
+    /// No rule for issuers names the host, whatever the others say.
+    pub fn admit_issuer(&self, host: &Arc<str>) -> Result<AdmittedIssuer, EgressRefused> {
+        let rule = self.issuers.of(&host::canonical(host)).ok_or(EgressRefused::Issuer)?;
+        Ok(AdmittedIssuer::of(AdmittedHost { host: Arc::clone(host), rule: Arc::clone(rule) }))
     }
 }
 
@@ -181,6 +184,9 @@ pub enum EgressRefused {
     /// No rule matches.
     #[error("the host is in no rule of the region's egress policy")]
     Host,
+    /// No rule for issuers matches.
+    #[error("the host is not among those that the region's egress policy lets tokens be had from")]
+    Issuer,
     /// The organization stays in its region's jurisdiction.
     #[error("it answers from {found}, and the organization's residency admits {home} alone")]
     Jurisdiction {
@@ -204,6 +210,9 @@ impl EgressRefused {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Host => "the operator names hosts in [egress] of the control plane's configuration",
+            Self::Issuer => {
+                "the operator names hosts that issue tokens in [egress] issuers of the control plane's configuration, or takes entra or google_identity from the catalogue"
+            }
             Self::Jurisdiction { .. } => {
                 "take the provider's endpoint in the region's jurisdiction, or let the organization's owner list the host"
             }

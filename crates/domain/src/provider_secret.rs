@@ -1,9 +1,20 @@
 //! What a provider is shown to know who calls: the forms that the text of a credential may have.
+//!
+//! Some are shown, some sign, and some are shown to whoever issues tokens, which are what the provider is shown (`entra`, `google`).
+
+mod entra;
+mod google;
 
 use std::{borrow::Cow, fmt};
 
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
+
+pub use self::{
+    entra::EntraClient,
+    google::{GoogleKey, SigningFailed},
+};
+use crate::provider::Endpoint;
 
 /// Bytes of a credential's text.
 pub const LONGEST_SECRET: usize = 4096;
@@ -17,10 +28,14 @@ pub enum ProviderSecret {
     Shown(SecretString),
     /// Shown to nobody: calls are signed with it (AWS Signature Version 4).
     Aws(AwsKey),
+    /// Shown to Entra, whose tokens are shown to Azure.
+    Entra(EntraClient),
+    /// Shown to nobody: it signs what Google gives tokens for, which are shown to Vertex.
+    Google(GoogleKey),
 }
 
 impl ProviderSecret {
-    /// Reads a credential's text: JSON when it begins with a brace, as no API key does; else what is shown.
+    /// Reads a credential's text: JSON when it begins with a brace, as no API key does; else what is shown. Which form JSON has, its fields tell.
     ///
     /// # Errors
     /// It has none of the forms. The text is not repeated.
@@ -29,12 +44,44 @@ impl ProviderSecret {
             return Err(ProviderSecretError::Shown);
         }
         if text.trim_ascii_start().starts_with('{') {
-            return AwsKey::parse(text).map(Self::Aws).ok_or(ProviderSecretError::Aws);
+            return Self::parse_json(text);
         }
         // It fits into a header as it is.
         let good = text.bytes().all(|byte| byte.is_ascii_graphic());
         good.then(|| Self::Shown(text.into())).ok_or(ProviderSecretError::Shown)
     }
+
+    fn parse_json(text: &str) -> Result<Self, ProviderSecretError> {
+        let fields: Fields<'_> = serde_json::from_str(text).map_err(|_| ProviderSecretError::Form)?;
+        if fields.kind.as_deref() == Some(google::KIND) {
+            return GoogleKey::parse(text).map(Self::Google).ok_or(ProviderSecretError::Google);
+        }
+        if fields.tenant_id.is_some() {
+            return EntraClient::parse(text).map(Self::Entra).ok_or(ProviderSecretError::Entra);
+        }
+        if fields.access_key_id.is_some() {
+            return AwsKey::parse(text).map(Self::Aws).ok_or(ProviderSecretError::Aws);
+        }
+        Err(ProviderSecretError::Form)
+    }
+
+    /// Whom tokens are asked of, where the provider is shown such. The region's egress policy has to admit it.
+    pub fn issuer(&self) -> Option<&Endpoint> {
+        match self {
+            Self::Shown(_) | Self::Aws(_) => None,
+            Self::Entra(client) => Some(client.issuer()),
+            Self::Google(key) => Some(key.issuer()),
+        }
+    }
+}
+
+/// What tells the forms of JSON apart.
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+    tenant_id: Option<IgnoredAny>,
+    access_key_id: Option<IgnoredAny>,
 }
 
 /// An AWS access key: `{"access_key_id": "AKIA…", "secret_access_key": "…"}`, with `"session_token"` where it is a temporary one, and `"region"` where the endpoint's
@@ -133,6 +180,21 @@ pub enum ProviderSecretError {
     #[error("is 1 to {LONGEST_SECRET} printable ASCII characters without spaces; or, for AWS, JSON")]
     Shown,
     /// JSON of something else.
+    #[error(
+        "is JSON, and neither an AWS access key (\"access_key_id\"), nor a client of Entra (\"tenant_id\"), nor a key file of a Google service account (\"type\": \"service_account\")"
+    )]
+    Form,
+    /// No client of Entra.
+    #[error(
+        "is JSON, and not a client of Entra: {{\"tenant_id\", \"client_id\", \"client_secret\"}}, with \"authority\" and \"scope\" for another cloud than the public one"
+    )]
+    Entra,
+    /// No key file of Google's.
+    #[error(
+        "is JSON, and not the key file of a Google service account as it is downloaded: {{\"type\": \"service_account\", \"client_email\", \"private_key_id\", \"private_key\", \"token_uri\"}}, with an RSA key of 2048 to 8192 bits"
+    )]
+    Google,
+    /// No key of AWS.
     #[error(
         "is JSON, and not an AWS access key: {{\"access_key_id\", \"secret_access_key\"}}, with \"session_token\" and \"region\" where there is need"
     )]

@@ -10,6 +10,7 @@ mod refusals;
 mod residency;
 mod signing;
 mod streams;
+mod tokens;
 mod world;
 
 /// A request for a whole answer.

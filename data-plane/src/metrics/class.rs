@@ -15,16 +15,19 @@ pub(crate) enum UpstreamFailure {
     ServerError,
     /// It answered with 429.
     RateLimited,
+    /// There was no token to show it.
+    NoToken,
 }
 
 impl UpstreamFailure {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Egress,
         Self::Unreachable,
         Self::TimedOut,
         Self::InvalidResponse,
         Self::ServerError,
         Self::RateLimited,
+        Self::NoToken,
     ];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -35,6 +38,7 @@ impl UpstreamFailure {
             Self::InvalidResponse => "invalid_response",
             Self::ServerError => "server_error",
             Self::RateLimited => "rate_limited",
+            Self::NoToken => "no_token",
         }
     }
 

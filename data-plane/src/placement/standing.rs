@@ -259,6 +259,11 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
+    /// What came of it speaks of the call alone. One that was to find out has found out nothing.
+    pub(crate) fn says_nothing(&mut self) {
+        self.is_ill = true;
+    }
+
     /// The answer was read to its end.
     pub(crate) fn finished(self) {
         if !self.is_ill {

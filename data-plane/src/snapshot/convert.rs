@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bailiwick_domain::{
-    egress::EgressPolicy,
+    egress::{EgressPolicy, EgressRule},
     guard::Guard,
     id::{CredentialId, DeploymentId, ModelId, OrganizationId},
     jurisdiction::{ForeignRegion, Jurisdiction, Local, Regional},
@@ -35,7 +35,10 @@ use super::{
     },
     keys::{KeyRow, Restrictions},
 };
-use crate::dialects;
+use crate::{
+    dialects,
+    tokens::{Exchanged, Grant},
+};
 
 const MAX_ALLOWED_MODELS: usize = 100;
 const MAX_DEPLOYMENTS: usize = 32;
@@ -70,11 +73,18 @@ fn egress(jurisdiction: &Jurisdiction, settings: &wire::RegionSettings) -> Conve
             format!("is not {home}, where this worker's configuration has its region"),
         ));
     }
-    if settings.egress_rules.len() > MAX_EGRESS_RULES {
-        return Err(invalid("egress_rules", format!("has over {MAX_EGRESS_RULES} entries")));
+    let policy = EgressPolicy::new(home.clone(), rules("egress_rules", &settings.egress_rules)?)
+        .map_err(|error| invalid("egress_rules", error))?;
+    policy
+        .with_issuers(rules("issuer_rules", &settings.issuer_rules)?)
+        .map_err(|error| invalid("issuer_rules", error))
+}
+
+fn rules(field: &'static str, rules: &[wire::EgressRule]) -> Converted<Vec<EgressRule>> {
+    if rules.len() > MAX_EGRESS_RULES {
+        return Err(invalid(field, format!("has over {MAX_EGRESS_RULES} entries")));
     }
-    let rules = settings.egress_rules.iter().map(egress_rule_from_wire).collect::<Converted<Vec<_>>>()?;
-    EgressPolicy::new(home.clone(), rules).map_err(|error| invalid("egress_rules", error))
+    rules.iter().map(egress_rule_from_wire).collect()
 }
 
 pub(super) fn organization(
@@ -138,19 +148,30 @@ pub(super) fn credential(
     mut credential: wire::Credential,
 ) -> Converted<CredentialEntry> {
     let text = Zeroizing::new(std::mem::take(&mut credential.secret));
+    let id = admit::<CredentialId>(jurisdiction, "id", &credential.id)?.into_inner();
     let secret = match ProviderSecret::parse(&text).map_err(|error| invalid("secret", error))? {
+        ProviderSecret::Shown(secret) => {
+            let (authorization, alone) = bearer(secret.expose_secret())?;
+            Secret::Shown { authorization, alone }
+        }
         ProviderSecret::Aws(key) => Secret::Aws(key),
-        ProviderSecret::Shown(secret) => shown(secret.expose_secret())?,
+        ProviderSecret::Entra(client) => exchanged(id, Grant::Entra(client)),
+        ProviderSecret::Google(key) => exchanged(id, Grant::Google(key)),
     };
     Ok(CredentialEntry {
-        id: admit::<CredentialId>(jurisdiction, "id", &credential.id)?.into_inner(),
+        id,
         organization: admit::<OrganizationId>(jurisdiction, "organization_id", &credential.organization_id)?
             .into_inner(),
         secret,
     })
 }
 
-fn shown(secret: &str) -> Converted<Secret> {
+fn exchanged(id: CredentialId, grant: Grant) -> Secret {
+    Secret::Exchanged(Arc::new(Exchanged::new(id, grant)))
+}
+
+/// A secret in the forms that are sent, both of the same bytes, and marked sensitive: `Bearer …`, and alone. Errors: no header can carry it.
+pub(crate) fn bearer(secret: &str) -> Converted<(HeaderValue, HeaderValue)> {
     // The header owns the only copy, and zeroes it when the last request is done with it.
     let mut header = Zeroizing::new(Vec::with_capacity(BEARER.len() + secret.len()));
     header.extend_from_slice(BEARER);
@@ -162,7 +183,8 @@ fn shown(secret: &str) -> Converted<Secret> {
         value.set_sensitive(true);
         Ok::<_, ConvertError>(value)
     };
-    Ok(Secret::Shown { alone: value(header.slice(BEARER.len()..))?, authorization: value(header)? })
+    let alone = value(header.slice(BEARER.len()..))?;
+    Ok((value(header)?, alone))
 }
 
 pub(super) fn model(jurisdiction: &Jurisdiction, model: &wire::Model) -> Converted<ModelEntry> {

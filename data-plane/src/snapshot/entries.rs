@@ -20,6 +20,8 @@ use bailiwick_domain::{
 use bailiwick_quota::limit::Limit;
 use http::HeaderValue;
 
+use crate::tokens::Exchanged;
+
 /// What the region has exactly once.
 #[derive(Debug)]
 pub(crate) struct RegionSettings {
@@ -180,6 +182,8 @@ pub(crate) enum Secret {
     },
     /// It signs, and is shown to nobody.
     Aws(AwsKey),
+    /// It is exchanged for tokens, and those are shown.
+    Exchanged(Arc<Exchanged>),
 }
 
 impl fmt::Debug for CredentialEntry {

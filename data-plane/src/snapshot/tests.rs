@@ -103,6 +103,7 @@ pub(super) fn settings(code: &str) -> Resource {
             private_ranges: Vec::new(),
         }],
         jurisdiction: "eu".into(),
+        ..config::RegionSettings::default()
     }))
 }
 

@@ -2,23 +2,20 @@
 
 use std::io;
 
-use bailiwick_domain::egress::AdmittedAddress;
+use bailiwick_domain::egress::{AdmittedAddress, AdmittedHost};
 use bailiwick_runtime::{
     outbound::{self, DialError, Resolver},
     serving::ApiError,
 };
 use rustls::pki_types::ServerName;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
 use crate::{error, metrics::UpstreamFailure, placement::Place};
 
 /// A connection to a provider.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// Why a provider cannot be reached. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
@@ -81,16 +78,22 @@ impl Dialler {
         &self,
         place: &Place,
     ) -> Result<(Box<dyn Stream>, AdmittedAddress), ConnectError> {
-        let port = place.deployment().prepared.port;
-        let (stream, address) = outbound::dial(&self.resolver, place.host(), port).await?;
-        Ok((self.secure(stream, place).await?, address))
+        let endpoint = &place.deployment().prepared;
+        self.reach(place.host(), endpoint.port, endpoint.is_tls).await
     }
 
-    async fn secure(&self, stream: TcpStream, place: &Place) -> Result<Box<dyn Stream>, ConnectError> {
-        if !place.deployment().prepared.is_tls {
-            return Ok(Box::new(stream));
+    /// Connects to a host that the policy admits.
+    pub(crate) async fn reach(
+        &self,
+        host: &AdmittedHost,
+        port: u16,
+        is_tls: bool,
+    ) -> Result<(Box<dyn Stream>, AdmittedAddress), ConnectError> {
+        let (stream, address) = outbound::dial(&self.resolver, host, port).await?;
+        if !is_tls {
+            return Ok((Box::new(stream), address));
         }
-        let name = ServerName::try_from(place.host().host().to_string()).map_err(io::Error::other)?;
-        Ok(Box::new(self.tls.connect(name, stream).await?))
+        let name = ServerName::try_from(host.host().to_string()).map_err(io::Error::other)?;
+        Ok((Box::new(self.tls.connect(name, stream).await?), address))
     }
 }

@@ -14,17 +14,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::Full;
 use smallvec::SmallVec;
 
-use super::{Reading, Translation, Wanted};
+use super::{Reading, Translation, Wanted, Wish};
 use crate::{
     dialects, error,
     memory::Hold,
     metering::OpenCall,
     placement::Place,
-    request::{Asked, splice},
+    request::splice,
     snapshot::{ModelEntry, Secret},
+    tokens::Shown,
 };
 
-const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("bailiwick/", env!("CARGO_PKG_VERSION")));
+pub(crate) const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("bailiwick/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Usage is read in passing, so answers come uncompressed.
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
@@ -59,6 +61,8 @@ impl MadeAs {
 pub(super) enum NotMade {
     /// This provider cannot do it.
     Refused(Refused),
+    /// This provider takes another kind of credential.
+    Unfit,
     /// None would get one.
     Failed(ApiError),
 }
@@ -68,19 +72,20 @@ type Proof = SmallVec<[(HeaderName, HeaderValue); 1]>;
 
 type Made = Result<(Request<Full<Bytes>>, MadeAs), NotMade>;
 
+/// `token` is what is shown where the credential is exchanged for such.
 pub(super) fn make(
     place: &Place,
+    token: Option<&Shown>,
     call_type: CallType,
-    given: &HeaderMap,
-    body: &Bytes,
-    asked: &Asked,
+    wish: Wish<'_>,
     hold: &mut Hold,
     clock: &dyn Clock,
 ) -> Made {
+    let Wish { headers: given, body, asked } = wish;
     let (call, deployment) = (dialects::call(call_type), place.deployment());
     let target = target(place);
     match support(call, deployment.dialect) {
-        Support::Translated => return translated(place, call, &target, body, hold, clock),
+        Support::Translated => return translated(place, token, call, &target, body, hold, clock),
         // It has no path there, and why.
         Support::Refused(_) => drop(target.path(call, asked.stream).map_err(NotMade::Refused)?),
         Support::Same => {}
@@ -91,11 +96,11 @@ pub(super) fn make(
     let spliced = splice(body, asked, target.model, withhold_usage);
     let mut request = match deployment.dialect {
         Dialect::OpenAi | Dialect::OpenAiCompatible => {
-            request(place, call.path(), Authentication::Bearer, spliced, clock)?
+            request(place, token, call.path(), Authentication::Bearer, spliced, clock)?
         }
         _ => {
             let path = target.path(call, asked.stream).map_err(NotMade::Refused)?;
-            let mut request = request(place, &path, target.authentication(), spliced, clock)?;
+            let mut request = request(place, token, &path, target.authentication(), spliced, clock)?;
             add(request.headers_mut(), &target.headers(asked.stream));
             request
         }
@@ -113,16 +118,17 @@ pub(super) fn make(
     Ok((request, MadeAs::Passing { withhold_usage }))
 }
 
-/// A deployment as its dialect sees it. Bedrock's own API keys are bearers' tokens; AWS keys sign.
+/// A deployment as its dialect sees it. Bedrock's own API keys are bearers' tokens, and so are Entra's; AWS keys sign.
 fn target(place: &Place) -> Target<'_> {
     let deployment = place.deployment();
-    let key = match &place.credential().secret {
-        Secret::Aws(key) => Some(key),
-        Secret::Shown { .. } => None,
+    let (key, is_token) = match &place.credential().secret {
+        Secret::Aws(key) => (Some(key), false),
+        Secret::Exchanged(_) => (None, true),
+        Secret::Shown { .. } => (None, deployment.dialect == Dialect::Bedrock),
     };
     let aws_region = deployment.aws_region.as_deref().or_else(|| key.and_then(AwsKey::region));
     Target {
-        bearer: deployment.dialect == Dialect::Bedrock && key.is_none(),
+        bearer: is_token,
         api_version: deployment.api_version.as_ref().map(ApiVersion::as_str),
         aws_region,
         ..Target::new(deployment.dialect, deployment.upstream_model.as_str())
@@ -131,6 +137,7 @@ fn target(place: &Place) -> Target<'_> {
 
 fn translated(
     place: &Place,
+    token: Option<&Shown>,
     call: Call,
     target: &Target<'_>,
     body: &Bytes,
@@ -147,14 +154,15 @@ fn translated(
         }
         None => (translate_count(body, target).map_err(NotMade::Refused)?, Wanted::Count),
     };
-    let mut request =
-        request(place, &outgoing.path_and_query, outgoing.authentication, outgoing.body.into(), clock)?;
+    let (path, authentication) = (&outgoing.path_and_query, outgoing.authentication);
+    let mut request = request(place, token, path, authentication, outgoing.body.into(), clock)?;
     add(request.headers_mut(), &outgoing.headers);
     Ok((request, MadeAs::Translated(wanted)))
 }
 
 fn request(
     place: &Place,
+    token: Option<&Shown>,
     path: &str,
     authentication: Authentication<'_>,
     body: Bytes,
@@ -164,7 +172,7 @@ fn request(
     let path = format!("{}{path}", endpoint.path_prefix);
     let uri: Uri =
         path.parse().map_err(|_| NotMade::Failed(ApiError::internal("the endpoint has no path")))?;
-    let proof = prove(place, &path, authentication, &body, clock)?;
+    let proof = prove(place, token, &path, authentication, &body, clock)?;
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
@@ -182,15 +190,19 @@ fn request(
 /// Proves who calls. A secret that signs is never shown, whatever the deployment is: its text would be a secret of somebody else's in a header.
 fn prove(
     place: &Place,
+    token: Option<&Shown>,
     path: &str,
     authentication: Authentication<'_>,
     body: &Bytes,
     clock: &dyn Clock,
 ) -> Result<Proof, NotMade> {
-    let unfit = || NotMade::Failed(error::credential_unfit());
     match (authentication, &place.credential().secret) {
         (Authentication::Bearer, Secret::Shown { authorization, .. }) => {
             Ok(Proof::from_iter([(header::AUTHORIZATION, authorization.clone())]))
+        }
+        (Authentication::Bearer, Secret::Exchanged(_)) => {
+            let shown = token.ok_or(NotMade::Unfit)?;
+            Ok(Proof::from_iter([(header::AUTHORIZATION, shown.authorization.clone())]))
         }
         (Authentication::ApiKey(name), Secret::Shown { alone, .. }) => {
             Ok(Proof::from_iter([(HeaderName::from_static(name), alone.clone())]))
@@ -198,7 +210,7 @@ fn prove(
         (Authentication::SigV4 { service, region }, Secret::Aws(key)) if !region.is_empty() => {
             sign(place, path, (service, region), key, body, clock)
         }
-        _ => Err(unfit()),
+        _ => Err(NotMade::Unfit),
     }
 }
 

@@ -15,16 +15,16 @@ use bailiwick_domain::{
 use bailiwick_runtime::serving::ApiError;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
-use http_body::Body as _;
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use super::{
     Answered, Lease, Told, Upstream,
     connect::ConnectError,
     is_delimited,
+    leftover::discard,
     outgoing::{self, MadeAs, NotMade},
     pool::Sent,
+    token::NotShown,
     verdict::{self, Verdict},
 };
 use crate::{
@@ -49,9 +49,6 @@ const SHORT_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Bytes of a refusal that are read to tell which it is.
 const LARGEST_REFUSAL: usize = 64 << 10;
-/// Bytes of an answer that nobody wants, read so that its connection can be kept; and how long that may take.
-const LARGEST_LEFTOVER: u64 = 64 << 10;
-const LONGEST_LEFTOVER: Duration = Duration::from_secs(1);
 
 /// What the caller wants.
 #[derive(Clone, Copy)]
@@ -104,6 +101,8 @@ enum Tried {
     Refused(Routing),
     /// Nobody answered, nor can have.
     Failed(Ill),
+    /// The provider refused the token that this names, and a newer one may be had.
+    Stale(u64),
     /// The place takes no such call, or none now; no provider has heard of it.
     Skipped,
     /// Nothing more may be tried.
@@ -128,23 +127,30 @@ impl Sending<'_> {
         let forced = places.are_cooling();
         let is_well = |place: &Place| forced || place.standing().admits(Instant::now());
         let (mut places, mut again) = (places.into_iter().peekable(), None);
+        let (mut is_repeated, mut refused) = (false, None);
         loop {
-            let (place, is_repeated) = match (places.next(), again.take()) {
-                (Some(place), _) => (place, false),
-                (None, Some(place)) => (place, true),
-                (None, None) => return Some(Routing::FallbackModel),
+            let Some(place) = again.take().or_else(|| places.next()) else {
+                return Some(Routing::FallbackModel);
             };
-            let forced_here = forced || is_repeated || self.attempts == 0;
-            let ill = match self.try_place(&place, model, forced_here).await {
+            let forced_here = forced || is_repeated || refused.is_some() || self.attempts == 0;
+            let tried = self.try_place(&place, model, forced_here, refused.take()).await;
+            let was_repeated = std::mem::take(&mut is_repeated);
+            let ill = match tried {
                 Tried::Answered | Tried::Over => return None,
                 Tried::Refused(why) => return Some(why),
                 Tried::Skipped => continue,
+                // Nothing speaks against the deployment, so no budget is asked: once a token, and there are few.
+                Tried::Stale(token) => {
+                    self.upstream.metrics.routed(Routing::Repeated);
+                    (again, is_repeated, refused) = (Some(place), was_repeated, Some(token));
+                    continue;
+                }
                 Tried::Failed(ill) => ill,
             };
             // Those that cool down stand last, and are tried only where no other could be.
             while places.next_if(|place| !is_well(place)).is_some() {}
             let is_last = places.peek().is_none();
-            let wait = verdict::worth_repeating(ill).filter(|_| is_last && !is_repeated && !forced);
+            let wait = verdict::worth_repeating(ill).filter(|_| is_last && !was_repeated && !forced);
             let wait = wait.and_then(|after| self.worth_waiting(after));
             let goes_on = !is_last || wait.is_some() || model.fallbacks.general.is_some();
             if !goes_on || !self.may_go_on(&place) {
@@ -155,9 +161,13 @@ impl Sending<'_> {
             } else if let Some(wait) = wait {
                 self.upstream.metrics.routed(Routing::Repeated);
                 self.timing.waiting(tokio::time::sleep(wait)).await;
-                again = Some(place);
+                (again, is_repeated) = (Some(place), true);
             }
         }
+    }
+
+    pub(super) fn has_attempts_left(&self) -> bool {
+        self.attempts < MOST_ATTEMPTS
     }
 
     /// Whether a call that failed at a place may be tried again, within all bounds.
@@ -188,20 +198,42 @@ impl Sending<'_> {
         placement::fall_back(self.snapshot, model, name, standings, &mut self.trail, Instant::now())
     }
 
-    async fn try_place(&mut self, place: &Place, model: &Arc<ModelEntry>, forced: bool) -> Tried {
+    /// `refused`: the token that was shown there just now, and not taken.
+    async fn try_place(
+        &mut self,
+        place: &Place,
+        model: &Arc<ModelEntry>,
+        forced: bool,
+        refused: Option<u64>,
+    ) -> Tried {
         let upstream = self.upstream;
         let deployment = place.deployment();
         let Some(attempt) = upstream.standings.begin(place.standing(), forced, Instant::now()) else {
             return Tried::Skipped;
         };
         self.call.goes_to(deployment.id, deployment.price);
-        let Wish { headers, body, asked } = self.wish;
-        let made = outgoing::make(place, self.call_type, headers, body, asked, self.hold, &*upstream.clock);
+        let shown = match self.shown(place, refused).await {
+            Ok(shown) => shown,
+            Err(NotShown::Unfit) => {
+                self.not_sent(error::credential_unfit());
+                return Tried::Skipped;
+            }
+            Err(NotShown::None(ill, error)) => {
+                self.failed(attempt, ill, CallEnd::ProviderFailed, error);
+                return Tried::Failed(ill);
+            }
+        };
+        let token = shown.as_ref();
+        let made = outgoing::make(place, token, self.call_type, self.wish, self.hold, &*upstream.clock);
         let (request, made_as) = match made {
             Ok(made) => made,
             // Another place may be able to do it.
             Err(NotMade::Refused(refused)) => {
                 self.not_sent(error::refused(&refused));
+                return Tried::Skipped;
+            }
+            Err(NotMade::Unfit) => {
+                self.not_sent(error::credential_unfit());
                 return Tried::Skipped;
             }
             Err(NotMade::Failed(error)) => {
@@ -216,10 +248,20 @@ impl Sending<'_> {
         let now = Instant::now();
         match sent {
             Sent::Answered(response, connection) => {
+                let mut lease = Lease::new(connection, attempt, &upstream.standings);
+                let is_first = refused.is_none();
+                if let Some(token) = token.filter(|_| is_first)
+                    && self.is_stale(place, response.status(), token)
+                {
+                    lease.says_nothing();
+                    discard(response, lease);
+                    self.fails(CallEnd::ProviderFailed, error::provider_refused_credential());
+                    return Tried::Stale(token.serial);
+                }
                 let answer = Answer {
                     response,
                     begun: Bytes::new(),
-                    lease: Lease::new(connection, attempt, &upstream.standings),
+                    lease,
                     made_as,
                     model: Arc::clone(model),
                     deployment: Arc::clone(deployment),
@@ -255,7 +297,8 @@ impl Sending<'_> {
     }
 
     async fn answered(&mut self, mut answer: Answer, waited: Duration, now: Instant) -> Tried {
-        let tried = match verdict::of(answer.response.status(), answer.response.headers()) {
+        let clock = &*self.upstream.clock;
+        let tried = match verdict::of(answer.response.status(), answer.response.headers(), clock) {
             Verdict::Failure(ill) => {
                 self.note(answer.response.status());
                 answer.lease.failed(ill, now);
@@ -278,7 +321,8 @@ impl Sending<'_> {
             }
         };
         if let Some(Last::Answer(before)) = self.last.replace(Last::Answer(Box::new(answer))) {
-            discard(*before);
+            let Answer { response, lease, .. } = *before;
+            discard(response, lease);
         }
         tried
     }
@@ -319,7 +363,15 @@ impl Sending<'_> {
     /// A try without an answer.
     fn failed(&mut self, mut attempt: Attempt, ill: Ill, end: CallEnd, error: ApiError) {
         self.upstream.standings.failed(&mut attempt, ill, Instant::now());
-        if !matches!(self.last, Some(Last::Answer(_))) || matches!(ill, Ill::Late | Ill::Broken) {
+        if matches!(ill, Ill::Late | Ill::Broken) {
+            self.last = None;
+        }
+        self.fails(end, error);
+    }
+
+    /// Without an answer, unless there was one.
+    fn fails(&mut self, end: CallEnd, error: ApiError) {
+        if !matches!(self.last, Some(Last::Answer(_))) {
             self.last = Some(Last::Failed(end, error));
         }
     }
@@ -334,10 +386,7 @@ impl Sending<'_> {
     /// The answer that is passed on: the last. Errors: what was tried is settled.
     pub(super) fn end(self) -> Result<Answered, ApiError> {
         let Self { upstream, mut call, call_type, attempts, last, .. } = self;
-        let told = |error: ApiError| match Told::attempts(attempts) {
-            Some(number) => error.with_header(error::ATTEMPTS, number),
-            None => error,
-        };
+        let told = |error: ApiError| Told::tell_error(attempts, error);
         match last {
             Some(Last::Answer(answer)) => {
                 let Answer { response, begun, lease, made_as, model, deployment, came } = *answer;
@@ -350,8 +399,8 @@ impl Sending<'_> {
                 Ok(Answered { response, begun, lease, call, call_type, reading, delimited, told, metrics })
             }
             Some(Last::Failed(end, error)) => Err(told(upstream.failed(call, end, error))),
-            Some(Last::NotSent(error)) => Err(upstream.not_sent(call, attempts, error)),
-            None => Err(upstream.not_sent(call, attempts, error::no_deployment())),
+            Some(Last::NotSent(error)) => Err(told(upstream.not_sent(call, attempts, error))),
+            None => Err(told(upstream.not_sent(call, attempts, error::no_deployment()))),
         }
     }
 }
@@ -363,23 +412,4 @@ fn behind(fallbacks: &Fallbacks, why: Routing) -> Option<&ModelName> {
         Routing::ContentPolicy => fallbacks.content_policy.as_ref(),
         _ => fallbacks.general.as_ref(),
     }
-}
-
-/// An answer that nobody wants is read to its end beside the call, where that is near: its connection serves the next.
-fn discard(answer: Answer) {
-    let Answer { response, lease, .. } = answer;
-    if response.body().size_hint().upper().is_none_or(|most| most > LARGEST_LEFTOVER) {
-        return;
-    }
-    let read = async move {
-        let mut body = response.into_body();
-        while let Some(frame) = body.frame().await {
-            if frame.is_err() {
-                return;
-            }
-        }
-        lease.keep();
-    };
-    // It ends by itself, or with this core's runtime.
-    drop(tokio::task::spawn_local(async move { tokio::time::timeout(LONGEST_LEFTOVER, read).await }));
 }

@@ -7,15 +7,10 @@
 
 use std::time::Duration;
 
-use bailiwick_domain::usage::CallType;
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use bailiwick_domain::{time::Clock, usage::CallType};
+use http::{HeaderMap, StatusCode};
 
-use crate::placement::Ill;
-
-/// OpenAI's own, finer than the standard's.
-const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
-/// What a provider may ask for; more is taken for this.
-const LONGEST_AFTER: Duration = Duration::from_secs(3600);
+use crate::{placement::Ill, retry_after::retry_after};
 
 /// What becomes of a call whose answer has this head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +23,13 @@ pub(super) enum Verdict {
     Failure(Ill),
 }
 
-pub(super) fn of(status: StatusCode, headers: &HeaderMap) -> Verdict {
+pub(super) fn of(status: StatusCode, headers: &HeaderMap, clock: &dyn Clock) -> Verdict {
+    let retry_after = || retry_after(headers, clock.now());
     match status.as_u16() {
         400 | 413 | 422 => Verdict::MayBeRefusal,
         401..=403 => Verdict::Failure(Ill::Refusing),
-        429 => Verdict::Failure(Ill::Limited(retry_after(headers))),
-        408 | 500.. => Verdict::Failure(Ill::Failing(retry_after(headers))),
+        429 => Verdict::Failure(Ill::Limited(retry_after())),
+        408 | 500.. => Verdict::Failure(Ill::Failing(retry_after())),
         _ => Verdict::Answer,
     }
 }
@@ -52,14 +48,6 @@ pub(super) fn worth_repeating(ill: Ill) -> Option<Option<Duration>> {
         Ill::Limited(after) => after.map(Some),
         Ill::Late | Ill::Refusing | Ill::Outside => None,
     }
-}
-
-/// RFC 9110, section 10.2.3, in seconds. A date is not read: it counts as nothing said.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number = |name: &HeaderName| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
-    let seconds =
-        number(&RETRY_AFTER_MS).map(|millis| millis / 1000.0).or_else(|| number(&header::RETRY_AFTER))?;
-    Duration::try_from_secs_f64(seconds).ok().map(|after| after.min(LONGEST_AFTER))
 }
 
 #[cfg(test)]

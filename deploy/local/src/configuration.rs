@@ -90,12 +90,20 @@ fn control_plane(layout: &Layout, region: &RegionLayout, upstream: &Upstream) ->
         "enrollment": {"listen": region.enrollment},
         "tokens": {"listen": region.tokens},
         "identity": {"dir": path(&dir.join("identity"))},
-        "egress": {"hosts": egress(region, upstream)},
+        "egress": {"hosts": egress(region, upstream), "issuers": issuers(region, upstream)},
         // Nobody from elsewhere reaches it: whoever can reach the router may sign up.
         "signup": {"mode": "open"},
         "prices": upstream.prices(),
     });
     merged(shared(layout, region, region.control_plane_ops), own)
+}
+
+/// A provider that is simulated may issue the tokens for itself; nobody else does, unless an operator says so.
+fn issuers(region: &RegionLayout, upstream: &Upstream) -> Vec<Value> {
+    let own = (upstream.kind == Kind::Simulated).then(|| {
+        json!({"pattern": upstream.host(), "jurisdiction": home(region), "private_ranges": upstream.private_ranges()})
+    });
+    own.into_iter().collect()
 }
 
 /// A provider on this machine is each region's own. Of another one nobody has said where it answers, so it may be anywhere, and the organizations list its host. The

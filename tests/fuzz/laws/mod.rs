@@ -10,6 +10,7 @@ mod event_streams;
 mod identifiers;
 mod keys;
 mod requests;
+mod tokens;
 mod usage;
 
 pub use client_addresses::client_addresses;
@@ -18,13 +19,14 @@ pub use event_streams::event_streams;
 pub use identifiers::identifiers;
 pub use keys::keys;
 pub use requests::requests;
+pub use tokens::tokens;
 pub use usage::usage;
 
 /// A target by name.
 pub type Law = fn(&[u8]);
 
 /// All of them.
-pub const ALL: [(&str, Law); 7] = [
+pub const ALL: [(&str, Law); 8] = [
     ("identifiers", identifiers),
     ("keys", keys),
     ("requests", requests),
@@ -32,6 +34,7 @@ pub const ALL: [(&str, Law); 7] = [
     ("usage", usage),
     ("configuration_deltas", configuration_deltas),
     ("client_addresses", client_addresses),
+    ("tokens", tokens),
 ];
 
 /// Cuts bytes into pieces, as a network would. The first bytes say where, so that the engine can learn to cut.

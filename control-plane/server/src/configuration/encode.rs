@@ -21,6 +21,7 @@ pub(crate) fn region_settings(code: RegionCode, pepper: &[u8; 32], egress: &Egre
         pepper: pepper.to_vec(),
         egress_rules: egress.rules().map(convert::egress_rule_to_wire).collect(),
         jurisdiction,
+        issuer_rules: egress.issuer_rules().map(convert::egress_rule_to_wire).collect(),
     }))
 }
 

@@ -1,6 +1,9 @@
-//! `[egress]`: which provider endpoints there are, and in whose jurisdiction each of them answers.
+//! `[egress]`: which provider endpoints there are, in whose jurisdiction each of them answers, and where tokens for them may be had.
 
-use bailiwick_domain::egress::{EgressPolicy, EgressRule, catalogue};
+use bailiwick_domain::egress::{
+    EgressPolicy, EgressRule,
+    catalogue::{self, Serves},
+};
 use bailiwick_runtime::configuration::{Problems, RegionSection};
 use serde::Deserialize;
 
@@ -12,6 +15,10 @@ const MOST_RULES: usize = 10_000;
 pub(crate) struct RawEgress {
     #[serde(default)]
     hosts: Vec<EgressRule>,
+    /// Hosts that issue tokens for credentials of Entra and of Google. They are told who an organization is to its provider, and nothing of a call: no residency is
+    /// asked, and no call goes there.
+    #[serde(default)]
+    issuers: Vec<EgressRule>,
     /// Providers whose endpoints are taken as they stand in the catalogue.
     #[serde(default)]
     catalogue: Vec<String>,
@@ -32,14 +39,22 @@ pub(super) fn check(
         );
         return None;
     }
-    if raw.hosts.len() > MOST_RULES {
-        problems.report("hosts", format_args!("has more than {MOST_RULES} entries"));
-        return None;
+    for (name, rules) in [("hosts", &raw.hosts), ("issuers", &raw.issuers)] {
+        if rules.len() > MOST_RULES {
+            problems.report(name, format_args!("has more than {MOST_RULES} entries"));
+            return None;
+        }
     }
-    let catalogued =
-        raw.catalogue.iter().flat_map(|name| catalogue::of_provider(name)).map(|known| known.rule());
+    let catalogued = |serves: Serves| {
+        let named = raw.catalogue.iter().flat_map(|name| catalogue::of_provider(name));
+        named.filter(move |known| known.serves == serves).map(|known| known.rule())
+    };
     let home = region?.region().jurisdiction.clone();
-    EgressPolicy::new(home, raw.hosts.into_iter().chain(catalogued))
+    let policy = EgressPolicy::new(home, raw.hosts.into_iter().chain(catalogued(Serves::Calls)))
         .map_err(|error| problems.report("hosts", error))
+        .ok()?;
+    policy
+        .with_issuers(raw.issuers.into_iter().chain(catalogued(Serves::Tokens)))
+        .map_err(|error| problems.report("issuers", error))
         .ok()
 }

@@ -11,10 +11,22 @@ use crate::law::LegalJurisdiction;
 
 const BUILTIN: &str = include_str!("../../data/provider_hosts.csv");
 
+/// What a host is called for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Serves {
+    /// Calls: it is sent what callers say.
+    Calls,
+    /// Tokens for providers' credentials: it is told who an organization is to its provider, and nothing of a call.
+    Tokens,
+}
+
 /// An endpoint of a well-known provider.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KnownHost {
+    /// What it is called for.
+    pub serves: Serves,
     /// By which operators name it, e.g. `mistral`.
     pub provider: String,
     /// Its hosts.

@@ -338,3 +338,26 @@ proptest! {
         prop_assert!(judge(&[], IpAddr::from(address)).is_err());
     }
 }
+
+#[test]
+fn r7_tokens_are_had_from_listed_issuers_alone_and_no_call_goes_to_one() {
+    let issuers = [rule("login.test", "global", &[]), rule("10.0.0.1", "eu", &["10.0.0.0/8"])];
+    let policy = policy([rule("llm.test", "eu", &[])]).with_issuers(issuers).expect("good rules");
+    let issuer = |host: &str| policy.admit_issuer(&host.into());
+    assert!(issuer("login.test").is_ok() && issuer("LOGIN.test.").is_ok());
+    // A host that calls may go to issues no tokens for that, and the other way round.
+    for host in ["llm.test", "x.login.test", "login.test.attacker.test", ""] {
+        assert_eq!(issuer(host), Err(EgressRefused::Issuer), "{host}");
+    }
+    assert_eq!(by_region(&policy, "login.test"), Err(EgressRefused::Host));
+    let everywhere = admit(&policy, &listed(&["login.test"]), "login.test", "/v1", "m");
+    assert_eq!(everywhere, Err(EgressRefused::Host), "whatever the organization lists");
+    // What is dialled is judged as any other address.
+    let private = IpAddr::from([10, 0, 0, 1]);
+    assert!(issuer("10.0.0.1").expect("listed").host().address(private).is_ok());
+    assert!(issuer("login.test").expect("listed").host().address(private).is_err());
+    let abroad =
+        EgressPolicy::new(law("eu"), []).expect("good").with_issuers([rule("l.test", "us", &["10.0.0.0/8"])]);
+    assert!(matches!(abroad, Err(RuleError::PrivateElsewhere { .. })));
+    assert_eq!(EgressPolicy::default().admit_issuer(&"login.test".into()), Err(EgressRefused::Issuer));
+}

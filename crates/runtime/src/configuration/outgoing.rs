@@ -197,7 +197,7 @@ fn anywhere(policy: &EgressPolicy, target: Target<'_>) -> Result<AdmittedHost, E
 /// Spans stay in the region like everything else.
 fn teach(refused: &EgressRefused, home: &str) -> String {
     match refused {
-        EgressRefused::Host | EgressRefused::NotListed => format!(
+        EgressRefused::Host | EgressRefused::Issuer | EgressRefused::NotListed => format!(
             "its host is in no rule of telemetry.allow; say where it lies, and it must be {home}: \
              allow = [{{ pattern = \"otel.example\", jurisdiction = \"{home}\" }}]"
         ),

@@ -129,6 +129,20 @@ async fn retries_cannot_multiply_an_outage() {
 }
 
 #[tokio::test]
+async fn a_deployment_that_fails_every_second_call_is_left_alone_too() {
+    let scripts: Vec<_> = (0..200).flat_map(|_| [json(500, OUTAGE), json(200, ANSWER)]).collect();
+    let (first, second) = (Provider::start(scripts).await, Provider::start([json(200, ANSWER)]).await);
+    let world = World::start(&[at(&first), at(&second)]);
+    let begun = Instant::now();
+    for _ in 0..200 {
+        assert_eq!(world.call(PLAIN).await.status, 200);
+    }
+    // Found well by a call once a second at most, it is asked twenty times more until it is not.
+    let rounds = usize::try_from(begun.elapsed().as_secs()).unwrap() + 1;
+    assert!((19..=21 * rounds).contains(&first.heard().len()), "{}", first.heard().len());
+}
+
+#[tokio::test]
 async fn a_deployment_that_is_well_again_is_found_by_one_call() {
     let mut scripts = vec![json(500, OUTAGE); 5];
     scripts.push(json(200, ANSWER));
@@ -176,7 +190,9 @@ async fn a_limit_is_waited_for_when_it_says_how_long_and_that_is_short() {
         (limited("retry-after-ms: 1"), 2),
         (json(429, OUTAGE), 1),
         (limited("retry-after: 3600"), 1),
-        (limited("retry-after: Wed, 21 Oct 2026 07:28:00 GMT"), 1),
+        // A date that is over, and one that is far.
+        (limited("retry-after: Wed, 21 Oct 2015 07:28:00 GMT"), 2),
+        (limited("retry-after: Fri, 31 Dec 9999 23:59:59 GMT"), 1),
     ] {
         let provider = Provider::start([script, json(200, ANSWER)]).await;
         let world = World::start(&[at(&provider)]);

@@ -28,6 +28,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{net::TcpStream, task::JoinSet};
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::super::*;
@@ -37,6 +38,7 @@ use crate::{
     metering::{Journals, settled},
     metrics::CoreMetrics,
     polling::eventually,
+    tokens::{Exchange, Tokens},
     upstream::{Dialler, Timeouts},
 };
 use bytes::Bytes;
@@ -57,6 +59,7 @@ pub(super) struct World {
     pub(super) pepper: [u8; 32],
     pub(super) lent: Arc<Lent>,
     folder: tempfile::TempDir,
+    _keeping: JoinSet<()>,
     serving: Serving,
     _signal: Signal,
 }
@@ -120,6 +123,10 @@ impl World {
         let limits = Timeouts { connect: Duration::from_secs(5), first_byte: idle, idle };
         let (handle, writers, here) = (snapshots.clone(), Mutex::new(journals.writers), Arc::new(here));
         let dialler = Dialler::new(Resolver::new(&resolver).unwrap()).unwrap();
+        let exchange = Exchange::new(dialler.clone(), snapshots.clone(), Arc::new(SystemClock));
+        let (tokens, keeper) = Tokens::new(exchange.within(Duration::from_millis(500)));
+        let mut keeping = JoinSet::new();
+        keeping.spawn(keeper.run(CancellationToken::new()));
         let lent = Arc::new(Lent::new(Policy::default(), Vec::new()));
         let holder = Arc::clone(&lent);
         let serving = serve_per_core(vec![listen], 1, HttpLimits::default(), watch, move |_core| {
@@ -132,6 +139,7 @@ impl World {
                 upstream: Rc::new(Upstream::new(
                     dialler.clone(),
                     meter,
+                    tokens.clone(),
                     limits,
                     Arc::clone(&clock),
                     CoreMetrics::default(),
@@ -157,6 +165,7 @@ impl World {
             pepper: [7; 32],
             lent,
             folder,
+            _keeping: keeping,
             serving: serving.unwrap(),
             _signal: signal,
         };
@@ -221,6 +230,7 @@ impl World {
             pepper: self.pepper.to_vec(),
             egress_rules: hosts.iter().map(|host| rule(host, "eu", ranges)).collect(),
             jurisdiction: "eu".into(),
+            ..config::RegionSettings::default()
         })
     }
 

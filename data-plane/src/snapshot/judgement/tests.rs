@@ -14,6 +14,7 @@ fn settings(rules: &[(&str, &str)]) -> Resource {
         pepper: vec![7; 32],
         egress_rules: rules.collect(),
         jurisdiction: "eu".into(),
+        ..config::RegionSettings::default()
     }))
 }
 

@@ -1,15 +1,11 @@
-use http::HeaderValue;
+use bailiwick_domain::time::SystemClock;
 
 use super::*;
-
-fn with(name: HeaderName, value: &'static str) -> HeaderMap {
-    HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
-}
 
 #[test]
 fn statuses_are_told_apart() {
     let none = HeaderMap::new();
-    let of = |status| of(StatusCode::from_u16(status).expect("good"), &none);
+    let of = |status| of(StatusCode::from_u16(status).expect("good"), &none, &SystemClock);
     for status in [200, 201, 204, 307, 404, 409] {
         assert_eq!(of(status), Verdict::Answer, "{status}");
     }
@@ -23,19 +19,6 @@ fn statuses_are_told_apart() {
         assert_eq!(of(status), Verdict::Failure(Ill::Refusing), "{status}");
     }
     assert_eq!(of(429), Verdict::Failure(Ill::Limited(None)));
-}
-
-#[test]
-fn what_is_said_of_when_to_come_back_is_read_or_taken_for_nothing() {
-    let after = |name: HeaderName, value| retry_after(&with(name, value));
-    assert_eq!(after(header::RETRY_AFTER, "2"), Some(Duration::from_secs(2)));
-    assert_eq!(after(header::RETRY_AFTER, " 0.5 "), Some(Duration::from_millis(500)));
-    assert_eq!(after(RETRY_AFTER_MS, "1500"), Some(Duration::from_millis(1500)));
-    assert_eq!(after(header::RETRY_AFTER, "1e30"), None);
-    assert_eq!(after(header::RETRY_AFTER, "99999999"), Some(LONGEST_AFTER));
-    for nothing in ["", "-1", "NaN", "inf", "Wed, 21 Oct 2026 07:28:00 GMT"] {
-        assert_eq!(after(header::RETRY_AFTER, nothing), None, "{nothing}");
-    }
 }
 
 #[test]

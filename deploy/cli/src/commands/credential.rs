@@ -21,6 +21,15 @@ pub(crate) enum CredentialCommand {
     /// An API key or a bearer token is stored as it is. For Bedrock, an AWS key signs: JSON such as
     /// {"access_key_id": "AKIA…", "secret_access_key": "…"}, with "session_token" for a temporary one, and "region" where the
     /// endpoint's host does not name it.
+    ///
+    /// For Azure OpenAI without a key, a client of Entra is exchanged for tokens: JSON such as
+    /// {"tenant_id": "…", "client_id": "…", "client_secret": "…"}, with "authority": "https://login.microsoftonline.us" and
+    /// "scope" for another cloud than the public one. For Vertex AI, the key file of a Google service account is, as it is
+    /// downloaded. Workers fetch the tokens, and renew them before they end.
+    ///
+    /// Whoever issues tokens is told who the organization is to its provider, and when it calls, but nothing of a call. Such hosts
+    /// are global, and no residency is asked; so the operator has to name them: [egress] of the control plane's configuration
+    /// takes catalogue = ["entra", "google_identity"], or issuers = [{ pattern = "login.example", jurisdiction = "eu" }].
     Create {
         #[arg(long, value_name = "ID")]
         org: String,

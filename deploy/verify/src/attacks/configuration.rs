@@ -310,6 +310,7 @@ fn settings(of: &Armed, pepper: [u8; 32]) -> Resource {
             private_ranges: Vec::new(),
         }],
         jurisdiction: of.law.clone(),
+        ..config::RegionSettings::default()
     }))
 }
 

@@ -1,4 +1,4 @@
-//! 14: deployments whose endpoint lies where a region's workers must never call. What can be told from the endpoint itself, the control plane has to refuse
+//! 14: deployments whose endpoint lies where a region's workers must never call, and credentials whose tokens would be had there. What can be told from the endpoint itself, the control plane has to refuse
 //! ([`refused_at_once`]); what a name resolves to, and where an answer redirects, the worker when it dials ([`calls`]).
 
 mod calls;
@@ -8,9 +8,13 @@ pub(super) use trap::Trap;
 
 use async_trait::async_trait;
 use bailiwick_proto::{
-    admin::v1::{CreateDeploymentRequest, Deployment, model_service_client::ModelServiceClient},
+    admin::v1::{
+        CreateCredentialRequest, CreateDeploymentRequest, Deployment,
+        credential_service_client::CredentialServiceClient, model_service_client::ModelServiceClient,
+    },
     status::reason_of,
 };
+use serde_json::json;
 use tonic::{Code, Status};
 
 use super::{identifiers::nobody, layer};
@@ -36,6 +40,13 @@ const ENDPOINTS: [(&str, &str); 12] = [
     ("a host that may answer from anywhere", "https://anywhere.verify.test/v1"),
 ];
 
+/// Issuers of tokens that no operator names by accident: hosts that calls may go to are none for that.
+const ISSUERS: [(&str, &str); 3] = [
+    ("a host that nobody named", "https://login.verify-isolation.invalid"),
+    ("a host that is named for calls alone", "https://anywhere.verify.test"),
+    ("a cloud's metadata address", "http://169.254.169.254"),
+];
+
 pub(super) struct Egress;
 
 #[async_trait]
@@ -49,9 +60,12 @@ impl Attack for Egress {
     }
 
     async fn run(&self, pair: Pair<'_>) -> Vec<Attempt> {
-        let mut attempts = Vec::with_capacity(ENDPOINTS.len());
+        let mut attempts = Vec::with_capacity(ENDPOINTS.len() + ISSUERS.len());
         for (what, endpoint) in ENDPOINTS {
             attempts.push(refused_at_once(pair, what, endpoint).await);
+        }
+        for (what, authority) in ISSUERS {
+            attempts.push(no_issuer(pair, what, authority).await);
         }
         attempts.extend(calls::run(pair).await);
         attempts
@@ -68,6 +82,27 @@ async fn refused_at_once(pair: Pair<'_>, what: &str, endpoint: &str) -> Attempt 
             let refused = is_egress_refused(&status) || status.code() == Code::InvalidArgument;
             probe.expect(refused, say(&status))
         }
+    }
+}
+
+async fn no_issuer(pair: Pair<'_>, what: &str, authority: &str) -> Attempt {
+    let probe = Probe::new(
+        format!("a credential whose tokens would be had at {what}"),
+        layer::EGRESS,
+        "FailedPrecondition egress_refused",
+    );
+    let secret = json!({"tenant_id": "t", "client_id": "c", "client_secret": "s", "authority": authority});
+    let message = CreateCredentialRequest {
+        idempotency_key: once(),
+        organization_id: pair.target.account.organization.clone(),
+        name: "verify-isolation".to_owned(),
+        secret: secret.to_string(),
+    };
+    let mut client = CredentialServiceClient::new(pair.target.admin.clone());
+    match client.create_credential(request(message)).await {
+        Ok(_) => probe.expect(false, "the credential was made"),
+        Err(status) if nobody(&status) => probe.unanswered(say(&status)),
+        Err(status) => probe.expect(is_egress_refused(&status), say(&status)),
     }
 }
 

@@ -24,8 +24,19 @@ fn every_row_states_host_jurisdiction_source_and_day() {
 
 #[test]
 fn the_well_known_providers_are_in_it() {
-    let expected = ["anthropic", "azure_openai", "bedrock", "mistral", "openai", "vertex"];
+    let expected =
+        ["anthropic", "azure_openai", "bedrock", "entra", "google_identity", "mistral", "openai", "vertex"];
     assert_eq!(providers().into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn r7_who_takes_a_providers_hosts_takes_none_that_issue_tokens_with_them() {
+    for provider in providers() {
+        let serves: Vec<Serves> = of_provider(provider).map(|known| known.serves).collect();
+        let expected =
+            if matches!(provider, "entra" | "google_identity") { Serves::Tokens } else { Serves::Calls };
+        assert!(serves.iter().all(|serves| *serves == expected), "{provider}");
+    }
 }
 
 #[test]

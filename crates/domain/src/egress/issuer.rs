@@ -1,0 +1,19 @@
+//! Proof that tokens may be had from a host.
+
+use super::AdmittedHost;
+
+/// Proof that the policy lets tokens be had from a host. Only [`super::EgressPolicy::admit_issuer`] makes one. It is no [`AdmittedHost`] by itself: nobody places a
+/// call with it by mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdmittedIssuer(AdmittedHost);
+
+impl AdmittedIssuer {
+    pub(super) fn of(host: AdmittedHost) -> Self {
+        Self(host)
+    }
+
+    /// What is dialled, to ask for a token.
+    pub fn host(&self) -> &AdmittedHost {
+        &self.0
+    }
+}
