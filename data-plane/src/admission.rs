@@ -4,11 +4,12 @@ use bailiwick_domain::{
     time::Clock,
     usage::{CallType, EventId, RequestId},
 };
+use bailiwick_quota::limit::Limit;
 use bailiwick_runtime::serving::{ApiError, ErrorShape};
 
 use crate::{
     error,
-    limits::{Estimate, LimitedCall, Limiter, Reserved, Told},
+    limits::{Estimate, Limited, LimitedCall, Limiter, Reserved, Told},
     metering::{Meter, OpenCall, StartedCall},
     placement::Placed,
     request::Asked,
@@ -21,6 +22,7 @@ pub(crate) struct Admitted {
     call: OpenCall,
     call_type: CallType,
     told: Option<Told>,
+    limited: Option<Limited>,
 }
 
 impl Admitted {
@@ -29,8 +31,9 @@ impl Admitted {
         self.told
     }
 
-    pub(crate) fn into_parts(self) -> (Placed, OpenCall, CallType) {
-        (self.placed, self.call, self.call_type)
+    /// `None` of the last: its organization has no limits.
+    pub(crate) fn into_parts(self) -> (Placed, OpenCall, CallType, Option<Limited>) {
+        (self.placed, self.call, self.call_type, self.limited)
     }
 }
 
@@ -61,12 +64,16 @@ impl Admission<'_> {
         placed: Placed,
         asking: Asking<'_>,
     ) -> Result<Admitted, ApiError> {
-        let reserved = self.reserve(snapshot, &placed, &asking).await?;
-        let (reservation, told) = reserved.map(|Reserved { reservation, told }| (reservation, told)).unzip();
+        let (reservation, told, limited) = match self.reserve(snapshot, &placed, &asking).await? {
+            Some((Reserved { reservation, told, .. }, limited)) => {
+                (Some(reservation), Some(told), Some(limited))
+            }
+            None => (None, None, None),
+        };
         match self.meter.start(self.started(&placed, &asking)) {
             Ok(call) => {
                 let call = call.holding(reservation);
-                Ok(Admitted { placed, call, call_type: asking.call_type, told })
+                Ok(Admitted { placed, call, call_type: asking.call_type, told, limited })
             }
             Err(_full) => {
                 if let Some(reservation) = reservation {
@@ -83,16 +90,19 @@ impl Admission<'_> {
         snapshot: &Snapshot,
         placed: &Placed,
         asking: &Asking<'_>,
-    ) -> Result<Option<Reserved>, ApiError> {
+    ) -> Result<Option<(Reserved, Limited)>, ApiError> {
         let (key, model) = (placed.permitted().key(), placed.permitted().model().id);
         let organization = snapshot.organization(&key.organization);
         let Some(limits) = organization.and_then(|organization| organization.limits.as_ref()) else {
             return Ok(None);
         };
-        let call = LimitedCall { organization: key.organization, key: key.id, model };
+        let call = LimitedCall { organization: key.organization, key: key.id, model, deployment: None };
         let estimate = Estimate::of(asking.call_type, asking.asked, asking.body_bytes, placed);
         let now = self.clock.now();
-        self.limiter.reserve(&call, limits, &estimate, asking.shape, now).await.map(Some)
+        let reserved = self.limiter.reserve(&call, limits, &estimate, asking.shape, now).await?;
+        let of_deployments = limits.iter().any(Limit::is_of_deployments);
+        let limited = Limited { call, estimate, of_money: reserved.of_money, of_deployments };
+        Ok(Some((reserved, limited)))
     }
 
     fn started(&self, placed: &Placed, asking: &Asking<'_>) -> StartedCall {

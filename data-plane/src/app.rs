@@ -119,11 +119,12 @@ impl Worker {
         let snapshot = SnapshotHandle::default();
         let journal = &self.settings.journal;
         let cores = self.settings.serve.cores.get();
-        let Journals { writers, queue, syncer, account, lock } =
+        let Journals { writers, queue, syncer, account, lock, lives } =
             Journals::open(&journal.directory, cores, journal.max_bytes, self.clock.now())?;
         let memory = Budget::new(self.settings.serve.max_held_bytes, cores);
-        let names = Names::left_in(&journal.directory, &lock);
-        let lent = Arc::new(Lent::new(Policy::default(), names.earlier().to_vec()));
+        // Before anything that earlier processes left is sent and deleted.
+        let names = Names::left_in(&journal.directory, &lock, &lives);
+        let lent = Arc::new(Lent::new(Policy::default(), names.earlier()));
         let metrics = WorkerMetrics::new(
             cores,
             snapshot.clone(),

@@ -189,6 +189,11 @@ pub(crate) fn insufficient_quota(message: String) -> ApiError {
     of(StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", message)
 }
 
+/// Nobody knows what the call would cost.
+pub(crate) fn unpriced(message: String) -> ApiError {
+    of(StatusCode::FORBIDDEN, "model_unpriced", message)
+}
+
 pub(crate) fn journal_full() -> ApiError {
     retry_soon(of(
         StatusCode::SERVICE_UNAVAILABLE,

@@ -154,7 +154,7 @@ impl Gateway {
         hold: &mut Hold,
         timing: &Timing,
     ) -> Result<Response<ResponseBody>, ApiError> {
-        let sent = self.upstream.send(admitted, snapshot, wish, hold, timing).await?;
+        let sent = self.upstream.send(admitted, &self.limiter, snapshot, wish, hold, timing).await?;
         let (clock, timeouts) = (Arc::clone(&self.clock), self.upstream.timeouts());
         answer::pass_on(sent, clock, timeouts, self.memory.hold(), timing).await
     }

@@ -28,7 +28,7 @@ pub(crate) use self::{
     estimate::Estimate,
     exchange::Exchanger,
     lent::Lent,
-    limiter::{Limiter, Reserved},
+    limiter::{Limited, Limiter, Reserved},
     names::Names,
     told::Told,
 };

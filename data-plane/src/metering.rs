@@ -15,6 +15,7 @@
 //! Never here: what was said (R8; a usage event has no field for it), a call that is served and not recorded.
 
 mod account;
+mod charged;
 mod journals;
 mod meter;
 mod record;
@@ -27,7 +28,8 @@ mod writer;
 
 pub(crate) use self::{
     account::Account,
-    journals::{FolderLock, Journals, say_standing},
+    charged::Charged,
+    journals::{FolderLock, Journals, Lives, say_standing},
     meter::{Meter, OpenCall, Outcome, Settled, StartedCall},
     recorded::Recorded,
     report::Reporter,
@@ -38,4 +40,4 @@ pub(crate) use self::{
 #[cfg(test)]
 pub(crate) mod settled;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -32,6 +32,7 @@ use crate::{
     admission::Admitted,
     error,
     estimate::Prompt,
+    limits::Limiter,
     memory::Hold,
     metering::{Meter, OpenCall, Outcome, Used},
     metrics::CoreMetrics,
@@ -236,19 +237,33 @@ impl Upstream {
     pub(crate) async fn send(
         &self,
         admitted: Admitted,
+        limiter: &Limiter,
         snapshot: &Snapshot,
         wish: Wish<'_>,
         hold: &mut Hold,
         timing: &Timing,
     ) -> Result<Answered, ApiError> {
-        let (placed, mut call, call_type) = admitted.into_parts();
+        let (placed, mut call, call_type, limited) = admitted.into_parts();
         if wish.asked.form().is_none() {
             call.asks(Prompt::Body(wish.body.clone()));
         }
         let (places, trail) = placed.into_parts();
         let (attempts, last) = (0, None);
-        let mut sending =
-            Sending { upstream: self, snapshot, wish, hold, timing, call, call_type, attempts, trail, last };
+        let upstream = self;
+        let mut sending = Sending {
+            upstream,
+            limiter,
+            limited,
+            snapshot,
+            wish,
+            hold,
+            timing,
+            call,
+            call_type,
+            attempts,
+            trail,
+            last,
+        };
         sending.run(places).await;
         sending.end()
     }

@@ -187,6 +187,7 @@ pub fn usage_event_to_wire(event: &UsageEvent) -> wire::UsageEvent {
         cache_write_hour_tokens: event.tokens.cache_write_hour,
         images: event.media.images,
         audio_millis: event.media.audio_millis,
+        charges: Vec::new(),
     }
 }
 

@@ -34,6 +34,16 @@ pub fn terminate(pid: i32) {
     kill(Pid::from_raw(pid), Signal::SIGTERM).expect("the process runs");
 }
 
+/// Makes a process stand still.
+pub fn stop(pid: i32) {
+    kill(Pid::from_raw(pid), Signal::SIGSTOP).expect("the process runs");
+}
+
+/// Lets a process that stands still go on.
+pub fn go_on(pid: i32) {
+    kill(Pid::from_raw(pid), Signal::SIGCONT).expect("the process runs");
+}
+
 /// Whether a process runs (a zombie does not).
 pub fn runs(pid: i32) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };

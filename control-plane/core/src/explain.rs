@@ -1,5 +1,7 @@
 //! Why a call with a key would be served or refused: the steps of a worker, taken on the store's rows.
 
+mod limits;
+
 use bailiwick_domain::{
     address::ClientAddress, egress::EgressRefused, jurisdiction::Local, key::KeyId, names::ModelName,
     organization::OrganizationStatus, permission::Permission, routing::Fallbacks,
@@ -15,7 +17,7 @@ use crate::{
 /// One step of a worker's path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// `authenticate`, `permit`, `place`.
+    /// `authenticate`, `permit`, `place`, `limits`.
     pub name: &'static str,
     /// What was found, for people.
     pub finding: String,
@@ -59,7 +61,10 @@ impl ControlPlane {
         if steps.iter().any(|step| step.code.is_some()) {
             return Ok(steps);
         }
-        let Some(name) = model else { return Ok(steps) };
+        let Some(name) = model else {
+            steps.extend(self.explain_limits(&row, None).await?);
+            return Ok(steps);
+        };
         // Like a worker: that the organization has no such model is said before that the key may not use it.
         let Some(found) = self.store().model_fetch_by_name(row.organization, name).await? else {
             let finding = format!("{} has no model named {name}", row.organization);
@@ -70,7 +75,11 @@ impl ControlPlane {
         let permitted = permit.code.is_none();
         steps.push(permit);
         if permitted {
-            steps.push(self.explain_places(found).await?);
+            let limits = self.explain_limits(&row, Some(&found)).await?;
+            let place = self.explain_places(found).await?;
+            let placed = place.code.is_none();
+            steps.push(place);
+            steps.extend(limits.filter(|_| placed));
         }
         Ok(steps)
     }

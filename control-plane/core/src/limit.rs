@@ -1,11 +1,11 @@
 //! Limits: how much of something an organization's calls may use. Workers get them with the organization; who may use how much of them at a moment is
 //! decided elsewhere, see `bailiwick_quota`.
 //!
-//! A limit of one key or one model outlives what it is for: it limits nothing from then on, is still listed, and goes when somebody deletes it. A key that is rotated gives its limits to its
+//! A limit of one key, one model or one deployment outlives what it is for: it limits nothing from then on, is still listed, and goes when somebody deletes it. A key that is rotated gives its limits to its
 //! successor: see [`ControlPlane::key_rotate`].
 
 use bailiwick_domain::{
-    id::{ModelId, OrganizationId},
+    id::{DeploymentId, ModelId, OrganizationId},
     jurisdiction::Local,
     key::KeyId,
     permission::Permission,
@@ -42,13 +42,15 @@ pub struct NewLimit {
     pub keys: Over<Local<KeyId>>,
     /// For which models.
     pub models: Over<Local<ModelId>>,
+    /// For which deployments; [`Over::All`]: for calls, wherever they go.
+    pub deployments: Over<Local<DeploymentId>>,
 }
 
 impl ControlPlane {
     /// Creates a limit.
     ///
     /// # Errors
-    /// The amount is too large; the key or the model is not the organization's; the organization has a limit of this measure for the same keys and models, or as many as it
+    /// The amount is too large; the key, the model or the deployment is not the organization's; the organization has a limit of this measure for the same of them, or as many as it
     /// can have; the caller may not.
     pub async fn limit_create(
         &self,
@@ -68,6 +70,7 @@ impl ControlPlane {
             measure: new.measure,
             keys: new.keys,
             models: new.models,
+            deployments: new.deployments,
             amount: new.amount,
             created_at: now,
         };
@@ -206,11 +209,17 @@ impl ControlPlane {
                 Over::Each => Over::Each,
                 Over::One(model) => Over::One(self.parts.jurisdiction.admit(model)?),
             };
+            let deployments = match row.limit.scope().deployment {
+                Over::All => Over::All,
+                Over::Each => Over::Each,
+                Over::One(deployment) => Over::One(self.parts.jurisdiction.admit(deployment)?),
+            };
             let draft = LimitDraft {
                 organization,
                 measure: row.limit.measure(),
                 keys: Over::One(new),
                 models,
+                deployments,
                 amount: row.limit.amount(),
                 created_at: self.now(),
             };
@@ -264,6 +273,12 @@ impl ControlPlane {
                 violation("models.model_id", "is not a model of the organization");
             }
         }
+        if let Over::One(id) = new.deployments {
+            let known = self.store().deployment_fetch(id).await?;
+            if known.is_none_or(|row| row.organization != new.organization) {
+                violation("deployments.deployment_id", "is not a deployment of the organization");
+            }
+        }
         if violations.is_empty() { Ok(()) } else { Err(UseCaseError::Invalid(violations)) }
     }
 }
@@ -272,12 +287,13 @@ impl ControlPlane {
 fn described(row: &LimitRecord) -> String {
     let (limit, scope) = (&row.limit, row.limit.scope());
     format!(
-        "{} {}={} keys={} models={}",
+        "{} {}={} keys={} models={} deployments={}",
         limit.id(),
         limit.measure(),
         limit.amount(),
         whom(&scope.key),
-        whom(&scope.model)
+        whom(&scope.model),
+        whom(&scope.deployment)
     )
 }
 
@@ -311,7 +327,7 @@ fn in_the_way(error: StoreError) -> UseCaseError {
         StoreError::Conflict(TOO_MANY_LIMITS) => UseCaseError::refused(
             "too_many_limits",
             format!(
-                "the organization has {MAX_LIMITS} limits, which is {TOO_MANY_LIMITS}: delete one, or use one for each key or model"
+                "the organization has {MAX_LIMITS} limits, which is {TOO_MANY_LIMITS}: delete one, or use one for each key, model or deployment"
             ),
         ),
         other => other.into(),

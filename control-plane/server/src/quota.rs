@@ -4,7 +4,7 @@
 //! **Queues.** What is said waits in one queue of [`QUEUED`]; when it is full, the streams that would add to it are not read on, and their workers wait. Each stream has room for [`ANSWERS`]
 //! answers; a worker that reads slower loses its stream, comes again, and is told everything anew. The desk takes all that waits at once, and stores it in one transaction.
 //!
-//! What must never happen here: an answer before its rows are stored; a worker that speaks in another one's name.
+//! What must never happen here: an answer before its rows are stored; a worker that speaks in another one's name, or settles what another one was lent.
 
 mod desk;
 mod metrics;

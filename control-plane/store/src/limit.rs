@@ -25,7 +25,7 @@ const EACH: &str = "each";
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT l.organization_id, l.number, l.measure, l.keys, l.models, l.amount, l.created_at FROM limits l ",
+            "SELECT l.organization_id, l.number, l.measure, l.keys, l.models, l.deployments, l.amount, l.created_at FROM limits l ",
             $rest
         )
     };
@@ -84,17 +84,19 @@ pub(crate) async fn insert(db: &mut Db<'_>, draft: &LimitDraft) -> Result<LimitR
         key: draft.keys.map(Local::into_inner),
         member: Over::All,
         model: draft.models.map(Local::into_inner),
+        deployment: draft.deployments.map(Local::into_inner),
     };
     let limit = Limit::new(id, draft.measure, scope, draft.amount).map_err(|_| out_of_range())?;
     let statement = query(
-        "INSERT INTO limits (organization_id, number, measure, keys, models, amount, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+        "INSERT INTO limits (organization_id, number, measure, keys, models, deployments, amount, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
     )
     .bind(organization)
     .bind(i64::from(number))
     .bind(limit.measure().as_str())
     .bind(whom(&scope.key))
     .bind(whom(&scope.model))
+    .bind(whom(&scope.deployment))
     .bind(units(limit.amount())?)
     .bind(draft.created_at.as_micros());
     inserted(db.execute(statement).await?, SAME_LIMIT)?;
@@ -124,7 +126,12 @@ pub(crate) async fn delete(
 fn read(row: Row<'_>) -> Result<LimitRecord, StoreError> {
     let organization: Local<OrganizationId> = row.id("organization_id")?;
     let id = LimitId { organization: organization.into_inner(), number: row.number("number")? };
-    let scope = Scope { key: over(&row, "keys")?, member: Over::All, model: over(&row, "models")? };
+    let scope = Scope {
+        key: over(&row, "keys")?,
+        member: Over::All,
+        model: over(&row, "models")?,
+        deployment: over(&row, "deployments")?,
+    };
     let limit = Limit::new(id, row.word("measure", Measure::parse)?, scope, row.number("amount")?)
         .map_err(|_| row.corrupt("amount", "is out of range"))?;
     Ok(LimitRecord { organization, limit, created_at: row.time("created_at")? })

@@ -100,6 +100,12 @@ const STEPS: &[Step] = &[
         only: None,
         sql: include_str!("../migrations/0019_contract_prices.sql"),
     },
+    Step {
+        version: 20,
+        description: "deployment limits",
+        only: None,
+        sql: include_str!("../migrations/0020_deployment_limits.sql"),
+    },
 ];
 
 /// Runs the steps that this store has not had. Replicas that start together take turns.

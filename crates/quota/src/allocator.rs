@@ -3,7 +3,7 @@
 //! - Every input is a method that takes the time and gives a [`Step`]: rows to store, and messages that can be had only once they are.
 //! - What counts against a limit is what was *granted and not given back*. Reports of use change nothing about that sum, so no report has to be timely, and losing one does no harm.
 //! - Nobody's silence frees anything. A holder that is silent for longer than its lease lives can use nothing more, and what it had counts as used: until the window ends, or, for money, until its
-//!   usage events are all there ([`Allocator::settle`]).
+//!   worker's next life has told what the dead one wrote down ([`Allocator::settle`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ pub use self::{
 use crate::{
     limit::{Account, Limit, LimitId},
     policy::{Policy, micros},
-    protocol::{Exchange, FromHolder, Hello, HolderId, Lease, Leases, ToHolder},
+    protocol::{Consumed, Exchange, FromHolder, Hello, HolderId, Lease, Leases, Settlement, ToHolder},
     window::Period,
 };
 
@@ -118,6 +118,7 @@ impl Allocator {
         match message {
             FromHolder::Hello(hello) => self.welcome(hello),
             FromHolder::Exchange(exchange) => self.exchange(exchange),
+            FromHolder::Settlement(settlement) => self.settle(settlement),
         }
     }
 
@@ -148,16 +149,28 @@ impl Allocator {
         self.step(waiting, None, Vec::new())
     }
 
-    /// All usage events of a lost holder's life are in the store. Of each account they say how much it used in the window that starts so.
-    pub fn settle(&mut self, holder: HolderId, used: &[(Account, Timestamp, u64)], now: Timestamp) -> Step {
-        self.now = self.now.max(now);
-        for (account, window_starts, units) in used {
+    /// A lost holder's successor tells how much it used of each account of money: the rest of what it was lent is free. Its name goes with it, so that hearing this twice counts nothing twice.
+    /// Nothing happens, and nothing is answered, while the holder lives, or may for all that is known here.
+    fn settle(&mut self, settlement: &Settlement) -> Step {
+        let holder = settlement.holder;
+        match self.holders.get(&holder) {
+            Some(state) if !state.lost => return self.step(BTreeSet::new(), None, Vec::new()),
+            Some(_) => {}
+            None => return self.step(BTreeSet::new(), None, vec![ToHolder::Settled { holder }]),
+        }
+        let used: BTreeMap<Account, &Consumed> =
+            settlement.used.iter().map(|used| (used.account, used)).collect();
+        let known = self.ledgers.iter().filter(|(_, ledger)| ledger.knows(holder));
+        let accounts: BTreeSet<Account> =
+            known.map(|(account, _)| *account).chain(used.keys().copied()).collect();
+        for account in &accounts {
             if let Some(ledger) = self.ledger(*account) {
-                ledger.settle(holder, *window_starts, *units);
+                ledger.end_calls(holder);
+                ledger.settle(holder, used.get(account).copied());
             }
         }
-        let accounts = used.iter().map(|(account, _, _)| *account).collect();
-        self.step(accounts, None, Vec::new())
+        self.forget(holder);
+        self.step(accounts, None, vec![ToHolder::Settled { holder }])
     }
 
     fn welcome(&mut self, hello: &Hello) -> Step {

@@ -17,13 +17,13 @@ use std::{
 
 use arc_swap::ArcSwap;
 
+use self::{cell::Shortage, clock::Bounds};
 pub use self::{
-    cell::Cell,
+    cell::{Cell, Charge},
     clock::Monotonic,
     refusal::{Reason, Refusal},
     reservation::{Reservation, Used, Waiting, Want},
 };
-use self::{cell::Shortage, clock::Bounds};
 use crate::{
     limit::{Account, Limit},
     policy::Policy,
@@ -115,6 +115,11 @@ impl Holder {
     pub fn retain(&self, is_there: impl Fn(&Account) -> bool) {
         let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
         cells.retain(|account, _| is_there(account));
+    }
+
+    /// Its name, once it has one.
+    pub fn name(&self) -> Option<HolderId> {
+        self.talk.lock().unwrap_or_else(PoisonError::into_inner).name
     }
 
     /// How many accounts it knows.
@@ -275,6 +280,8 @@ impl Holder {
             ToHolder::Leases(leases) => {
                 talk.name == Some(leases.holder) && self.take_in(&mut talk, leases, now)
             }
+            // It is about a life that is over.
+            ToHolder::Settled { .. } => false,
         }
     }
 
@@ -307,7 +314,7 @@ impl Holder {
         let mut recalled = false;
         for lease in &leases.leases {
             if let Some(cell) = cells.get(&lease.account) {
-                recalled |= cell.apply(lease, &self.policy, now);
+                recalled |= cell.apply(leases.holder, lease, &self.policy, now);
             }
         }
         recalled

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use bailiwick_domain::{
-    id::{ModelId, OrganizationId},
+    id::{DeploymentId, ModelId, OrganizationId},
     jurisdiction::Regional,
     key::KeyId,
     region::RegionCode,
@@ -62,7 +62,13 @@ impl Limit {
             key: self.scope.key.part(Some(call.key))?,
             member: self.scope.member.part(call.member)?,
             model: self.scope.model.part(Some(call.model))?,
+            deployment: self.scope.deployment.part(call.deployment)?,
         })
+    }
+
+    /// Whether it is about calls at deployments: charged when a call is sent to one, and not when the call begins.
+    pub fn is_of_deployments(&self) -> bool {
+        self.scope.deployment != Over::All
     }
 
     /// Whether the account is one of this limit's.
@@ -71,6 +77,7 @@ impl Limit {
             && self.scope.key.owns(account.key)
             && self.scope.member.owns(account.member)
             && self.scope.model.owns(account.model)
+            && self.scope.deployment.owns(account.deployment)
     }
 }
 
@@ -186,11 +193,14 @@ pub struct Scope {
     pub member: Over<MemberNumber>,
     /// Which models.
     pub model: Over<ModelId>,
+    /// Which deployments. [`Over::All`] is every call, wherever it goes.
+    pub deployment: Over<DeploymentId>,
 }
 
 impl Scope {
     /// The whole organization, as one.
-    pub const ORGANIZATION: Self = Self { key: Over::All, member: Over::All, model: Over::All };
+    pub const ORGANIZATION: Self =
+        Self { key: Over::All, member: Over::All, model: Over::All, deployment: Over::All };
 }
 
 /// How a limit spans one dimension of a call.
@@ -245,6 +255,8 @@ pub struct Call {
     pub member: Option<MemberNumber>,
     /// Public model.
     pub model: ModelId,
+    /// Where it is sent, once it is.
+    pub deployment: Option<DeploymentId>,
 }
 
 /// What is counted in one sum: a limit, and the one that it is counted for in each dimension that it spans with [`Over::Each`].
@@ -258,6 +270,8 @@ pub struct Account {
     pub member: Option<MemberNumber>,
     /// Of this model, where each model has its own.
     pub model: Option<ModelId>,
+    /// Of this deployment, where each deployment has its own.
+    pub deployment: Option<DeploymentId>,
 }
 
 impl Regional for Account {

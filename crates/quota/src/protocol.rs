@@ -11,6 +11,8 @@ use crate::{limit::Account, window::Window};
 pub const MAX_REPORTS: usize = 10_000;
 /// Earlier names in one hello, at most.
 pub const MAX_SUPERSEDED: usize = 64;
+/// Accounts in one settlement, at most. What cannot be said whole is not said.
+pub const MAX_SETTLED: usize = 10_000;
 
 /// Names one life of a worker towards the allocator. Given by the allocator: never twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +25,8 @@ pub enum FromHolder {
     Hello(Hello),
     /// Demand and consumption.
     Exchange(Exchange),
+    /// What an earlier life used, for good.
+    Settlement(Settlement),
 }
 
 /// A worker that has no name yet.
@@ -45,6 +49,26 @@ pub struct Exchange {
     pub leaving: bool,
     /// Of each account that has news. At most [`MAX_REPORTS`].
     pub reports: Vec<Report>,
+}
+
+/// What an earlier life of a worker used of limits of money, all of it: of accounts that are not named, nothing. Read out of what that life wrote down with each call's usage event, so the two say the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// The earlier life. It is over for certain: see [`Hello::supersedes`].
+    pub holder: HolderId,
+    /// Each account once. At most [`MAX_SETTLED`].
+    pub used: Vec<Consumed>,
+}
+
+/// What a life used of one account, in the last window in which it used any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Consumed {
+    /// Which.
+    pub account: Account,
+    /// The start of the window.
+    pub window_starts: Timestamp,
+    /// Units that are used for good.
+    pub units: u64,
 }
 
 /// A worker's news of one account.
@@ -91,6 +115,11 @@ pub enum ToHolder {
     },
     /// Leases.
     Leases(Leases),
+    /// What an earlier life used is written down; it need not be said again.
+    Settled {
+        /// The earlier life.
+        holder: HolderId,
+    },
 }
 
 impl ToHolder {
@@ -98,7 +127,7 @@ impl ToHolder {
     pub fn holder(&self) -> Option<HolderId> {
         match self {
             Self::Welcome { .. } => None,
-            Self::Unknown { holder } => Some(*holder),
+            Self::Unknown { holder } | Self::Settled { holder } => Some(*holder),
             Self::Leases(leases) => Some(leases.holder),
         }
     }

@@ -17,7 +17,7 @@ use bailiwick_quota::{
     holder::{Cell, Holder, Monotonic, Outcome, Reservation, Used, Waiting, Want},
     limit::{Account, Limit, Measure},
     policy::Policy,
-    protocol::{FromHolder, HolderId, ToHolder},
+    protocol::{Consumed, FromHolder, HolderId, Settlement, ToHolder},
 };
 use proptest::prelude::*;
 use store::Store;
@@ -138,6 +138,9 @@ struct Running {
     units: [u64; 4],
 }
 
+/// The last window of each account that was charged in each name, and how much.
+type Written = BTreeMap<(HolderId, Account), (Timestamp, u64)>;
+
 struct World {
     limits: Vec<(Limit, Account)>,
     now_micros: u64,
@@ -151,8 +154,14 @@ struct World {
     running: Vec<Running>,
     /// Admitted and over, by limit and window: what it used, or all it had reserved where nobody can tell.
     used: BTreeMap<(usize, Timestamp), u64>,
+    /// What each life of each worker has written down with its calls: by name, account and window.
+    written: BTreeMap<(usize, u64), Written>,
+    /// What the next lives have to tell of those before, again and again.
+    settlements: BTreeMap<usize, Vec<FromHolder>>,
     nonces: u64,
     admitted: u64,
+    /// Of what a dead life used, its next one tells so much.
+    told_percent: u64,
     /// The guard that a test takes away.
     send_before_storing: bool,
 }
@@ -180,8 +189,11 @@ impl World {
             down: Vec::new(),
             running: Vec::new(),
             used: BTreeMap::new(),
+            written: BTreeMap::new(),
+            settlements: BTreeMap::new(),
             nonces: 0,
             admitted: 0,
+            told_percent: 100,
             send_before_storing: false,
         };
         for index in 0..WORKERS {
@@ -301,9 +313,32 @@ impl World {
         let index = call % self.running.len();
         let mut call = self.running.remove(index);
         let used = call.units.map(|units| units * percent / 100);
-        let reservation = call.reservation.take().expect("running");
-        reservation.settle(Used { tokens: used[1], nano_usd: used[3] });
+        self.settle(&mut call, Used { tokens: used[1], nano_usd: used[3] });
         self.count(&call, [call.units[0], used[1], 0, used[3]]);
+    }
+
+    /// As a worker does: what is charged to limits of money is written down.
+    fn settle(&mut self, call: &mut Running, used: Used) {
+        let written = self.written.entry((call.worker, call.life)).or_default();
+        call.reservation.take().expect("running").settle_telling(used, |charge| {
+            let starts = charge.window.starts;
+            let sum = written.entry((charge.holder, charge.account)).or_insert((starts, 0));
+            *sum = if sum.0 == starts { (starts, sum.1 + charge.units) } else { (starts, charge.units) };
+        });
+    }
+
+    /// The next life tells what the dead one used, in each of its names.
+    fn tell_of(&mut self, worker: usize, life: u64, name: HolderId) {
+        let written = self.written.remove(&(worker, life)).unwrap_or_default();
+        let mut settlements: BTreeMap<HolderId, Vec<Consumed>> = [(name, Vec::new())].into();
+        for ((holder, account), (window_starts, units)) in written {
+            let units = units * self.told_percent / 100;
+            settlements.entry(holder).or_default().push(Consumed { account, window_starts, units });
+        }
+        let settlements = settlements.into_iter();
+        let settlements =
+            settlements.map(|(holder, used)| FromHolder::Settlement(Settlement { holder, used }));
+        self.settlements.insert(worker, settlements.collect());
     }
 
     fn count(&mut self, call: &Running, used: [u64; 4]) {
@@ -317,6 +352,7 @@ impl World {
         if self.workers[worker].connected {
             let message = self.workers[worker].holder.exchange(self.clock(worker));
             self.up.push(message);
+            self.up.extend(self.settlements.get(&worker).into_iter().flatten().cloned());
         }
     }
 
@@ -389,10 +425,13 @@ impl World {
         for mut call in dead {
             let units = call.units;
             self.count(&call, [units[0], units[1], 0, units[3]]);
-            call.reservation.take().expect("running").settle(Used { tokens: units[1], nano_usd: units[3] });
+            self.settle(&mut call, Used { tokens: units[1], nano_usd: units[3] });
         }
-        let supersedes = self.workers[worker].name.filter(|_| supersede).into_iter().collect();
-        self.workers[worker] = self.new_worker(worker, supersedes, life + 1);
+        let name = self.workers[worker].name.filter(|_| supersede);
+        self.workers[worker] = self.new_worker(worker, name.into_iter().collect(), life + 1);
+        if let Some(name) = name {
+            self.tell_of(worker, life, name);
+        }
     }
 
     fn take_office(&mut self) -> Allocator {
@@ -481,6 +520,38 @@ fn a_control_plane_that_sends_before_it_stores_would_exceed_the_limit() {
         problem = problem.and_then(|()| world.check());
     }
     assert!(problem.is_err(), "{} admitted", world.admitted);
+}
+
+/// Each worker in turn uses what it gets, and is killed; how much was used in all, of 200,000.
+fn used_by_worker_after_worker(told_percent: u64) -> (u64, Result<(), String>) {
+    let mut world = World::new();
+    world.told_percent = told_percent;
+    for _ in 0..20 {
+        for worker in 0..WORKERS {
+            world.act(&Action::Call { worker, tokens: 0, nano_usd: 6_000 });
+            world.act(&Action::Talk);
+            world.act(&Action::TryAgain { worker });
+            world.act(&Action::End { call: 0, percent: 100 });
+            world.act(&Action::CrashWorker { worker, supersede: true });
+            world.act(&Action::Talk);
+            world.act(&Action::Talk);
+            // Its requests are a minute's.
+            world.act(&Action::Pass { millis: 20_000 });
+        }
+    }
+    let used = world.used.iter().filter(|((limit, _), _)| *limit == 3).map(|(_, used)| used).sum();
+    (used, world.check())
+}
+
+#[test]
+fn what_killed_workers_did_not_use_is_used_by_others_and_no_more_than_that() {
+    // Thirty-three calls of six thousand.
+    assert_eq!(used_by_worker_after_worker(100), (198_000, Ok(())));
+}
+
+#[test]
+fn next_lives_that_told_less_than_was_used_would_exceed_the_limit() {
+    assert!(used_by_worker_after_worker(50).1.is_err());
 }
 
 #[test]

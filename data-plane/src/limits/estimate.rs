@@ -35,9 +35,10 @@ pub(crate) struct Estimate {
     guessed: TokenCounts,
     /// Images that are asked for.
     images: u64,
-    /// The dearest that the call could be served at; `None`: nobody knows a price, and it is metered as unpriced. Then limits of money do not hold it: what it costs is
-    /// unknown before and after, and `bailiwick check` and the metrics of unpriced calls say that a price is to be set.
+    /// The dearest that the call could be served at; `None`: nobody knows a price. Then a limit of money refuses it: what it costs would be unknown before and after.
     price: Option<Price>,
+    /// Whether it costs nothing at any price.
+    is_free: bool,
 }
 
 impl Estimate {
@@ -59,7 +60,26 @@ impl Estimate {
         };
         let guessed = TokenCounts { prompt, completion: guessed, ..TokenCounts::default() };
         let images = if call_type == CallType::Image { asked.choices() } else { 0 };
-        Self { asked: allowed, guessed, images, price }
+        Self { asked: allowed, guessed, images, price, is_free: call_type == CallType::TokenCount }
+    }
+
+    /// The same call at one place.
+    pub(crate) fn at(&self, price: Option<Price>) -> Self {
+        Self { price: dearest(price.into_iter()), ..*self }
+    }
+
+    /// Whether it is known what the call could cost.
+    pub(crate) fn is_priced(&self) -> bool {
+        self.is_free || self.price.is_some()
+    }
+
+    /// Whether what was taken by this estimate is enough for a call at a place with this price.
+    pub(crate) fn covers(&self, price: Option<Price>) -> bool {
+        let other = self.at(price);
+        self.is_free
+            || self.price.zip(other.price).is_some_and(|(own, other)| {
+                own.input >= other.input && own.output >= other.output && own.image >= other.image
+            })
     }
 
     /// Units to take of a limit of this measure and amount. 0: the limit does not matter to the call.

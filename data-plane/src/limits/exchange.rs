@@ -4,6 +4,8 @@
 //! control plane hears one message for each that it answers.
 
 use std::{
+    collections::VecDeque,
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,7 +21,7 @@ use bailiwick_proto::{
 };
 use bailiwick_quota::{
     limit::Account,
-    protocol::{FromHolder, ToHolder},
+    protocol::{FromHolder, HolderId, Settlement, ToHolder},
 };
 use bailiwick_runtime::backoff::Backoff;
 use tokio::sync::mpsc;
@@ -42,6 +44,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How often accounts are forgotten whose limit, key or model is no more.
 const FORGET_INTERVAL: Duration = Duration::from_secs(300);
+/// What an earlier life used is said again after so long, when nobody has answered.
+const SAY_AGAIN: Duration = Duration::from_secs(5);
 /// Ten thousand leases of at most 400 bytes each.
 const MAX_MESSAGE_BYTES: usize = 8 << 20;
 
@@ -70,6 +74,9 @@ pub(crate) struct Exchanger {
     names: Names,
     snapshots: SnapshotHandle,
     backoff: Backoff,
+    /// What earlier lives used, and when the first of it was last said.
+    settlements: VecDeque<Settlement>,
+    said: Option<Instant>,
     /// The reason why nothing is lent, as it was logged last.
     trouble: Option<String>,
     forgot: Instant,
@@ -87,8 +94,9 @@ impl Exchanger {
         let client = QuotaServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        let (backoff, forgot) = (Backoff::default(), Instant::now());
-        Self { client, jurisdiction, lent, names, snapshots, backoff, trouble: None, forgot }
+        let (backoff, forgot, settlements) = (Backoff::default(), Instant::now(), names.settlements().into());
+        let (said, trouble) = (None, None);
+        Self { client, jurisdiction, lent, names, snapshots, backoff, settlements, said, trouble, forgot }
     }
 
     /// Exchanges until `finish` is asked for; then gives back what is left, and says farewell.
@@ -129,6 +137,7 @@ impl Exchanger {
         let mut down = standing.map_err(|_late| ExchangeError::Silence)??.into_inner();
         // From here on whoever is there now is told everything.
         self.lent.connected();
+        self.said = None;
         stream.heard = Instant::now();
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -158,25 +167,65 @@ impl Exchanger {
         stream.unanswered = false;
         let at_once = self.lent.hear(&message);
         match &message {
-            ToHolder::Leases(_) => self.recovered(),
+            ToHolder::Leases(_) => {
+                self.recovered();
+                self.tell_of_earlier_lives(stream)?;
+            }
             ToHolder::Welcome { holder, .. } => {
-                let mut names = self.names.clone();
                 let holder = *holder;
-                // Off this thread, because disks can be slow.
-                let writing = tokio::task::spawn_blocking(move || {
-                    let outcome = names.named(holder);
-                    (names, outcome)
-                });
-                if let Ok((names, outcome)) = writing.await {
-                    self.names = names;
-                    if let Err(error) = outcome {
-                        tracing::warn!(%error, "this worker's name is not on disk: what it is lent would count as used for as long as its lease lives, should it be killed");
-                    }
+                if let Err(error) = self.note(move |names| names.named(holder)).await {
+                    tracing::warn!(%error, "this worker's name is not on disk: what it is lent would count as used for as long as its lease lives, should it be killed");
                 }
             }
+            ToHolder::Settled { holder } => self.settled(*holder).await,
+            // It was forgotten, so nothing of it counts any more.
+            ToHolder::Unknown { holder } if self.is_told_of(*holder) => self.settled(*holder).await,
             ToHolder::Unknown { .. } => tracing::warn!("the control plane has ended this worker's leases"),
         }
         Ok(at_once)
+    }
+
+    /// Says the first of what is to be said of earlier lives. Leases are heard: so the control plane has heard the hello, which says that those lives are over.
+    fn tell_of_earlier_lives(&mut self, stream: &Sent) -> Result<(), ExchangeError> {
+        let Some(first) = self.settlements.front() else { return Ok(()) };
+        if self.said.is_some_and(|said| said.elapsed() < SAY_AGAIN) {
+            return Ok(());
+        }
+        self.said = Some(Instant::now());
+        stream.tell(&FromHolder::Settlement(first.clone()))
+    }
+
+    fn is_told_of(&self, holder: HolderId) -> bool {
+        self.settlements.front().is_some_and(|first| first.holder == holder)
+    }
+
+    /// What an earlier life used is written down where limits are lent.
+    async fn settled(&mut self, holder: HolderId) {
+        if !self.is_told_of(holder) {
+            return;
+        }
+        self.settlements.pop_front();
+        self.said = None;
+        tracing::info!(holder = holder.0, "what an earlier life of this worker used of limits is settled");
+        if let Err(error) = self.note(move |names| names.settled(holder)).await {
+            // Said twice, it counts once.
+            tracing::warn!(%error, "that an earlier life of this worker is settled is not on disk; the next one says it again");
+        }
+    }
+
+    /// Off this thread, because disks can be slow.
+    async fn note(
+        &mut self,
+        change: impl FnOnce(&mut Names) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        let mut names = self.names.clone();
+        let writing = tokio::task::spawn_blocking(move || {
+            let outcome = change(&mut names);
+            (names, outcome)
+        });
+        let (names, outcome) = writing.await.map_err(io::Error::other)?;
+        self.names = names;
+        outcome
     }
 
     fn recovered(&mut self) {
@@ -233,17 +282,23 @@ impl Sent {
             return Ok(());
         }
         self.unanswered = true;
+        self.tell(message)
+    }
+
+    /// Without waiting for the answer before anything else is said.
+    fn tell(&self, message: &FromHolder) -> Result<(), ExchangeError> {
         self.up.try_send(from_holder_to_wire(message)).map_err(|_full_or_closed| ExchangeError::Silence)
     }
 }
 
-/// Numbers of limits, and identifiers of keys and models, are never given twice.
+/// Numbers of limits, and identifiers of keys, models and deployments, are never given twice.
 fn is_there(snapshot: &Snapshot, account: &Account) -> bool {
     let organization = snapshot.organization(&account.limit.organization);
     let limits = organization.and_then(|organization| organization.limits.as_deref()).unwrap_or_default();
     limits.iter().any(|limit| limit.owns(account))
         && account.key.is_none_or(|key| snapshot.key(&key).is_some())
         && account.model.is_none_or(|model| snapshot.has_model(&model))
+        && account.deployment.is_none_or(|deployment| snapshot.deployment(&deployment).is_some())
 }
 #[cfg(test)]
 mod tests;

@@ -38,6 +38,14 @@ pub(super) fn answer(refusal: &Refusal, scope: &Scope) -> ApiError {
     }
 }
 
+/// 403: a limit of money is about a call that nobody knows the cost of. Time does not help, and the caller cannot.
+pub(super) fn unpriced(number: u32) -> ApiError {
+    error::unpriced(format!(
+        "limit {number} is one of money, and this model has no price: ask your administrator to set one, with `bailiwick price set` for the contract or in the deployment itself; a price of 0 says that it costs nothing"
+    ))
+    .with_header(SHOULD_RETRY, HeaderValue::from_static("false"))
+}
+
 /// What to do.
 struct Advice<'a>(&'a Refusal);
 
@@ -62,7 +70,7 @@ struct Spoken<'a>(&'a Scope);
 
 impl fmt::Display for Spoken<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Scope { key, model, .. } = self.0;
+        let Scope { key, model, deployment, .. } = self.0;
         let (key, model): (Option<&KeyId>, Option<&ModelId>) = (one(key), one(model));
         match (self.0.key, key) {
             (Over::Each, _) => f.write_str("each key")?,
@@ -70,9 +78,14 @@ impl fmt::Display for Spoken<'_> {
             (_, None) => f.write_str("the organization")?,
         }
         match (self.0.model, model) {
-            (Over::Each, _) => f.write_str(" and each model"),
-            (_, Some(model)) => write!(f, " and model {model}"),
-            (_, None) => Ok(()),
+            (Over::Each, _) => f.write_str(" and each model")?,
+            (_, Some(model)) => write!(f, " and model {model}")?,
+            (_, None) => {}
+        }
+        match deployment {
+            Over::Each => f.write_str(" at each deployment"),
+            Over::One(deployment) => write!(f, " at deployment {deployment}"),
+            Over::All => Ok(()),
         }
     }
 }

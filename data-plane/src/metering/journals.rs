@@ -17,6 +17,7 @@ use ulid::Ulid;
 
 use super::{
     account::{Account, Standing},
+    charged::{self, Charged},
     report::Queue,
     segment::{SEGMENT_BYTES, SegmentName},
     tail::Tail,
@@ -58,6 +59,17 @@ pub(crate) struct Journals {
     pub(crate) account: Arc<Account>,
     /// Held as long as the folder is used.
     pub(crate) lock: FolderLock,
+    /// Whose journals there are.
+    pub(crate) lives: Lives,
+}
+
+/// The journals of a folder, by whose they are.
+#[derive(Clone, Debug)]
+pub(crate) struct Lives {
+    /// This process's.
+    pub(crate) own: Vec<Ulid>,
+    /// Those that earlier ones left, and what their calls were charged to limits of money.
+    pub(crate) left: BTreeMap<Ulid, Charged>,
 }
 
 /// Keeps other processes out of a folder, until it is dropped or the process ends.
@@ -81,7 +93,11 @@ impl Journals {
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
         let lock = lock(directory)?;
         let account = Arc::new(Account::new(max_bytes));
-        let mut tails = left_journals(directory, &account).map_err(failed)?;
+        let left = left_journals(directory, &account).map_err(failed)?;
+        let mut lives = Lives { own: Vec::with_capacity(cores), left: charged::of_left(directory, &left) };
+        let tail =
+            |(journal, segments)| Tail::left(directory.to_owned(), journal, segments, Arc::clone(&account));
+        let mut tails: Vec<Tail> = left.into_iter().map(tail).collect();
         let segment_bytes = segment_bytes(max_bytes, disk_free_bytes(directory).map_err(failed)?, cores);
         let mut writers = Vec::with_capacity(cores);
         for _ in 0..cores {
@@ -90,10 +106,11 @@ impl Journals {
                 Writer::create(directory.to_owned(), journal, Arc::clone(&account)).map_err(failed)?;
             let writer = writer.with_segments_of(segment_bytes);
             tails.push(Tail::live(directory.to_owned(), journal, writer.published(), Arc::clone(&account)));
+            lives.own.push(journal);
             writers.push(writer);
         }
         let syncer = Syncer::new(directory.to_owned(), writers.iter().map(Writer::published));
-        Ok(Self { writers, queue: Queue::new(tails), syncer, account, lock })
+        Ok(Self { writers, queue: Queue::new(tails), syncer, account, lock, lives })
     }
 }
 
@@ -114,7 +131,8 @@ fn lock(directory: &Path) -> Result<FolderLock, JournalError> {
     }
 }
 
-fn left_journals(directory: &Path, account: &Arc<Account>) -> io::Result<Vec<Tail>> {
+/// The segments of each.
+fn left_journals(directory: &Path, account: &Account) -> io::Result<BTreeMap<Ulid, Vec<u32>>> {
     let mut journals: BTreeMap<Ulid, Vec<u32>> = BTreeMap::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -130,8 +148,7 @@ fn left_journals(directory: &Path, account: &Arc<Account>) -> io::Result<Vec<Tai
             "sending what earlier processes left"
         );
     }
-    let left = |(journal, segments)| Tail::left(directory.to_owned(), journal, segments, Arc::clone(account));
-    Ok(journals.into_iter().map(left).collect())
+    Ok(journals)
 }
 
 /// Says on `/readyz` whether calls can be recorded, until stopped.

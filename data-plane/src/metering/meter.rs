@@ -13,7 +13,8 @@ use bailiwick_domain::{
     time::{Clock, Timestamp},
     usage::{CallEnd, CallType, EventId, RequestId, UsageEvent, UsageSource},
 };
-use bailiwick_quota::holder::{self, Reservation};
+use bailiwick_quota::holder::{self, Charge, Reservation};
+use smallvec::SmallVec;
 
 use super::{
     used::Used,
@@ -27,6 +28,9 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// A call whose worker died has no status; nothing was answered, or nobody knows what.
 const UNKNOWN_STATUS: u16 = 0;
+
+/// What one call is charged; calls have a limit of money or two.
+type Charges = SmallVec<[Charge; 2]>;
 
 /// What is known of a call before its provider is called.
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +109,8 @@ impl Meter {
         let event =
             UsageEvent { status: CLIENT_CLOSED_REQUEST, end: CallEnd::CallerLeft, attempts: 0, ..event };
         let (price, prompt) = (call.price, Prompt::default());
-        let open = Open { meter: self.clone(), event, price, prompt, reservation: None, settled: false };
+        let (reservation, of_place) = (None, None);
+        let open = Open { meter: self.clone(), event, price, prompt, reservation, of_place, settled: false };
         Ok(OpenCall(Box::new(open)))
     }
 }
@@ -152,6 +157,12 @@ pub(super) fn if_nothing_follows(call: &StartedCall) -> UsageEvent {
     }
 }
 
+/// What a call holds of the limits of one place.
+struct OfPlace {
+    deployment: DeploymentId,
+    reservation: Reservation,
+}
+
 /// A call that has started. It settles once: by [`Self::settle`], or, when it is dropped first, as left by its caller with what is
 /// known by then.
 #[must_use = "a call that is dropped at once is settled as left by its caller"]
@@ -164,6 +175,8 @@ struct Open {
     price: Option<Price>,
     /// What it holds of its limits.
     reservation: Option<Reservation>,
+    /// What it holds of the limits of the place that it was sent to last.
+    of_place: Option<Box<OfPlace>>,
     /// What was asked, as long as its tokens may have to be estimated.
     prompt: Prompt,
     settled: bool,
@@ -174,6 +187,31 @@ impl OpenCall {
     pub(crate) fn holding(mut self, reservation: Option<Reservation>) -> Self {
         self.0.reservation = reservation;
         self
+    }
+
+    /// What it holds of its limits, if it has any.
+    pub(crate) fn reservation(&mut self) -> Option<&mut Reservation> {
+        self.0.reservation.as_mut()
+    }
+
+    /// It is about to be sent to the place that it goes to, and holds this of that one's limits.
+    pub(crate) fn holding_of_place(&mut self, reservation: Option<Reservation>) {
+        let deployment = self.0.event.deployment;
+        self.0.of_place = reservation.map(|reservation| Box::new(OfPlace { deployment, reservation }));
+    }
+
+    /// The last place answered nothing that costs; that was a request.
+    pub(crate) fn leaves_place(&mut self) {
+        if let Some(last) = self.0.of_place.take() {
+            last.reservation.settle(holder::Used::default());
+        }
+    }
+
+    /// Nothing was sent to the place after all.
+    pub(crate) fn not_sent_to_place(&mut self) {
+        if let Some(last) = self.0.of_place.take() {
+            last.reservation.cancel();
+        }
     }
 
     /// Names the call, to the caller too.
@@ -247,24 +285,33 @@ impl OpenCall {
         let (priced, cost) = (cost.is_some(), cost.unwrap_or_default());
         self.0.event = UsageEvent { source, tokens, media, priced, cost, ..self.0.event };
         self.0.event.finished = now.max(self.0.event.started);
+        let charges = self.settle_limits();
         if let Some(writer) = &mut *self.0.meter.writer.borrow_mut() {
-            writer.settle(self.0.event.event_id, &self.0.event);
+            writer.settle(self.0.event.event_id, &self.0.event, &charges);
         }
-        self.settle_limits();
     }
 
-    /// By what the event says, on every way out: so limits and usage never differ. A call that no provider was asked for uses nothing, not even a request.
-    fn settle_limits(&mut self) {
-        let Some(reservation) = self.0.reservation.take() else { return };
+    /// By what the event says, on every way out: so limits and usage never differ. A call that no provider was asked for uses nothing, not even a request. Gives what limits of money are charged.
+    fn settle_limits(&mut self) -> Charges {
+        let mut charges = Charges::new();
+        let served_at = self.0.event.deployment;
+        // Where what answered before is passed on after all, the last place has told nothing.
+        if self.0.of_place.as_ref().is_some_and(|last| last.deployment != served_at) {
+            self.leaves_place();
+        }
+        let of_place = self.0.of_place.take().map(|of_place| of_place.reservation);
+        let held = [self.0.reservation.take(), of_place].into_iter().flatten();
         let UsageEvent { tokens, cost, attempts, .. } = &self.0.event;
         if *attempts == 0 {
-            reservation.cancel();
-            return;
+            held.for_each(Reservation::cancel);
+            return charges;
         }
-        reservation.settle(holder::Used {
+        let used = holder::Used {
             tokens: tokens.prompt.saturating_add(tokens.completion),
             nano_usd: u64::try_from(cost.as_nanos()).unwrap_or_default(),
-        });
+        };
+        held.for_each(|reservation| reservation.settle_telling(used, |charge| charges.push(charge)));
+        charges
     }
 }
 

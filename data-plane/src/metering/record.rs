@@ -2,11 +2,14 @@
 
 use bailiwick_domain::usage::UsageEvent;
 use bailiwick_proto::encoded::append_usage_event;
+use bailiwick_quota::holder::Charge;
+
+use super::charged;
 
 /// What stands before a payload.
 pub(super) const FRAME_BYTES: usize = 9;
-/// A usage event takes about 250 bytes; what claims to be larger than this is damaged.
-const MAX_PAYLOAD_BYTES: usize = 4096;
+/// A usage event takes about 250 bytes, and some 40 for each limit of money that it was charged to, of which there are at most a hundred; what claims to be larger than this is damaged.
+const MAX_PAYLOAD_BYTES: usize = 16 << 10;
 /// The largest record.
 pub(super) const MAX_RECORD_BYTES: usize = FRAME_BYTES + MAX_PAYLOAD_BYTES;
 
@@ -19,6 +22,12 @@ pub(super) enum Kind {
     Started,
     /// A call ended.
     Event,
+    /// At a segment's beginning: what an account was charged in the segments before. See [`super::charged`].
+    Sum,
+    /// The same: there are more accounts than are carried.
+    SumsUnknown,
+    /// Those were all.
+    SumsEnd,
 }
 
 impl Kind {
@@ -27,11 +36,16 @@ impl Kind {
             Self::Header => b'H',
             Self::Started => b'S',
             Self::Event => b'E',
+            Self::Sum => b'T',
+            Self::SumsUnknown => b'U',
+            Self::SumsEnd => b'Z',
         }
     }
 
     fn of(byte: u8) -> Option<Self> {
-        [Self::Header, Self::Started, Self::Event].into_iter().find(|kind| kind.byte() == byte)
+        [Self::Header, Self::Started, Self::Event, Self::Sum, Self::SumsUnknown, Self::SumsEnd]
+            .into_iter()
+            .find(|kind| kind.byte() == byte)
     }
 }
 
@@ -49,9 +63,12 @@ impl Record<'_> {
     }
 }
 
-/// Appends a usage event as a record.
-pub(super) fn append_event(out: &mut Vec<u8>, kind: Kind, event: &UsageEvent) {
-    append(out, kind, |out| append_usage_event(out, event));
+/// Appends a usage event as a record, and with it what the call was charged.
+pub(super) fn append_event(out: &mut Vec<u8>, kind: Kind, event: &UsageEvent, charges: &[Charge]) {
+    append(out, kind, |out| {
+        append_usage_event(out, event);
+        charged::append(out, charges);
+    });
 }
 
 /// Appends a record whose payload is what `write` appends.

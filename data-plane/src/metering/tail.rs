@@ -16,7 +16,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use ulid::Ulid;
 
-use self::reading::SegmentReader;
+pub(super) use self::reading::SegmentReader;
 use super::{
     account::Account,
     record::Kind,
@@ -289,7 +289,7 @@ impl Tail {
                 self.open.insert(event_id(&payload)?, Bytes::copy_from_slice(&payload));
                 None
             }
-            Kind::Started | Kind::Header => None,
+            Kind::Started | Kind::Header | Kind::Sum | Kind::SumsUnknown | Kind::SumsEnd => None,
         }
     }
 

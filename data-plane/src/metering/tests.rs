@@ -23,7 +23,7 @@ use crate::polling::eventually;
 
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-pub(super) fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::from_micros(1_790_000_000_000_000)
 }
 
@@ -32,12 +32,12 @@ pub(super) fn clock() -> Arc<dyn Clock> {
 }
 
 /// One dollar a million tokens, either way.
-pub(super) fn price() -> Price {
+pub(crate) fn price() -> Price {
     let dollar = PerMillion::from_usd(NanoUsd::from_nanos(1_000_000_000)).unwrap();
     Price::of_tokens(dollar, dollar)
 }
 
-pub(super) fn call() -> StartedCall {
+pub(crate) fn call() -> StartedCall {
     let region = Jurisdiction::of(Regions::builtin().by_name_str("eu-central-1").unwrap());
     StartedCall {
         event_id: EventId::new(now()),
@@ -53,7 +53,7 @@ pub(super) fn call() -> StartedCall {
     }
 }
 
-pub(super) fn completed(tokens: u64) -> Outcome {
+pub(crate) fn completed(tokens: u64) -> Outcome {
     let tokens = TokenCounts { prompt: tokens, completion: tokens, ..TokenCounts::default() };
     Outcome {
         status: 200,

@@ -1,7 +1,7 @@
 //! A core's journal: records are gathered, and go to the end of its own file together, with one `write(2)`, before anything that they stand for happens: no
 //! provider hears of a call, and no caller sees its end, while they wait ([`super::Recorded`], [`super::OpenCall::settle`]).
 //!
-//! A segment that has grown enough is followed by another, which begins with the records of the calls that are open: so a segment can be deleted
+//! A segment that has grown enough is followed by another, which begins with the records of the calls that are open, and with the sums of what calls were charged: so a segment can be deleted
 //! as soon as its events are acknowledged, however long a call of its time still runs, and segments are deleted in order.
 
 use std::{
@@ -13,11 +13,13 @@ use std::{
 };
 
 use bailiwick_domain::usage::{EventId, UsageEvent};
+use bailiwick_quota::holder::Charge;
 use foldhash::quality::RandomState;
 use ulid::Ulid;
 
 use super::{
     account::Account,
+    charged::Sums,
     record::{self, Kind},
     segment::{Header, SEGMENT_BYTES, SegmentName},
 };
@@ -94,6 +96,8 @@ pub(crate) struct Writer {
     contents: Vec<Gathered>,
     /// Records of events that the disk did not take; at most as many as calls were open.
     owed: VecDeque<Box<[u8]>>,
+    /// What calls were charged to limits of money.
+    sums: Sums,
     /// Whether the disk did not take the last record.
     failing: bool,
     /// A segment is closed when it has grown past this.
@@ -128,6 +132,7 @@ impl Writer {
             gathered: Vec::new(),
             contents: Vec::new(),
             owed: VecDeque::new(),
+            sums: Sums::for_segments_of(SEGMENT_BYTES),
             failing: false,
             segment_bytes: SEGMENT_BYTES,
         })
@@ -136,6 +141,7 @@ impl Writer {
     /// Other segments than the largest: what is acknowledged is deleted a segment at a time, so they must be small beside what there is room for.
     pub(super) fn with_segments_of(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes;
+        self.sums = Sums::for_segments_of(bytes);
         self
     }
 
@@ -156,7 +162,7 @@ impl Writer {
             self.write().map_err(JournalFull::Disk)?;
         }
         let begins = self.gathered.len();
-        record::append_event(&mut self.gathered, Kind::Started, event);
+        record::append_event(&mut self.gathered, Kind::Started, event, &[]);
         let started = self.gathered.get(begins..).unwrap_or_default();
         let bytes = started.len();
         if let Err(full) = self.account.admit(size(started)) {
@@ -172,8 +178,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Records how a call ended, with the next [`Self::write`]. When the disk does not take it, it is kept and written before anything else is.
-    pub(super) fn settle(&mut self, id: EventId, event: &UsageEvent) {
+    /// Records how a call ended, and what it was charged, with the next [`Self::write`]. When the disk does not take it, it is kept and written before anything else is.
+    pub(super) fn settle(&mut self, id: EventId, event: &UsageEvent, charges: &[Charge]) {
+        for charge in charges {
+            if !self.sums.add(charge) {
+                tracing::warn!(
+                    "this worker is charged for more accounts than its journal sums up: should it be killed, what it was lent of limits of money counts as used"
+                );
+            }
+        }
         if self.open.remove(&id).is_some() {
             self.account.release();
         }
@@ -181,7 +194,7 @@ impl Writer {
             self.account.settled_unpriced();
         }
         let begins = self.gathered.len();
-        record::append_event(&mut self.gathered, Kind::Event, event);
+        record::append_event(&mut self.gathered, Kind::Event, event, charges);
         let event = self.gathered.get(begins..).unwrap_or_default();
         self.account.written(size(event));
         self.contents.push(Gathered { bytes: event.len(), starts: None });
@@ -319,6 +332,7 @@ impl Writer {
         let mut head = Vec::new();
         Header { name, first_sequence: self.next_sequence }.append(&mut head);
         self.open.values().for_each(|started| head.extend_from_slice(started));
+        self.sums.append(&mut head);
         let file = name.create(&self.directory)?;
         if let Err(error) = write_once(&file, &head) {
             let _ = std::fs::remove_file(name.path(&self.directory));

@@ -381,6 +381,7 @@ fn limited(tenant: &Tenant, key: &ApiKey) -> Resource {
         amount: 5,
         keys: Some(config::LimitedKeys { which }),
         models: None,
+        deployments: None,
     };
     let (id, limits) = (tenant.organization.to_string(), vec![limit]);
     resource(Kind::Organization(config::Organization { id, limits, ..Default::default() }))

@@ -12,6 +12,7 @@ use bailiwick_domain::{
     time::Timestamp,
     usage::{CallEnd, CallType},
 };
+use bailiwick_quota::holder::Reservation;
 use bailiwick_runtime::serving::ApiError;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
@@ -30,6 +31,7 @@ use super::{
 use crate::{
     answer::{Held, hold},
     error,
+    limits::{Limited, Limiter},
     memory::Hold,
     metering::OpenCall,
     metrics::{Routing, UpstreamFailure},
@@ -61,6 +63,9 @@ pub(crate) struct Wish<'a> {
 /// A call on its way.
 pub(super) struct Sending<'a> {
     pub(super) upstream: &'a Upstream,
+    pub(super) limiter: &'a Limiter,
+    /// What its limits were told of it, where it has any.
+    pub(super) limited: Option<Limited>,
     pub(super) snapshot: &'a Snapshot,
     pub(super) wish: Wish<'a>,
     pub(super) hold: &'a mut Hold,
@@ -208,17 +213,28 @@ impl Sending<'_> {
     ) -> Tried {
         let upstream = self.upstream;
         let deployment = place.deployment();
+        let of_place = match self.reserve(deployment).await {
+            Ok(of_place) => of_place,
+            Err(refused) => {
+                self.not_sent(refused);
+                return Tried::Skipped;
+            }
+        };
         let Some(attempt) = upstream.standings.begin(place.standing(), forced, Instant::now()) else {
+            of_place.into_iter().for_each(Reservation::cancel);
             return Tried::Skipped;
         };
         self.call.goes_to(deployment.id, deployment.price);
+        self.call.holding_of_place(of_place);
         let shown = match self.shown(place, refused).await {
             Ok(shown) => shown,
             Err(NotShown::Unfit) => {
+                self.call.not_sent_to_place();
                 self.not_sent(error::credential_unfit());
                 return Tried::Skipped;
             }
             Err(NotShown::None(ill, error)) => {
+                self.call.not_sent_to_place();
                 self.failed(attempt, ill, CallEnd::ProviderFailed, error);
                 return Tried::Failed(ill);
             }
@@ -229,14 +245,17 @@ impl Sending<'_> {
             Ok(made) => made,
             // Another place may be able to do it.
             Err(NotMade::Refused(refused)) => {
+                self.call.not_sent_to_place();
                 self.not_sent(error::refused(&refused));
                 return Tried::Skipped;
             }
             Err(NotMade::Unfit) => {
+                self.call.not_sent_to_place();
                 self.not_sent(error::credential_unfit());
                 return Tried::Skipped;
             }
             Err(NotMade::Failed(error)) => {
+                self.call.not_sent_to_place();
                 self.not_sent(error);
                 return Tried::Over;
             }
@@ -294,6 +313,30 @@ impl Sending<'_> {
                 Tried::Over
             }
         }
+    }
+
+    /// What the call may use at a place beyond what it holds: of the place's own limits, and where it is dearer than those that the call was admitted for.
+    async fn reserve(&mut self, deployment: &DeploymentEntry) -> Result<Option<Reservation>, ApiError> {
+        self.call.leaves_place();
+        let Some(limited) = self.limited else { return Ok(None) };
+        let (id, price, limiter) = (deployment.id, deployment.price, self.limiter);
+        let is_covered = limited.covers(price);
+        if is_covered && !limited.of_deployments {
+            return Ok(None);
+        }
+        let organization = self.snapshot.organization(&limited.call.organization);
+        let limits = organization.and_then(|organization| organization.limits.as_ref());
+        let (Some(limits), Some(held)) = (limits, self.call.reservation()) else { return Ok(None) };
+        let reserving = async {
+            let of_place = limiter.reserve_place(&limited, limits, id, price).await?;
+            if !is_covered && let Err(refused) = limiter.reserve_dearer(&limited, limits, price, held).await {
+                of_place.into_iter().for_each(Reservation::cancel);
+                return Err(refused);
+            }
+            Ok(of_place)
+        };
+        // On its own, because few calls come here, and all would carry its room.
+        self.timing.waiting(Box::pin(reserving)).await
     }
 
     async fn answered(&mut self, mut answer: Answer, waited: Duration, now: Instant) -> Tried {

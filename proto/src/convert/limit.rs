@@ -2,24 +2,25 @@
 
 use bailiwick_domain::{
     guard::Guard,
-    id::{ModelId, OrganizationId},
+    id::{DeploymentId, ModelId, OrganizationId},
     jurisdiction::{Jurisdiction, Local},
     key::KeyId,
 };
 use bailiwick_quota::limit::{Limit, LimitId, MAX_LIMITS, Measure, Over, Scope};
 
 use super::{ConvertError, admit, invalid};
-use crate::config::v1::{self as config, limited_keys, limited_models};
+use crate::config::v1::{self as config, limited_deployments, limited_keys, limited_models};
 
 /// A limit for the wire. `None`: one that is for members, which the contract does not know.
 pub fn limit_to_wire(limit: &Limit) -> Option<config::Limit> {
-    let Scope { key, member: Over::All, model } = limit.scope() else { return None };
+    let Scope { key, member: Over::All, model, deployment } = limit.scope() else { return None };
     Some(config::Limit {
         number: limit.id().number,
         measure: measure_to_wire(limit.measure()).into(),
         amount: limit.amount(),
         keys: keys_to_wire(key),
         models: models_to_wire(model),
+        deployments: deployments_to_wire(deployment),
     })
 }
 
@@ -58,8 +59,13 @@ pub fn limit_from_wire(
     let measure = measure_from_wire(limit.measure)?;
     let key = keys_from_wire(guard, jurisdiction, limit.keys.as_ref())?;
     let model = models_from_wire(guard, jurisdiction, limit.models.as_ref())?;
-    let scope =
-        Scope { key: key.map(Local::into_inner), member: Over::All, model: model.map(Local::into_inner) };
+    let deployment = deployments_from_wire(guard, jurisdiction, limit.deployments.as_ref())?;
+    let scope = Scope {
+        key: key.map(Local::into_inner),
+        member: Over::All,
+        model: model.map(Local::into_inner),
+        deployment: deployment.map(Local::into_inner),
+    };
     Limit::new(id, measure, scope, limit.amount).map_err(|error| invalid("limits.amount", error))
 }
 
@@ -141,6 +147,34 @@ pub fn models_from_wire(
         Some(Some(limited_models::Which::Each(true))) => Ok(Over::Each),
         Some(Some(limited_models::Which::Each(false)) | None) => {
             Err(invalid("models", "says neither which one, nor that each is meant"))
+        }
+    }
+}
+
+/// Deployments for the wire; all of them are not named.
+pub fn deployments_to_wire(deployment: &Over<DeploymentId>) -> Option<config::LimitedDeployments> {
+    let which = match deployment {
+        Over::All => return None,
+        Over::One(id) => limited_deployments::Which::DeploymentId(id.to_string()),
+        Over::Each => limited_deployments::Which::Each(true),
+    };
+    Some(config::LimitedDeployments { which: Some(which) })
+}
+
+/// Deployments from the wire, as [`keys_from_wire`].
+pub fn deployments_from_wire(
+    guard: Guard,
+    jurisdiction: &Jurisdiction,
+    deployments: Option<&config::LimitedDeployments>,
+) -> Result<Over<Local<DeploymentId>>, ConvertError> {
+    match deployments.map(|deployments| deployments.which.as_ref()) {
+        None => Ok(Over::All),
+        Some(Some(limited_deployments::Which::DeploymentId(id))) => {
+            admit(guard, jurisdiction, "deployments.deployment_id", id).map(Over::One)
+        }
+        Some(Some(limited_deployments::Which::Each(true))) => Ok(Over::Each),
+        Some(Some(limited_deployments::Which::Each(false)) | None) => {
+            Err(invalid("deployments", "says neither which one, nor that each is meant"))
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use bailiwick_domain::{
-    id::{ModelId, OrganizationId},
+    id::{DeploymentId, ModelId, OrganizationId},
     jurisdiction::{Jurisdiction, Local, Regional},
     key::KeyId,
     time::Timestamp,
@@ -11,7 +11,8 @@ use bailiwick_domain::{
 use bailiwick_quota::{
     limit::{Account, LimitId},
     protocol::{
-        Exchange, FromHolder, Hello, HolderId, Lease, Leases, MAX_REPORTS, MAX_SUPERSEDED, Report, ToHolder,
+        Consumed, Exchange, FromHolder, Hello, HolderId, Lease, Leases, MAX_REPORTS, MAX_SETTLED,
+        MAX_SUPERSEDED, Report, Settlement, ToHolder,
     },
     window::Window,
 };
@@ -35,11 +36,15 @@ pub fn from_holder_to_wire(message: &FromHolder) -> wire::ExchangeRequest {
             leaving: exchange.leaving,
             reports: exchange.reports.iter().filter_map(report_to_wire).collect(),
         }),
+        FromHolder::Settlement(settlement) => exchange_request::Kind::Settlement(wire::QuotaSettlement {
+            holder: settlement.holder.0,
+            used: settlement.used.iter().filter_map(consumed_to_wire).collect(),
+        }),
     };
     wire::ExchangeRequest { kind: Some(kind) }
 }
 
-/// A worker's message from the wire: at most [`MAX_REPORTS`] reports, and [`MAX_SUPERSEDED`] names.
+/// A worker's message from the wire: at most [`MAX_REPORTS`] reports, [`MAX_SUPERSEDED`] names, and [`MAX_SETTLED`] settled accounts.
 pub fn from_holder_from_wire(
     jurisdiction: &Jurisdiction,
     message: &wire::ExchangeRequest,
@@ -60,6 +65,14 @@ pub fn from_holder_from_wire(
                 reports: reports.collect::<Result<_, _>>()?,
             }))
         }
+        Some(exchange_request::Kind::Settlement(settlement)) => {
+            within("settlement.used", settlement.used.len(), MAX_SETTLED)?;
+            let used = settlement.used.iter().map(|consumed| consumed_from_wire(jurisdiction, consumed));
+            Ok(FromHolder::Settlement(Settlement {
+                holder: HolderId(settlement.holder),
+                used: used.collect::<Result<_, _>>()?,
+            }))
+        }
         None => Err(invalid("kind", "is missing")),
     }
 }
@@ -74,6 +87,9 @@ pub fn to_holder_to_wire(message: &ToHolder) -> Vec<wire::ExchangeResponse> {
             vec![exchange_response::Kind::Unknown(wire::QuotaUnknown { holder: holder.0 })]
         }
         ToHolder::Leases(leases) => leases_to_wire(leases),
+        ToHolder::Settled { holder } => {
+            vec![exchange_response::Kind::Settled(wire::QuotaSettled { holder: holder.0 })]
+        }
     };
     kinds.into_iter().map(|kind| wire::ExchangeResponse { kind: Some(kind) }).collect()
 }
@@ -119,6 +135,9 @@ pub fn to_holder_from_wire(
                 leases: leases.collect::<Result<_, _>>()?,
             }))
         }
+        Some(exchange_response::Kind::Settled(settled)) => {
+            Ok(ToHolder::Settled { holder: HolderId(settled.holder) })
+        }
         None => Err(invalid("kind", "is missing")),
     }
 }
@@ -133,6 +152,7 @@ pub fn account_to_wire(account: &Account) -> Option<wire::QuotaAccount> {
         limit: account.limit.number,
         key_id: account.key.map(|key| key.to_string()).unwrap_or_default(),
         model_id: account.model.map(|model| model.to_string()).unwrap_or_default(),
+        deployment_id: account.deployment.map(|deployment| deployment.to_string()).unwrap_or_default(),
     })
 }
 
@@ -148,11 +168,34 @@ pub fn account_from_wire(
     let key = key.map(|id| admit::<KeyId>(jurisdiction, "account.key_id", id)).transpose()?;
     let model = Some(&account.model_id).filter(|id| !id.is_empty());
     let model = model.map(|id| admit::<ModelId>(jurisdiction, "account.model_id", id)).transpose()?;
+    let deployment = Some(&account.deployment_id).filter(|id| !id.is_empty());
+    let deployment =
+        deployment.map(|id| admit::<DeploymentId>(jurisdiction, "account.deployment_id", id)).transpose()?;
     Ok(Account {
         limit: LimitId { organization: organization.into_inner(), number: account.limit },
         key: key.map(Local::into_inner),
         member: None,
         model: model.map(Local::into_inner),
+        deployment: deployment.map(Local::into_inner),
+    })
+}
+
+fn consumed_to_wire(consumed: &Consumed) -> Option<wire::QuotaConsumed> {
+    Some(wire::QuotaConsumed {
+        account: Some(account_to_wire(&consumed.account)?),
+        window_starts_micros: consumed.window_starts.as_micros(),
+        units: consumed.units,
+    })
+}
+
+fn consumed_from_wire(
+    jurisdiction: &Jurisdiction,
+    consumed: &wire::QuotaConsumed,
+) -> Result<Consumed, ConvertError> {
+    Ok(Consumed {
+        account: account_from_wire(jurisdiction, consumed.account.as_ref())?,
+        window_starts: Timestamp::from_micros(consumed.window_starts_micros),
+        units: consumed.units,
     })
 }
 

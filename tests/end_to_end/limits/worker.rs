@@ -12,7 +12,7 @@ use bailiwick_tests::{
     calls::{Application, Caller},
     eventually,
     installation::{Installation, Process, Region},
-    process::{Owned, kill_hard},
+    process::{Owned, go_on, kill_hard, stop},
 };
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -110,10 +110,15 @@ impl Tenant {
 
     /// The sums that the control plane has of a limit: used for good or held.
     async fn used(&self, number: u32) -> u64 {
+        self.standing(number).await.used
+    }
+
+    /// How the one account of a limit stands.
+    async fn standing(&self, number: u32) -> wire::LimitUsage {
         let organization_id = self.region.organization.clone();
         let request = wire::GetLimitUsageRequest { organization_id };
         let usage = self.admin.policies().get_limit_usage(request).await.expect("usage").into_inner().usage;
-        usage.iter().filter(|usage| usage.number == number).map(|usage| usage.used).sum()
+        usage.into_iter().find(|usage| usage.number == number).unwrap_or_default()
     }
 }
 
@@ -226,6 +231,52 @@ async fn money_is_counted_to_the_nano_dollar_as_usage_counts_it() {
     .await;
 }
 
+/// Whoever is killed in the midst of calls gives back, with its next life, what it was lent and did not use: of both limits to the nano-dollar what usage does not say.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_worker_held_of_money_and_did_not_use_comes_back_exactly() {
+    let installation = Installation::start();
+    let tenant = Tenant::of(&installation);
+    let (admin, processes) = (&tenant.admin, &tenant.region.processes);
+    let organization = &tenant.region.organization;
+    assert!(processes.workers.len() >= 2, "somebody goes on");
+    let cost = async || u64::try_from(admin.total(organization).await.cost_nanos_usd).expect("a cost");
+    // What was used before the limits were set is not charged to them.
+    let before = cost().await;
+    // Far more than the calls cost: most of what is lent is not used.
+    let total = tenant.limit("nano_usd_total", 50_000_000_000).await;
+    let month = tenant.limit("nano_usd_per_month", 40_000_000_000).await;
+    let load = super::super::crash::Load::start(&tenant.region);
+    load.more(200).await;
+    let worker = &processes.workers[0];
+    kill_hard(worker.pid);
+    load.more(50).await;
+
+    let again = Owned::start(&worker.command, &worker.log.with_extension("again.log"));
+    // Its next life is killed as well, and the control plane too.
+    kill_hard(processes.control_plane.pid);
+    let log = processes.control_plane.log.with_extension("again.log");
+    let _control_plane = Owned::start(&processes.control_plane.command, &log);
+    super::super::crash::ready(&processes.control_plane).await;
+    load.more(200).await;
+    kill_hard(again.pid());
+    let _third = Owned::start(&worker.command, &worker.log.with_extension("third.log"));
+    load.more(200).await;
+    let served = load.finish().await;
+    assert!(served.len() >= 600);
+    eventually("usage and both limits agree, and nothing is in doubt", || async {
+        let metered = cost().await - before;
+        for limit in [total, month] {
+            let stands = tenant.standing(limit).await;
+            if (stands.used, stands.in_doubt) != (metered, 0) {
+                return None;
+            }
+        }
+        (metered > 0).then_some(())
+    })
+    .await;
+    super::super::crash::assert_exact(admin, organization, &served).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn open_streams_hold_their_places_until_they_end_or_their_worker_is_dead() {
     let installation = Installation::start();
@@ -303,6 +354,49 @@ async fn r9_no_kill_and_no_outage_lets_more_through_than_the_limit() {
     // The next minute begins for everybody.
     eventually("calls are served again", || async { (tenant.call().await.status == 200).then_some(()) })
         .await;
+}
+
+/// While it stands still it says nothing, and its calls hang; when it goes on, it believes in what it was lent before.
+#[tokio::test(flavor = "multi_thread")]
+async fn r9_a_worker_that_stands_still_and_goes_on_lets_no_more_through_than_the_limit() {
+    let installation = Installation::start();
+    let tenant = Tenant::of(&installation);
+    let (admin, organization) = (&tenant.admin, &tenant.region.organization);
+    let cost = async || u64::try_from(admin.total(organization).await.cost_nanos_usd).expect("a cost");
+    let before = cost().await;
+    assert_eq!(tenant.call().await.status, 200);
+    let price = eventually("the call is metered", || async {
+        Some(cost().await - before).filter(|price| *price > 0)
+    })
+    .await;
+    let amount = 100 * price;
+    let limit = tenant.limit("nano_usd_total", amount).await;
+    let mut served: usize = tenant.burst(10).await.iter().filter(|seen| seen.status == 200).count();
+    let still = &tenant.region.processes.workers[0];
+    for _ in 0..2 {
+        stop(still.pid);
+        let mut callers = JoinSet::new();
+        for _ in 0..20 {
+            let (application, model) = (tenant.application.clone(), tenant.region.model.clone());
+            callers.spawn(async move { call(&application, &model, &json!({"max_tokens": 100})).await });
+        }
+        // The other one goes on.
+        for _ in 0..5 {
+            let seen = callers.join_next().await.expect("twenty").expect("a caller");
+            served += usize::from(seen.status == 200);
+        }
+        go_on(still.pid);
+        served += callers.join_all().await.iter().filter(|seen| seen.status == 200).count();
+    }
+    served += tenant.exhaust(8).await.len();
+    assert!(u64::try_from(served).expect("few") * price <= amount, "{served} of 100");
+    eventually("usage and the limit agree", || async {
+        let metered = cost().await - before - price;
+        let stands = tenant.standing(limit).await;
+        assert!(metered <= amount, "{metered} of {amount}");
+        (stands.used == metered && stands.used + stands.lent + stands.in_doubt <= amount).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Limits.
 
 use bailiwick_domain::{
-    id::{ModelId, OrganizationId},
+    id::{DeploymentId, ModelId, OrganizationId},
     jurisdiction::Local,
     key::KeyId,
     time::Timestamp,
@@ -10,8 +10,8 @@ use bailiwick_quota::limit::{Limit, Measure, Over};
 
 /// The rule that stands against one limit more.
 pub const TOO_MANY_LIMITS: &str = "the number of limits that an organization can have";
-/// The rule that stands against another limit of the same measure for the same keys and models.
-pub const SAME_LIMIT: &str = "another limit of this measure for the same keys and models";
+/// The rule that stands against another limit of the same measure for the same keys, models and deployments.
+pub const SAME_LIMIT: &str = "another limit of this measure for the same keys, models and deployments";
 
 /// How much of something an organization's calls may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct LimitDraft {
     pub keys: Over<Local<KeyId>>,
     /// For which models.
     pub models: Over<Local<ModelId>>,
+    /// For which deployments; [`Over::All`]: for calls, wherever they go.
+    pub deployments: Over<Local<DeploymentId>>,
     /// How much, at most [`bailiwick_quota::limit::MAX_AMOUNT`].
     pub amount: u64,
     /// When it is made.

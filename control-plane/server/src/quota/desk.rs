@@ -224,7 +224,7 @@ impl<'a> Term<'a> {
         let now = self.desk.clock.now();
         let claimed = match &message {
             FromHolder::Hello(hello) => hello.supersedes.len(),
-            FromHolder::Exchange(_) => 0,
+            FromHolder::Exchange(_) | FromHolder::Settlement(_) => 0,
         };
         match self.streams.admit(stream, message, &self.owners) {
             Admitted::Hear(message) => {

@@ -82,6 +82,10 @@ impl Streams {
                 Admitted::Hear(FromHolder::Hello(Hello { nonce, supersedes }))
             }
             FromHolder::Exchange(exchange) if !owned(&exchange.holder) => Admitted::Unknown(exchange.holder),
+            FromHolder::Settlement(settlement) if !owned(&settlement.holder) => {
+                Admitted::Unknown(settlement.holder)
+            }
+            FromHolder::Settlement(settlement) => Admitted::Hear(FromHolder::Settlement(settlement)),
             FromHolder::Exchange(exchange) => {
                 self.reach.insert(exchange.holder, stream);
                 Admitted::Hear(FromHolder::Exchange(exchange))
@@ -98,7 +102,7 @@ impl Streams {
                 }
                 asked
             }
-            ToHolder::Unknown { .. } => asked,
+            ToHolder::Unknown { .. } | ToHolder::Settled { .. } => asked,
             ToHolder::Leases(leases) => self.reach.get(&leases.holder).copied(),
         };
         let Some((id, stream)) = to.and_then(|id| Some((id, self.streams.get(&id)?))) else { return Ok(()) };

@@ -45,8 +45,9 @@ pub(super) async fn holders(
 }
 
 pub(super) async fn accounts(db: &mut Db<'_>) -> Result<Vec<AccountRow>, StoreError> {
-    let statement =
-        query("SELECT organization_id, number, key_id, model_id, window_starts, gone FROM quota_accounts");
+    let statement = query(
+        "SELECT organization_id, number, key_id, model_id, deployment_id, window_starts, gone FROM quota_accounts",
+    );
     db.all(ACCOUNTS, statement, |row| {
         let (account, window_starts) = (account(row)?, row.time("window_starts")?);
         Ok(AccountRow { account, window_starts, gone: row.number("gone")? })
@@ -56,7 +57,7 @@ pub(super) async fn accounts(db: &mut Db<'_>) -> Result<Vec<AccountRow>, StoreEr
 
 pub(super) async fn leases(db: &mut Db<'_>) -> Result<Vec<LeaseRow>, StoreError> {
     let statement = query(
-        "SELECT organization_id, number, key_id, model_id, holder, window_starts, opening, extra, returned, consumed, \
+        "SELECT organization_id, number, key_id, model_id, deployment_id, holder, window_starts, opening, extra, returned, consumed, \
          standing, standing_most, standing_version, lost FROM quota_leases",
     );
     db.all(LEASES, statement, |row| {
@@ -84,6 +85,7 @@ fn account(row: Row<'_>) -> Result<Account, StoreError> {
         key: part(&row, "key_id")?,
         member: None,
         model: part(&row, "model_id")?,
+        deployment: part(&row, "deployment_id")?,
     })
 }
 
@@ -173,12 +175,11 @@ async fn remove_holders(db: &mut Db<'_>, holders: &[HolderId]) -> Result<(), Sto
 }
 
 async fn put_accounts(db: &mut Db<'_>, rows: &[AccountRow]) -> Result<(), StoreError> {
-    let before =
-        "INSERT INTO quota_accounts (organization_id, number, key_id, model_id, window_starts, gone) VALUES ";
-    let after = " ON CONFLICT (organization_id, number, key_id, model_id) DO UPDATE SET \
+    let before = "INSERT INTO quota_accounts (organization_id, number, key_id, model_id, deployment_id, window_starts, gone) VALUES ";
+    let after = " ON CONFLICT (organization_id, number, key_id, model_id, deployment_id) DO UPDATE SET \
          window_starts = excluded.window_starts, gone = excluded.gone";
     for chunk in bulk::chunks(rows) {
-        let mut statement = query(bulk::statement(db.backend, before, chunk.len(), 6, after));
+        let mut statement = query(bulk::statement(db.backend, before, chunk.len(), 7, after));
         for row in chunk {
             statement = bind_account(statement, &row.account);
             statement = statement.bind(row.window_starts.as_micros()).bind(units(row.gone));
@@ -189,14 +190,14 @@ async fn put_accounts(db: &mut Db<'_>, rows: &[AccountRow]) -> Result<(), StoreE
 }
 
 async fn put_leases(db: &mut Db<'_>, rows: &[LeaseRow]) -> Result<(), StoreError> {
-    let before = "INSERT INTO quota_leases (organization_id, number, key_id, model_id, holder, window_starts, opening, \
+    let before = "INSERT INTO quota_leases (organization_id, number, key_id, model_id, deployment_id, holder, window_starts, opening, \
          extra, returned, consumed, standing, standing_most, standing_version, lost) VALUES ";
-    let after = " ON CONFLICT (organization_id, number, key_id, model_id, holder) DO UPDATE SET \
+    let after = " ON CONFLICT (organization_id, number, key_id, model_id, deployment_id, holder) DO UPDATE SET \
          window_starts = excluded.window_starts, opening = excluded.opening, extra = excluded.extra, \
          returned = excluded.returned, consumed = excluded.consumed, standing = excluded.standing, \
          standing_most = excluded.standing_most, standing_version = excluded.standing_version, lost = excluded.lost";
     for chunk in bulk::chunks(rows) {
-        let mut statement = query(bulk::statement(db.backend, before, chunk.len(), 14, after));
+        let mut statement = query(bulk::statement(db.backend, before, chunk.len(), 15, after));
         for row in chunk {
             statement = bind_account(statement, &row.account)
                 .bind(units(row.holder.0))
@@ -216,10 +217,9 @@ async fn put_leases(db: &mut Db<'_>, rows: &[LeaseRow]) -> Result<(), StoreError
 }
 
 async fn remove_leases(db: &mut Db<'_>, keys: &[(Account, HolderId)]) -> Result<(), StoreError> {
-    let before =
-        "DELETE FROM quota_leases WHERE (organization_id, number, key_id, model_id, holder) IN (VALUES ";
+    let before = "DELETE FROM quota_leases WHERE (organization_id, number, key_id, model_id, deployment_id, holder) IN (VALUES ";
     for chunk in bulk::chunks(keys) {
-        let mut statement = query(bulk::statement(db.backend, before, chunk.len(), 5, ")"));
+        let mut statement = query(bulk::statement(db.backend, before, chunk.len(), 6, ")"));
         for (account, holder) in chunk {
             statement = bind_account(statement, account).bind(units(holder.0));
         }
@@ -237,6 +237,7 @@ fn bind_account<'q>(
         .bind(i64::from(account.limit.number))
         .bind(account.key.map(|key| key.to_string()).unwrap_or_default())
         .bind(account.model.map(|model| model.to_string()).unwrap_or_default())
+        .bind(account.deployment.map(|deployment| deployment.to_string()).unwrap_or_default())
 }
 
 /// Counts that a worker could say and no limit could reach stay at the largest: they count as used.

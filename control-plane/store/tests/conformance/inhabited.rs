@@ -143,6 +143,7 @@ impl Inhabited {
             amount: 1_000_000,
             keys: Over::One(resident.key),
             models: Over::All,
+            deployments: Over::All,
         };
         self.control_plane.limit_create(&self.caller, new).await.expect("made");
     }

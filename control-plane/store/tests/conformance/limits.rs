@@ -19,6 +19,7 @@ fn draft(organization: Local<OrganizationId>, amount: u64) -> LimitDraft {
         measure: Measure::RequestsPerMinute,
         keys: Over::All,
         models: Over::All,
+        deployments: Over::All,
         amount,
         created_at: NOW,
     }
@@ -51,9 +52,13 @@ pub(crate) async fn limits_come_back_as_they_went_in(fixture: &Fixture) {
                 rows.push(insert(fixture, draft).await.expect("stored"));
             }
         }
+        for deployments in [Over::Each, Over::One(tenant.deployment.id)] {
+            let draft = LimitDraft { measure: *measure, deployments, ..draft(org, MAX_AMOUNT) };
+            rows.push(insert(fixture, draft).await.expect("stored"));
+        }
     }
     assert_eq!(fixture.store.limit_list(org).await.expect("reads"), rows);
-    assert_eq!(numbers(fixture, org).await, (1..=54).collect::<Vec<u32>>());
+    assert_eq!(numbers(fixture, org).await, (1..=66).collect::<Vec<u32>>());
     let other = Tenant::stored(fixture).await.organization.id;
     assert!(numbers(fixture, other).await.is_empty());
 }

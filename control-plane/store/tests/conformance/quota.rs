@@ -34,6 +34,7 @@ async fn limit(fixture: &Fixture, organization: Local<OrganizationId>, measure: 
         measure,
         keys: Over::Each,
         models: Over::Each,
+        deployments: Over::Each,
         amount: 10,
         created_at: NOW,
     };
@@ -49,7 +50,8 @@ async fn limit(fixture: &Fixture, organization: Local<OrganizationId>, measure: 
 
 fn account(tenant: &Tenant, limit: LimitId) -> Account {
     let (key, model) = (tenant.key.id.into_inner(), tenant.model.id.into_inner());
-    Account { limit, key: Some(key), member: None, model: Some(model) }
+    let deployment = Some(tenant.deployment.id.into_inner());
+    Account { limit, key: Some(key), member: None, model: Some(model), deployment }
 }
 
 fn lease(account: Account, holder: u64, extra: u64) -> LeaseRow {
@@ -90,7 +92,7 @@ fn sorted(mut stored: Stored) -> Stored {
 pub(crate) async fn what_was_lent_comes_back_as_it_was_written_last(fixture: &Fixture) {
     let (tenant, id) = limited(fixture, Measure::NanoUsdTotal).await;
     let every = account(&tenant, id);
-    let whole = Account { key: None, model: None, ..every };
+    let whole = Account { key: None, model: None, deployment: None, ..every };
     let term = office(fixture, 1).await.term;
     let holder = |number, lost| Row::Holder(HolderRow { holder: HolderId(number), lost });
     let gone = |gone| Row::Account(AccountRow { account: whole, window_starts: Window::ALWAYS.starts, gone });

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     limit::{Account, Limit, Measure},
     policy::Policy,
-    protocol::{HolderId, Lease, Report},
+    protocol::{Consumed, HolderId, Lease, Report},
     window::Window,
 };
 
@@ -295,15 +295,20 @@ impl Ledger {
         }
     }
 
-    /// The usage events of a lost holder are all there: so much it used in the window.
-    pub(super) fn settle(&mut self, holder: HolderId, window_starts: Timestamp, consumed: u64) {
-        let settled =
-            self.window.starts == window_starts && self.entries.get(&holder).is_some_and(|entry| entry.lost);
-        if settled {
-            self.entries.remove(&holder);
-            self.removed.push(holder);
-            self.fold(consumed);
+    /// All that a lost holder used is known. What it used last was in this window, in an earlier one, or nothing at all; in a later one, where its clock was ahead: then this is left until that begins.
+    /// What it had told itself to be used stays used, also where its disk had lost the end of what it wrote. Only of money: a minute is over before its worker has come back.
+    pub(super) fn settle(&mut self, holder: HolderId, used: Option<&Consumed>) {
+        if !self.measure.is_money() {
+            return;
         }
+        let written = match used {
+            Some(used) if used.window_starts > self.window.starts => return,
+            Some(used) if used.window_starts == self.window.starts => used.units,
+            Some(_) | None => 0,
+        };
+        let told = self.entries.remove(&holder).map(|entry| entry.consumed);
+        self.removed.extend(told.map(|_| holder));
+        self.fold(written.max(told.unwrap_or_default()));
     }
 
     fn fold(&mut self, used: u64) {

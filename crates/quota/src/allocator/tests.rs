@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     limit::{Measure, Scope},
-    protocol::Report,
+    protocol::{Consumed, Report, Settlement},
 };
 
 const START: Timestamp = Timestamp::from_micros(1_790_000_040_000_000);
@@ -20,7 +20,7 @@ fn limit(measure: Measure, amount: u64) -> (Limit, Account) {
     let organization = *Jurisdiction::of(&region).mint(START, 7);
     let id = LimitId { organization, number: 1 };
     let limit = Limit::new(id, measure, Scope::ORGANIZATION, amount).expect("small");
-    (limit, Account { limit: id, key: None, member: None, model: None })
+    (limit, Account { limit: id, key: None, member: None, model: None, deployment: None })
 }
 
 /// A control plane and its store.
@@ -82,6 +82,14 @@ impl Desk {
         lease(&self.say(holder, report, now), holder).map_or(0, |lease| lease.extra)
     }
 
+    /// The next life of a worker tells what the dead one used.
+    fn settle(&mut self, holder: HolderId, measure: Measure, units: u64, now: Timestamp) -> Vec<ToHolder> {
+        let window_starts = measure.period().window(now).starts;
+        let used = vec![Consumed { account: self.account, window_starts, units }];
+        let step = self.allocator.hear(&FromHolder::Settlement(Settlement { holder, used }), now);
+        self.commit(step)
+    }
+
     fn taken(&self) -> u64 {
         self.allocator.ledgers.get(&self.account).map_or(0, Ledger::taken)
     }
@@ -111,7 +119,7 @@ fn a_grant_is_among_the_rows_of_the_step_that_sends_it() {
 }
 
 #[test]
-fn what_a_dead_worker_had_counts_until_its_usage_events_are_there() {
+fn what_a_dead_worker_had_counts_until_its_next_life_tells_what_it_used() {
     let mut desk = Desk::new(Measure::NanoUsdPerMonth, 1000);
     let dead = desk.hello(Vec::new(), START);
     assert!(desk.ask(dead, 600, START) >= 600);
@@ -119,10 +127,12 @@ fn what_a_dead_worker_had_counts_until_its_usage_events_are_there() {
     assert!(desk.ask(successor, 500, later(5)) < 500, "nothing of the dead worker's is lent again");
     desk.restart(later(6));
     let before = desk.taken();
-    let window = Measure::NanoUsdPerMonth.period().window(START).starts;
-    let step = desk.allocator.settle(dead, &[(desk.account, window, 20)], later(7));
-    desk.commit(step);
+    let settled = [ToHolder::Settled { holder: dead }];
+    assert_eq!(desk.settle(dead, Measure::NanoUsdPerMonth, 20, later(7)), settled);
     assert!(desk.taken() <= before - 580);
+    let after = desk.taken();
+    assert_eq!(desk.settle(dead, Measure::NanoUsdPerMonth, 20, later(7)), settled);
+    assert_eq!(desk.taken(), after, "said twice, it counts once");
     assert!(desk.ask(successor, 500, later(8)) >= 500);
     desk.restart(later(9));
     assert!(desk.taken() >= 520, "what it used stays used");
@@ -133,10 +143,53 @@ fn a_living_workers_leases_cannot_be_settled() {
     let mut desk = Desk::new(Measure::NanoUsdTotal, 1000);
     let holder = desk.hello(Vec::new(), START);
     let granted = desk.ask(holder, 600, START);
-    let window = Measure::NanoUsdTotal.period().window(START).starts;
-    let step = desk.allocator.settle(holder, &[(desk.account, window, 0)], later(1));
-    desk.commit(step);
+    assert_eq!(desk.settle(holder, Measure::NanoUsdTotal, 0, later(1)), []);
     assert_eq!(desk.taken(), granted);
+}
+
+#[test]
+fn what_a_worker_had_said_to_be_used_stays_used_whatever_its_disk_kept() {
+    let mut desk = Desk::new(Measure::NanoUsdTotal, 1000);
+    let dead = desk.hello(Vec::new(), START);
+    let granted = desk.ask(dead, 600, START);
+    let starts = Measure::NanoUsdTotal.period().window(START).starts;
+    let said = Report { window_starts: starts, extra_seen: granted, consumed: 300, ..desk.report() };
+    desk.say(dead, said, later(1));
+    desk.hello(vec![dead], later(2));
+    desk.settle(dead, Measure::NanoUsdTotal, 250, later(3));
+    assert_eq!(desk.taken(), 300);
+    desk.restart(later(4));
+    assert_eq!(desk.taken(), 300);
+}
+
+#[test]
+fn of_a_window_that_a_dead_worker_used_nothing_in_nothing_counts() {
+    let mut desk = Desk::new(Measure::NanoUsdPerMonth, 1000);
+    let dead = desk.hello(Vec::new(), START);
+    assert!(desk.ask(dead, 600, START) >= 600);
+    desk.hello(vec![dead], later(1));
+    // What it used last was a month before.
+    let before =
+        Timestamp::from_micros(Measure::NanoUsdPerMonth.period().window(START).starts.as_micros() - 1);
+    let window_starts = Measure::NanoUsdPerMonth.period().window(before).starts;
+    let used = vec![Consumed { account: desk.account, window_starts, units: 500 }];
+    let settlement = FromHolder::Settlement(Settlement { holder: dead, used });
+    let step = desk.allocator.hear(&settlement, later(2));
+    desk.commit(step);
+    assert_eq!(desk.taken(), 0);
+}
+
+#[test]
+fn what_a_dead_worker_used_of_an_account_that_nobody_knew_it_to_use_counts_once() {
+    let mut desk = Desk::new(Measure::NanoUsdTotal, 1000);
+    let dead = desk.hello(Vec::new(), START);
+    desk.hello(vec![dead], later(1));
+    for _ in 0..2 {
+        desk.settle(dead, Measure::NanoUsdTotal, 70, later(2));
+        assert_eq!(desk.taken(), 70);
+    }
+    desk.restart(later(3));
+    assert_eq!(desk.taken(), 70);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     limit::{Account, Limit, Measure},
     policy::{Policy, micros},
-    protocol::{Lease, Report},
+    protocol::{HolderId, Lease, Report},
     window::Window,
 };
 
@@ -42,11 +42,38 @@ pub struct Cell {
 pub(super) struct Current {
     window: Option<Window>,
     slice: Slice,
+    /// In whose name it was lent; 0 as long as nothing was.
+    holder: AtomicU64,
+}
+
+impl Current {
+    fn new(window: Option<Window>, standing: u64, holder: u64) -> Self {
+        Self { window, slice: Slice::new(standing), holder: AtomicU64::new(holder) }
+    }
+
+    fn holder(&self) -> Option<HolderId> {
+        Some(self.holder.load(Ordering::Relaxed)).filter(|holder| *holder != 0).map(HolderId)
+    }
+}
+
+/// What a call used of an account, and in whose name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// Which.
+    pub account: Account,
+    /// In this window.
+    pub window: Window,
+    /// The life of the worker that it was lent to.
+    pub holder: HolderId,
+    /// Units, more than 0.
+    pub units: u64,
 }
 
 /// What only the one who exchanges looks at, and a call at the beginning of a window.
 #[derive(Debug, Default)]
 struct Control {
+    /// Who the leases are of, once there were any.
+    holder: u64,
     extra: u64,
     standing: u64,
     standing_version: u64,
@@ -79,7 +106,7 @@ pub(super) enum Shortage {
 
 impl Cell {
     pub(super) fn new(account: Account, limit: &Limit) -> Self {
-        let nothing = Current { window: None, slice: Slice::new(0) };
+        let nothing = Current::new(None, 0, 0);
         Self {
             account,
             measure: limit.measure(),
@@ -180,15 +207,28 @@ impl Cell {
         })
     }
 
-    /// A call is over. What it did not use is free again within its window; what it used beyond is owed in the present one.
-    pub(super) fn settle(&self, taken_from: &Current, units: u64, used: u64) {
+    /// A call is over. What it did not use is free again within its window; what it used beyond is owed in the present one. Tells what is charged to which.
+    pub(super) fn settle(&self, taken_from: &Current, units: u64, used: u64, tell: &mut dyn FnMut(Charge)) {
         let over = used.saturating_sub(units);
         let current = self.current.load();
         if over > 0 && !std::ptr::eq(&raw const **current, taken_from) {
             taken_from.slice.settle(units, units);
             current.slice.charge(over);
+            self.tell(taken_from, units, taken_from, tell);
+            self.tell(&current, over, taken_from, tell);
         } else {
             taken_from.slice.settle(units, used);
+            self.tell(taken_from, used, taken_from, tell);
+        }
+    }
+
+    /// Where nothing was lent yet in the name that is charged, it is told in the one before: that counts twice what a worker owes that had lost its name, and never too little.
+    fn tell(&self, charged: &Current, units: u64, before: &Current, tell: &mut dyn FnMut(Charge)) {
+        let named = |of: &Current| Some((of.window?, of.holder()?));
+        if units > 0
+            && let Some((window, holder)) = named(charged).or_else(|| named(before))
+        {
+            tell(Charge { account: self.account, window, holder, units });
         }
     }
 
@@ -203,8 +243,8 @@ impl Cell {
             return;
         }
         control.extra = 0;
-        let slice = Slice::new(control.standing);
-        self.current.store(Arc::new(Current { window: Some(window), slice }));
+        let current = Current::new(Some(window), control.standing, control.holder);
+        self.current.store(Arc::new(current));
         self.left.store(self.amount().saturating_sub(control.standing), Ordering::Relaxed);
         self.exhausted_until.store(0, Ordering::Relaxed);
     }
@@ -282,9 +322,10 @@ impl Cell {
         }
     }
 
-    /// Takes a lease in. Says whether it was a recall.
-    pub(super) fn apply(&self, lease: &Lease, policy: &Policy, now: Monotonic) -> bool {
+    /// Takes a lease in that `holder` was given. Says whether it was a recall.
+    pub(super) fn apply(&self, holder: HolderId, lease: &Lease, policy: &Policy, now: Monotonic) -> bool {
         let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        control.holder = holder.0;
         self.amount.store(lease.amount, Ordering::Relaxed);
         // In this order: a standing slice is of later windows than the one in which it was granted.
         self.begin_locked(&mut control, lease.window);
@@ -292,6 +333,10 @@ impl Cell {
             (control.standing, control.standing_version) = (lease.standing, lease.standing_version);
         }
         let current = self.current.load();
+        if current.holder().is_none() {
+            // It had begun before anything was lent. Units of it can be taken only from here on.
+            current.holder.store(holder.0, Ordering::Relaxed);
+        }
         if current.window == Some(lease.window) {
             if let Some(more) = lease.extra.checked_sub(control.extra) {
                 current.slice.add(more);
@@ -325,7 +370,7 @@ impl Cell {
     pub(super) fn begin_anew(&self) {
         let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         *control = Control { demand: control.demand, ..Control::default() };
-        self.current.store(Arc::new(Current { window: None, slice: Slice::new(0) }));
+        self.current.store(Arc::new(Current::new(None, 0, 0)));
     }
 
     /// Nothing is known of what the control plane knows: everything is to be told again.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::{
-    cell::{Cell, Current},
+    cell::{Cell, Charge, Current},
     clock::Monotonic,
 };
 use crate::limit::Measure;
@@ -43,6 +43,10 @@ struct Part {
     cell: Arc<Cell>,
     taken_from: Arc<Current>,
     units: u64,
+    /// Units that earlier parts have of the same cell.
+    before: u64,
+    /// Whether a later part has more of the same cell.
+    is_continued: bool,
     settled: bool,
 }
 
@@ -52,19 +56,43 @@ impl Reservation {
     }
 
     pub(super) fn push(&mut self, cell: &Arc<Cell>, taken_from: Arc<Current>, units: u64) {
-        self.parts.push(Part { cell: Arc::clone(cell), taken_from, units, settled: false });
+        let cell = Arc::clone(cell);
+        self.parts.push(Part { cell, taken_from, units, before: 0, is_continued: false, settled: false });
+    }
+
+    /// Units that are held of the cell.
+    pub fn held(&self, cell: &Arc<Cell>) -> u64 {
+        let of_cell = self.parts.iter().rfind(|part| Arc::ptr_eq(&part.cell, cell));
+        of_cell.map_or(0, |part| part.before.saturating_add(part.units))
+    }
+
+    /// Holds more of what it holds already, or of further accounts: both are settled as one.
+    pub fn add(&mut self, mut more: Self) {
+        for mut part in more.parts.drain(..) {
+            if let Some(last) = self.parts.iter_mut().rfind(|last| Arc::ptr_eq(&last.cell, &part.cell)) {
+                last.is_continued = true;
+                part.before = last.before.saturating_add(last.units);
+            }
+            self.parts.push(part);
+        }
     }
 
     /// The call is over and this is what it used. More than was reserved is charged, and owed by the limit's present window.
-    pub fn settle(mut self, used: Used) {
+    pub fn settle(self, used: Used) {
+        self.settle_telling(used, |_| {});
+    }
+
+    /// The same, and tells what of limits of money is charged where: what a next life of this worker has to know of this one.
+    pub fn settle_telling(mut self, used: Used, mut tell: impl FnMut(Charge)) {
         for part in &mut self.parts {
-            let units = match part.cell.measure() {
-                Measure::RequestsPerMinute => part.units,
-                Measure::TokensPerMinute => used.tokens,
-                Measure::ParallelRequests => 0,
-                Measure::NanoUsdPerDay | Measure::NanoUsdPerMonth | Measure::NanoUsdTotal => used.nano_usd,
-            };
-            part.settle(units);
+            match part.cell.measure() {
+                Measure::RequestsPerMinute => part.settle(part.units, &mut |_| {}),
+                Measure::TokensPerMinute => part.settle(part.of(used.tokens), &mut |_| {}),
+                Measure::ParallelRequests => part.settle(0, &mut |_| {}),
+                Measure::NanoUsdPerDay | Measure::NanoUsdPerMonth | Measure::NanoUsdTotal => {
+                    part.settle(part.of(used.nano_usd), &mut tell);
+                }
+            }
         }
     }
 
@@ -76,14 +104,20 @@ impl Reservation {
 
     /// The call was not made: nothing was used.
     pub fn cancel(mut self) {
-        self.parts.iter_mut().for_each(|part| part.settle(0));
+        self.parts.iter_mut().for_each(|part| part.settle(0, &mut |_| {}));
     }
 }
 
 impl Part {
-    fn settle(&mut self, used: u64) {
+    /// What of a cell's use this part bears: the first parts as much as they have, the last one all the rest.
+    fn of(&self, used: u64) -> u64 {
+        let rest = used.saturating_sub(self.before);
+        if self.is_continued { rest.min(self.units) } else { rest }
+    }
+
+    fn settle(&mut self, used: u64, tell: &mut dyn FnMut(Charge)) {
         if !std::mem::replace(&mut self.settled, true) {
-            self.cell.settle(&self.taken_from, self.units, used);
+            self.cell.settle(&self.taken_from, self.units, used, tell);
         }
     }
 }
@@ -91,7 +125,7 @@ impl Part {
 impl Drop for Part {
     fn drop(&mut self) {
         let used = if self.cell.measure().is_parallel() { 0 } else { self.units };
-        self.settle(used);
+        self.settle(used, &mut |_| {});
     }
 }
 

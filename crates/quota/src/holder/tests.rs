@@ -17,7 +17,7 @@ fn limit(measure: Measure, amount: u64) -> (Limit, Account) {
     let number = Measure::ALL.iter().position(|other| *other == measure).expect("listed");
     let id = LimitId { organization, number: u32::try_from(number).expect("few") };
     let limit = Limit::new(id, measure, Scope::ORGANIZATION, amount).expect("small");
-    (limit, Account { limit: id, key: None, member: None, model: None })
+    (limit, Account { limit: id, key: None, member: None, model: None, deployment: None })
 }
 
 /// A worker that hears what a test says.

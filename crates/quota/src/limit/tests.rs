@@ -19,6 +19,7 @@ fn call(seed: u128) -> Call {
         key: ApiKey::generate(here.code()).key_id(),
         member: Some(MemberNumber(seed)),
         model: *here.mint(now, seed + 1),
+        deployment: None,
     }
 }
 
@@ -59,6 +60,25 @@ fn a_members_limit_does_not_count_calls_of_no_member() {
     let nobody = Call { member: None, ..call(1) };
     assert_eq!(limit(&nobody, Scope { member: Over::Each, ..Scope::ORGANIZATION }).account(&nobody), None);
     assert!(limit(&nobody, Scope::ORGANIZATION).account(&nobody).is_some());
+}
+
+#[test]
+fn a_deployments_limit_counts_calls_that_are_sent_there_and_none_before() {
+    let here = Jurisdiction::of(&region());
+    let [first, second] = [7, 8].map(|seed| *here.mint(Timestamp::from_micros(1), seed));
+    let at = |deployment| Call { deployment: Some(deployment), ..call(1) };
+    let one = limit(&call(1), Scope { deployment: Over::One(first), ..Scope::ORGANIZATION });
+    let each = limit(&call(1), Scope { deployment: Over::Each, ..Scope::ORGANIZATION });
+    assert!(one.is_of_deployments() && each.is_of_deployments());
+    assert!(!limit(&call(1), Scope::ORGANIZATION).is_of_deployments());
+    assert_eq!((one.account(&call(1)), each.account(&call(1))), (None, None));
+    assert_eq!(one.account(&at(second)), None);
+    assert!(one.owns(&one.account(&at(first)).expect("there")));
+    assert_ne!(each.account(&at(first)), each.account(&at(second)));
+    assert!(
+        each.owns(&each.account(&at(first)).expect("there"))
+            && !one.owns(&each.account(&at(first)).expect("there"))
+    );
 }
 
 #[test]

@@ -15,7 +15,13 @@ pub(crate) fn limit(measure: Measure, amount: u64) -> (Limit, Account) {
     let id = LimitId { organization, number: u32::try_from(number).expect("few") };
     let limit = Limit::new(id, measure, Scope::ORGANIZATION, amount).expect("a small amount");
     let key = ApiKey::generate(here.code()).key_id();
-    let call = Call { organization, key, member: Some(MemberNumber(1)), model: *here.mint(START, 8) };
+    let call = Call {
+        organization,
+        key,
+        member: Some(MemberNumber(1)),
+        model: *here.mint(START, 8),
+        deployment: None,
+    };
     let account = limit.account(&call).expect("its own organization");
     (limit, account)
 }

@@ -1,6 +1,6 @@
 //! Limits: who is admitted, what is told, and what is settled on every way out.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bailiwick_proto::{
     config::v1::{self as config, resource::Kind},
@@ -8,7 +8,7 @@ use bailiwick_proto::{
     worker::v1::CallEnd,
 };
 use bailiwick_quota::{
-    limit::{Limit, Measure},
+    limit::{Limit, LimitId, Measure, Over, Scope},
     protocol::{FromHolder, Report},
 };
 use http_body_util::BodyExt as _;
@@ -35,6 +35,7 @@ struct Limited {
     world: World,
     control_plane: ControlPlane,
     provider: Provider,
+    others: VecDeque<Provider>,
     _folder: tempfile::TempDir,
 }
 
@@ -48,8 +49,12 @@ impl Limited {
         limits: &[(Measure, u64)],
         idle: Duration,
     ) -> Self {
-        let provider = Provider::start(scripts).await;
-        let world = World::with_idle(&[at(&provider)], idle);
+        Self::over([Provider::start(scripts).await].into(), limits, idle).await
+    }
+
+    /// The model `public` at each of these providers.
+    async fn over(mut providers: VecDeque<Provider>, limits: &[(Measure, u64)], idle: Duration) -> Self {
+        let world = World::with_idle(&providers.iter().map(at).collect::<Vec<_>>(), idle);
         let limits: Vec<Limit> = (1..)
             .zip(limits)
             .map(|(number, (measure, amount))| limit(world.organization, number, *measure, *amount))
@@ -58,19 +63,20 @@ impl Limited {
         let mut control_plane = ControlPlane::start(limits).await;
         let folder = tempfile::tempdir().unwrap();
         let journals =
-            Journals::open(folder.path(), 1, 1 << 20, bailiwick_domain::time::Timestamp::default());
-        let names = Names::left_in(folder.path(), &journals.unwrap().lock);
+            Journals::open(folder.path(), 1, 1 << 20, bailiwick_domain::time::Timestamp::default()).unwrap();
+        let names = Names::left_in(folder.path(), &journals.lock, &journals.lives);
         control_plane.lend(&world.lent, names);
         // From here on an answer takes no longer than a round trip.
         eventually(|| !world.lent.lease_left().is_zero()).await;
-        Self { world, control_plane, provider, _folder: folder }
+        let provider = providers.pop_front().unwrap();
+        Self { world, control_plane, provider, others: providers, _folder: folder }
     }
 
     /// The newest that the worker told of the limit.
     fn told(&self, number: u32) -> Option<Report> {
         let mut reports = self.control_plane.heard().into_iter().flat_map(|message| match message {
             FromHolder::Exchange(exchange) => exchange.reports,
-            FromHolder::Hello(_) => Vec::new(),
+            FromHolder::Hello(_) | FromHolder::Settlement(_) => Vec::new(),
         });
         reports.by_ref().filter(|report| report.account.limit.number == number).last()
     }
@@ -179,6 +185,218 @@ async fn money_is_reserved_before_the_call_and_settled_to_the_nano_dollar() {
     // One that could not.
     assert_eq!(limited.world.call(&body.replace("941", "800")).await.status, 200);
     limited.settles_at(72).await;
+}
+
+/// A deployment at another price: so many nano-dollars a token, or nobody knows.
+fn priced(world: &World, index: usize, provider: &Provider, nanos: Option<i64>) -> Kind {
+    let Kind::Deployment(mut deployment) = world.deployment(world.deployments[index], &at(provider)) else {
+        panic!("a deployment")
+    };
+    deployment.price = nanos.map(|nanos| config::Price {
+        input_nanos_usd_per_million: nanos * 1_000_000,
+        output_nanos_usd_per_million: nanos * 1_000_000,
+        ..config::Price::default()
+    });
+    Kind::Deployment(deployment)
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_knows_the_cost_of_is_refused_where_a_limit_of_money_is_about_it() {
+    let limited = Limited::start([json(200, ANSWER)], &[(Measure::NanoUsdTotal, 1000)]).await;
+    let (world, provider) = (&limited.world, &limited.provider);
+    world.put([priced(world, 0, provider, None)]);
+    let seen = world.call(PLAIN).await;
+    assert_eq!((seen.status, seen.code().as_str()), (403, "model_unpriced"));
+    assert_eq!(header(&seen, "x-should-retry"), "false");
+    let message = seen.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(
+        message.starts_with("limit 1 is one of money") && message.contains("bailiwick price set"),
+        "{message}"
+    );
+    assert_eq!(provider.heard().len(), 0);
+    // What is known to be free is free.
+    world.put([priced(world, 0, provider, Some(0))]);
+    assert_eq!(world.call(PLAIN).await.status, 200);
+    // Other limits ask for no price.
+    world.put([
+        priced(world, 0, provider, None),
+        organization(world, &[limit(world.organization, 2, Measure::RequestsPerMinute, 0)]),
+    ]);
+    assert_eq!(world.call(PLAIN).await.code(), "rate_limit_exceeded");
+    world.put([organization(world, &[])]);
+    assert_eq!(world.call(PLAIN).await.status, 200);
+}
+
+#[tokio::test]
+async fn of_several_deployments_those_without_a_price_are_passed_over_where_a_limit_of_money_is_about_the_call()
+ {
+    let providers = [Provider::start([json(200, ANSWER)]).await, Provider::start([json(200, ANSWER)]).await];
+    let limits = [(Measure::NanoUsdTotal, 1000)];
+    let limited = Limited::over(providers.into(), &limits, Duration::from_secs(20)).await;
+    let world = &limited.world;
+    world.put([priced(world, 0, &limited.provider, None)]);
+    assert_eq!(world.call(PLAIN).await.status, 200);
+    assert_eq!((limited.provider.heard().len(), limited.others[0].heard().len()), (0, 1));
+    limited.settles_at(12).await;
+    world.put([organization(world, &[])]);
+    assert_eq!(world.call(PLAIN).await.status, 200);
+    assert_eq!(limited.provider.heard().len(), 1, "without the limit it is the first");
+}
+
+/// A call whose model fails and whose fallback costs a hundred times as much.
+async fn falls_back_to_a_dearer_model(amount: u64) -> (Limited, Seen) {
+    let outage = r#"{"error":{"message":"canary","type":"server_error"}}"#;
+    let providers = [Provider::start([json(500, outage)]).await, Provider::start([json(200, ANSWER)]).await];
+    let limits = [(Measure::NanoUsdTotal, amount)];
+    let limited = Limited::over(providers.into(), &limits, Duration::from_secs(20)).await;
+    let world = &limited.world;
+    let [first, second] = world.deployments[..] else { panic!("two") };
+    world.put([
+        priced(world, 1, &limited.others[0], Some(100)),
+        world.model(world.model, "public", &[first], |model| model.fallback_model = "other".into()),
+        world.model(world.id(), "other", &[second], |_| {}),
+    ]);
+    let seen = world.call(r#"{"model":"public","max_tokens":10,"messages":[]}"#).await;
+    (limited, seen)
+}
+
+#[tokio::test]
+async fn a_fallback_that_is_dearer_is_reserved_for_before_it_is_asked() {
+    // Ten tokens of an answer cost 1000 there.
+    let (limited, seen) = falls_back_to_a_dearer_model(5000).await;
+    assert_eq!((seen.status, header(&seen, "x-bailiwick-model")), (200, "other"), "{}", seen.body);
+    limited.settles_at(1200).await;
+
+    let (limited, seen) = falls_back_to_a_dearer_model(900).await;
+    assert_eq!(seen.status, 500, "{}", seen.body);
+    assert_eq!(limited.others[0].heard().len(), 0, "it could have cost more than there is");
+    limited.settles_at(0).await;
+}
+
+/// Two deployments of one model, each with a limit of its own.
+async fn limited_places(measure: Measure, amounts: [u64; 2], scripts: [Vec<Script>; 2]) -> Limited {
+    let mut providers = VecDeque::new();
+    for script in scripts {
+        providers.push_back(Provider::start(script).await);
+    }
+    // One limit of the organization, so that the control plane and the worker know of each other.
+    let limits = [(Measure::RequestsPerMinute, 1000)];
+    let limited = Limited::over(providers, &limits, Duration::from_secs(20)).await;
+    let world = &limited.world;
+    let of_places = (2..).zip(amounts).zip(&world.deployments).map(|((number, amount), deployment)| {
+        let scope = Scope { deployment: Over::One(*deployment), ..Scope::ORGANIZATION };
+        Limit::new(LimitId { organization: world.organization, number }, measure, scope, amount).unwrap()
+    });
+    let whole = limit(world.organization, 1, Measure::RequestsPerMinute, 1000);
+    let limits: Vec<Limit> = std::iter::once(whole).chain(of_places).collect();
+    world.put([organization(world, &limits)]);
+    limits.iter().for_each(|limit| limited.control_plane.set_limit(*limit));
+    limited
+}
+
+impl Limited {
+    /// Calls that each provider heard.
+    fn heard(&self) -> [usize; 2] {
+        [self.provider.heard().len(), self.others[0].heard().len()]
+    }
+}
+
+fn answers() -> [Vec<Script>; 2] {
+    [vec![json(200, ANSWER)], vec![json(200, ANSWER)]]
+}
+
+#[tokio::test]
+async fn a_deployment_whose_limit_is_used_up_is_passed_over_and_where_all_are_the_caller_is_told_which() {
+    let limited = limited_places(Measure::RequestsPerMinute, [2, 3], answers()).await;
+    let world = &limited.world;
+    for call in 1..=5 {
+        let seen = world.call(PLAIN).await;
+        assert_eq!((seen.status, header(&seen, "x-bailiwick-attempts")), (200, "1"), "{call}: {}", seen.body);
+    }
+    assert_eq!(limited.heard(), [2, 3]);
+    let seen = world.call(PLAIN).await;
+    assert_eq!((seen.status, seen.code().as_str()), (429, "rate_limit_exceeded"), "{}", seen.body);
+    let after: u64 = header(&seen, "retry-after").parse().unwrap();
+    assert!((1..=60).contains(&after), "{after}");
+    let second = world.deployments[1];
+    let told = format!(
+        "number=3; measure=requests_per_minute; amount=3; scope=\"the organization at deployment {second}\""
+    );
+    assert_eq!(header(&seen, "x-bailiwick-limit"), told);
+    assert_eq!(limited.heard(), [2, 3]);
+    // The organization's own limit counts calls, and not where they went; one that went nowhere is none.
+    eventually(|| limited.told(1).is_some_and(|report| report.consumed == 5 && report.held == 0)).await;
+}
+
+#[tokio::test]
+async fn money_and_tokens_of_a_deployment_are_what_calls_used_there() {
+    let limited = limited_places(Measure::NanoUsdTotal, [1000, 1000], answers()).await;
+    let world = &limited.world;
+    let body = r#"{"model":"public","max_tokens":700,"messages":[]}"#;
+    // Twelve nano-dollars each, of a thousand: all calls fit into the first.
+    for calls in 1..=3 {
+        assert_eq!(world.call(body).await.status, 200);
+        eventually(|| {
+            limited.told(2).is_some_and(|report| report.consumed == calls * 12 && report.held == 0)
+        })
+        .await;
+    }
+    assert_eq!(limited.heard(), [3, 0]);
+    // What could cost more than the first has left goes to the second.
+    assert_eq!(world.call(&body.replace("700", "980")).await.status, 200);
+    assert_eq!(limited.heard(), [3, 1]);
+    eventually(|| limited.told(3).is_some_and(|report| report.consumed == 12)).await;
+}
+
+#[tokio::test]
+async fn a_try_that_fails_is_a_request_to_its_deployment_and_costs_nothing_of_its_money() {
+    let outage = r#"{"error":{"message":"canary","type":"server_error"}}"#;
+    for (measure, of_first) in [(Measure::RequestsPerMinute, 1), (Measure::NanoUsdTotal, 0)] {
+        let scripts = [vec![json(500, outage)], vec![json(200, ANSWER)]];
+        let limited = limited_places(measure, [100, 100], scripts).await;
+        let seen = limited.world.call(PLAIN).await;
+        assert_eq!((seen.status, header(&seen, "x-bailiwick-attempts")), (200, "2"), "{}", seen.body);
+        let of_second = if measure.is_money() { 12 } else { 1 };
+        eventually(|| {
+            let told = |number| limited.told(number).map(|report| (report.consumed, report.held));
+            told(2) == Some((of_first, 0)) && told(3) == Some((of_second, 0))
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_holds_its_place_at_its_deployment_and_others_go_to_the_next() {
+    let scripts = [vec![events(&[ONE, ONE], Then::Wait)], vec![json(200, ANSWER)]];
+    let limited = limited_places(Measure::ParallelRequests, [1, 1], scripts).await;
+    let mut callers = JoinSet::new();
+    let request = limited.world.post("/v1/chat/completions", STREAM);
+    let mut streaming = limited.world.begin(&mut callers, request).await;
+    assert_eq!(streaming.status(), 200);
+    let _first = streaming.body_mut().frame().await.unwrap().unwrap();
+    for _ in 0..3 {
+        let seen = limited.world.call(PLAIN).await;
+        assert_eq!(seen.status, 200, "{}", seen.body);
+        eventually(|| limited.told(3).is_some_and(|report| report.held == 0)).await;
+    }
+    assert_eq!(limited.heard(), [1, 3]);
+    drop((streaming, callers));
+    eventually(|| limited.told(2).is_some_and(|report| report.held == 0)).await;
+}
+
+#[tokio::test]
+async fn a_call_that_a_deployment_cannot_take_uses_nothing_of_its_limit() {
+    let limited = limited_places(Measure::RequestsPerMinute, [1, 1], answers()).await;
+    let world = &limited.world;
+    let [first, _] = world.deployments[..] else { panic!("two") };
+    world.put([world.deployment_of("anthropic", first, &at(&limited.provider))]);
+    // The translation to Anthropic's dialect refuses what it does not know.
+    let two = r#"{"model":"public","max_tokens":1,"n":2,"messages":[{"role":"user","content":"x"}]}"#;
+    assert_eq!(world.call(two).await.status, 200);
+    world.put([world.deployment(first, &at(&limited.provider))]);
+    assert_eq!(world.call(PLAIN).await.status, 200);
+    assert_eq!(limited.heard(), [1, 1]);
+    assert_eq!(world.call(PLAIN).await.status, 429);
 }
 
 #[tokio::test]

@@ -1,4 +1,7 @@
-use bailiwick_domain::{key::ApiKey, time::Timestamp};
+use bailiwick_domain::{
+    key::ApiKey,
+    time::{ManualClock, Timestamp},
+};
 use bailiwick_quota::{
     holder::{Outcome, Reservation, Want},
     limit::{Limit, Measure},
@@ -13,27 +16,33 @@ use super::{
     },
     *,
 };
-use crate::{metering::Journals, polling::eventually};
+use crate::{
+    metering::{
+        Journals, Meter, StartedCall,
+        tests::{call, completed, now},
+    },
+    polling::eventually,
+};
 
 /// A worker of one life, and the folder that it has.
 struct Worker {
     lent: Arc<Lent>,
     names: Names,
-    _journals: Journals,
+    journals: Journals,
 }
 
 impl Worker {
     fn start(folder: &std::path::Path) -> Self {
         let journals = Journals::open(folder, 1, 1 << 20, Timestamp::from_micros(0)).unwrap();
-        let names = Names::left_in(folder, &journals.lock);
-        let lent = Arc::new(Lent::new(Policy::default(), names.earlier().to_vec()));
-        Self { lent, names, _journals: journals }
+        let names = Names::left_in(folder, &journals.lock, &journals.lives);
+        let lent = Arc::new(Lent::new(Policy::default(), names.earlier()));
+        Self { lent, names, journals }
     }
 
     fn held(limits: &Arc<[Limit]>, of: &Self) -> std::rc::Rc<[super::super::cells::Held]> {
         let key = ApiKey::generate(home().code()).key_id();
         let model = home().mint(Timestamp::from_micros(1), 1).into_inner();
-        let call = LimitedCall { organization: organization(), key, model };
+        let call = LimitedCall { organization: organization(), key, model, deployment: None };
         Cells::default().of(&call, limits, of.lent.holder())
     }
 
@@ -65,6 +74,11 @@ impl Worker {
     }
 }
 
+/// Whether its name is on disk.
+fn is_named(folder: &std::path::Path) -> bool {
+    std::fs::read_to_string(folder.join("holders")).is_ok_and(|text| !text.contains("\"holders\":[]"))
+}
+
 fn parallel(amount: u64) -> Arc<[Limit]> {
     [limit(organization(), 1, Measure::ParallelRequests, amount)].into()
 }
@@ -77,7 +91,7 @@ async fn a_worker_that_was_killed_gives_its_parallel_calls_back_with_its_next_li
     let killed = Worker::start(folder.path());
     control_plane.lend(&killed.lent, killed.names.clone());
     let held = killed.take(&limits, 1).await;
-    eventually(|| folder.path().join("holders").exists()).await;
+    eventually(|| is_named(folder.path())).await;
     std::mem::forget(held);
     control_plane.kill_workers();
     drop(killed);
@@ -86,6 +100,41 @@ async fn a_worker_that_was_killed_gives_its_parallel_calls_back_with_its_next_li
     assert_eq!(next.names.earlier().len(), 1);
     control_plane.lend(&next.lent, next.names.clone());
     drop(next.take(&limits, 1).await);
+}
+
+#[tokio::test]
+async fn a_worker_that_was_killed_gives_the_money_back_that_its_journals_say_it_did_not_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits: Arc<[Limit]> = [limit(organization(), 1, Measure::NanoUsdTotal, 1_000_000)].into();
+    let mut control_plane = ControlPlane::start(limits.iter().copied()).await;
+    let mut killed = Worker::start(folder.path());
+    let meter = Meter::new(killed.journals.writers.pop(), Arc::new(ManualClock::at(now())));
+    control_plane.lend(&killed.lent, killed.names.clone());
+    // A call that is over, and one that is not.
+    let started = StartedCall { organization: organization(), ..call() };
+    let reserved = killed.take(&limits, 400_000).await;
+    let mut over = meter.start(started).unwrap().holding(Some(reserved));
+    over.attempts(1);
+    let settled = over.settle(completed(50), now());
+    assert_eq!(settled.cost().map(bailiwick_domain::money::NanoUsd::as_nanos), Some(100_000));
+    settled.at_once();
+    let running = killed.take(&limits, 500_000).await;
+    eventually(|| is_named(folder.path())).await;
+    std::mem::forget((running, meter));
+    control_plane.kill_workers();
+    drop(killed);
+
+    let next = Worker::start(folder.path());
+    assert_eq!(next.names.settlements().len(), 1);
+    control_plane.lend(&next.lent, next.names.clone());
+    let _rest = next.take(&limits, 900_000).await;
+    assert!(!matches!(next.try_take(&limits, 1), Outcome::Reserved(_)), "that is all");
+    // Once it is answered, it is said no more.
+    eventually(|| {
+        let text = std::fs::read_to_string(folder.path().join("holders")).unwrap();
+        !text.contains("\"charged\":[")
+    })
+    .await;
 }
 
 #[tokio::test]

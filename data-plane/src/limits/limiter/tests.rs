@@ -31,7 +31,7 @@ impl Desk {
             limiter: Limiter::new(Arc::clone(&lent), CoreMetrics::default()),
             lent,
             limits: [limit(organization(), 1, Measure::RequestsPerMinute, 100)].into(),
-            call: LimitedCall { organization: organization(), key, model },
+            call: LimitedCall { organization: organization(), key, model, deployment: None },
             estimate: Estimate::from(CallType::Embedding, &request::scan(&body).unwrap(), 0, None),
         }
     }

@@ -184,7 +184,14 @@ impl State {
             let holder = match &message {
                 ToHolder::Welcome { holder, .. } | ToHolder::Unknown { holder } => Some(*holder),
                 ToHolder::Leases(leases) => Some(leases.holder),
+                // To whoever said it.
+                ToHolder::Settled { .. } => None,
             };
+            if let (ToHolder::Settled { .. }, Some(down)) = (&message, asking) {
+                for part in to_holder_to_wire(&message) {
+                    let _gone = down.send(Ok(part));
+                }
+            }
             let down = book.streams.iter().rev().find(|(of, _)| Some(*of) == holder);
             if let Some((_, down)) = down.filter(|_| !self.silent.load(Ordering::SeqCst)) {
                 for part in to_holder_to_wire(&message) {

@@ -3,7 +3,8 @@ use proptest::prelude::*;
 use super::*;
 
 fn kind() -> impl Strategy<Value = Kind> {
-    prop_oneof![Just(Kind::Header), Just(Kind::Started), Just(Kind::Event)]
+    let call = prop_oneof![Just(Kind::Header), Just(Kind::Started), Just(Kind::Event)];
+    prop_oneof![call, Just(Kind::Sum), Just(Kind::SumsUnknown), Just(Kind::SumsEnd)]
 }
 
 fn record(kind: Kind, payload: &[u8]) -> Vec<u8> {

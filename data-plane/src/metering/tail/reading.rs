@@ -13,14 +13,14 @@ use crate::metering::{
 const WINDOW_BYTES: usize = 256 * 1024;
 
 /// A record, on its own.
-pub(super) struct OwnedRecord {
-    pub(super) kind: Kind,
-    pub(super) payload: Bytes,
+pub(in crate::metering) struct OwnedRecord {
+    pub(in crate::metering) kind: Kind,
+    pub(in crate::metering) payload: Bytes,
 }
 
 /// Reads one segment through a window.
 #[derive(Debug)]
-pub(super) struct SegmentReader {
+pub(in crate::metering) struct SegmentReader {
     name: SegmentName,
     file: File,
     window: Bytes,
@@ -30,7 +30,7 @@ pub(super) struct SegmentReader {
 
 impl SegmentReader {
     /// The reader of this segment: the present one, or a new one.
-    pub(super) fn of<'a>(
+    pub(in crate::metering) fn of<'a>(
         present: &'a mut Option<Self>,
         directory: &Path,
         name: SegmentName,
@@ -45,7 +45,11 @@ impl SegmentReader {
     }
 
     /// The first whole record at or after `offset` and before `end`, and where it ends; `None` when there is none.
-    pub(super) fn next(&mut self, mut offset: u64, end: u64) -> io::Result<Option<(OwnedRecord, u64)>> {
+    pub(in crate::metering) fn next(
+        &mut self,
+        mut offset: u64,
+        end: u64,
+    ) -> io::Result<Option<(OwnedRecord, u64)>> {
         let mut damaged: u64 = 0;
         while offset < end {
             self.reach(offset, end)?;

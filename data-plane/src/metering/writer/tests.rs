@@ -78,7 +78,7 @@ fn a_full_disk_refuses_new_calls_and_loses_no_event() {
     writer.write().unwrap();
 
     writer.file = Arc::new(OpenOptions::new().write(true).open("/dev/full").unwrap());
-    writer.settle(first.event_id, &if_nothing_follows(&first));
+    writer.settle(first.event_id, &if_nothing_follows(&first), &[]);
     writer.start(call().event_id, &if_nothing_follows(&call())).unwrap();
     assert!(writer.write().is_err());
     assert_eq!(account.open_calls(), 0, "the second has not started after all");
@@ -119,7 +119,7 @@ fn what_is_owed_is_written_without_another_call() {
     writer.start(id, &event).unwrap();
     writer.write().unwrap();
     writer.file = full();
-    writer.settle(id, &event);
+    writer.settle(id, &event, &[]);
     assert!(writer.write().is_err());
     writer.try_again();
     assert_eq!((account.standing(), writer.owed.len()), (Standing::Unwritable, 1));

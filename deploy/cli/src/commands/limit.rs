@@ -6,7 +6,9 @@ use bailiwick_proto::{
         CreateLimitRequest, DeleteLimitRequest, GetLimitUsageRequest, Limit, LimitUsage, ListLimitsRequest,
         ListModelsRequest, UpdateLimitRequest,
     },
-    config::v1::{LimitedKeys, LimitedModels, limited_keys, limited_models},
+    config::v1::{
+        LimitedDeployments, LimitedKeys, LimitedModels, limited_deployments, limited_keys, limited_models,
+    },
 };
 use clap::{ArgGroup, Args, Subcommand};
 
@@ -31,6 +33,9 @@ pub(crate) enum LimitCommand {
         /// For calls of this model; `each`: every model by itself. Without it, all models together
         #[arg(long, value_name = "NAME|ID|each")]
         model: Option<String>,
+        /// For calls that are sent to this deployment; `each`: every deployment by itself. Where it is used up, calls go to the model's next deployment, and are refused where there is none
+        #[arg(long, value_name = "ID|each")]
+        deployment: Option<String>,
     },
     /// Changes a limit's amount. What is used of it already stays used
     Update {
@@ -51,8 +56,8 @@ pub(crate) enum LimitCommand {
         consent: Consent,
     },
     /// Lists an organization's limits, and how each stands at this moment: what is used, what workers were lent and have not used yet, and what is in doubt, because a worker was lost that had
-    /// been lent it: that counts as used until it is known, or the window is over. Where each key or model has a sum of its own, the most used one is shown, and how many there are; `limit usage`
-    /// shows all. A limit whose key is revoked or whose model is deleted limits nothing any more
+    /// been lent it: that counts as used until it is known, or the window is over. Where each key, model or deployment has a sum of its own, the most used one is shown, and how many there are; `limit usage`
+    /// shows all. A limit whose key is revoked, or whose model or deployment is deleted, limits nothing any more
     List {
         #[arg(long, value_name = "ID")]
         org: String,
@@ -115,7 +120,7 @@ impl LimitCommand {
     pub(crate) async fn run(self, connection: &Connection, output: &Output) -> Result<(), Failure> {
         let mut client = connection.policies();
         match self {
-            Self::Create { org, amount, key, model } => {
+            Self::Create { org, amount, key, model, deployment } => {
                 let (measure, amount) = amount.of()?;
                 let message = CreateLimitRequest {
                     idempotency_key: idempotency_key(),
@@ -123,6 +128,7 @@ impl LimitCommand {
                     amount,
                     keys: key.map(keys),
                     models: models(connection, &org, model).await?,
+                    deployments: deployment.map(deployments),
                     organization_id: org,
                 };
                 let answer = client.create_limit(request(message)).await?.into_inner();
@@ -202,6 +208,7 @@ fn sum(stands: &LimitUsage, limits: &[Limit]) -> Record {
         .text("measure", measure.strip_prefix("nano_").unwrap_or(measure))
         .text("key", &stands.key_id)
         .text("model", &stands.model_id)
+        .text("deployment", &stands.deployment_id)
         .with("amount", units(measure, stands.amount))
         .with("used", units(measure, stands.used))
         .with("lent", units(measure, stands.lent))
@@ -221,6 +228,14 @@ fn keys(text: String) -> LimitedKeys {
         _ => limited_keys::Which::KeyId(text),
     };
     LimitedKeys { which: Some(which) }
+}
+
+fn deployments(text: String) -> LimitedDeployments {
+    let which = match text.as_str() {
+        "each" => limited_deployments::Which::Each(true),
+        _ => limited_deployments::Which::DeploymentId(text),
+    };
+    LimitedDeployments { which: Some(which) }
 }
 
 /// A model may be named as applications name it: what is no identifier is looked for by name.
@@ -260,6 +275,7 @@ fn record(limit: &Limit) -> Record {
         .with("amount", units(&limit.measure, limit.amount))
         .text("keys", keys_text(limit.keys.as_ref()))
         .text("models", models_text(limit.models.as_ref()))
+        .text("deployments", deployments_text(limit.deployments.as_ref()))
         .time("created", limit.created_at_micros)
 }
 
@@ -284,6 +300,14 @@ fn models_text(models: Option<&LimitedModels>) -> String {
         None | Some(None) => "all".to_owned(),
         Some(Some(limited_models::Which::Each(_))) => "each".to_owned(),
         Some(Some(limited_models::Which::ModelId(id))) => id.clone(),
+    }
+}
+
+fn deployments_text(deployments: Option<&LimitedDeployments>) -> String {
+    match deployments.map(|deployments| deployments.which.as_ref()) {
+        None | Some(None) => "all".to_owned(),
+        Some(Some(limited_deployments::Which::Each(_))) => "each".to_owned(),
+        Some(Some(limited_deployments::Which::DeploymentId(id))) => id.clone(),
     }
 }
 

@@ -15,6 +15,10 @@ use crate::{
     when::relative,
 };
 
+/// Whoever is shut out can neither use nor tell. So nothing is guessed to its favour.
+const HELD: &str = "usage that it has not reported is lost, and what it was lent of limits counts as used until their minute, day or month is over; of a limit for ever, until that is raised or made anew. \
+     bailiwick limit list shows it as in_doubt. A worker that is only to be stopped is better stopped with SIGTERM: then it reports everything and gives back what it did not use";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum WorkerCommand {
     /// Shows every worker and router that ever enrolled and was not revoked; absent ones too
@@ -65,6 +69,9 @@ async fn revoke(
     let version = connection.trust().revoke_worker(request(message)).await?.into_inner().version;
     let record = Record::default().text("revoked", &worker.id).text("name", &worker.name);
     let record = record.text("role", &worker.role).count("version", version);
+    if worker.role == "worker" {
+        output.note(HELD);
+    }
     let Some(timeout) = timeout else {
         output.one(&record);
         return Ok(Exit::Done);

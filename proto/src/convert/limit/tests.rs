@@ -20,7 +20,7 @@ fn read(limits: &[config::Limit]) -> Result<Vec<Limit>, ConvertError> {
 }
 
 fn good() -> config::Limit {
-    config::Limit { number: 1, measure: 1, amount: 10, keys: None, models: None }
+    config::Limit { number: 1, measure: 1, amount: 10, keys: None, models: None, deployments: None }
 }
 
 proptest! {
@@ -31,10 +31,12 @@ proptest! {
         amount in 0..=MAX_AMOUNT,
         key in over(ApiKey::generate(home("eu-central-1").code()).key_id()),
         model in over(home("eu-central-1").mint(NOW, 2).into_inner()),
+        deployment in over(home("eu-central-1").mint(NOW, 3).into_inner()),
     ) {
         let organization = home("eu-central-1").mint(NOW, 1).into_inner();
         let id = LimitId { organization, number };
-        let limit = Limit::new(id, measure, Scope { key, member: Over::All, model }, amount).expect("in bounds");
+        let scope = Scope { key, member: Over::All, model, deployment };
+        let limit = Limit::new(id, measure, scope, amount).expect("in bounds");
         let sent = limit_to_wire(&limit).expect("has a form");
         prop_assert_eq!(read(&[sent]), Ok(vec![limit]));
     }
@@ -55,6 +57,14 @@ fn what_is_malformed_or_not_understood_takes_all_limits_with_it() {
         ),
         ("not each key", config::Limit { number: 2, keys: which(false), ..good() }),
         (
+            "which deployments",
+            config::Limit {
+                number: 2,
+                deployments: Some(config::LimitedDeployments { which: None }),
+                ..good()
+            },
+        ),
+        (
             "which models",
             config::Limit { number: 2, models: Some(config::LimitedModels { which: None }), ..good() },
         ),
@@ -68,14 +78,21 @@ fn what_is_malformed_or_not_understood_takes_all_limits_with_it() {
 }
 
 #[test]
-fn r5_a_limit_of_a_foreign_key_or_model_is_refused() {
+fn r5_a_limit_of_a_foreign_key_model_or_deployment_is_refused() {
     let us = home("us-west-1");
     let key_id = ApiKey::generate(us.code()).key_id().to_string();
     let model_id: Local<ModelId> = us.mint(NOW, 2);
     let model_id = model_id.to_string();
     let keys = Some(config::LimitedKeys { which: Some(limited_keys::Which::KeyId(key_id)) });
     let models = Some(config::LimitedModels { which: Some(limited_models::Which::ModelId(model_id)) });
-    for bad in [config::Limit { keys, ..good() }, config::Limit { models, ..good() }] {
+    let deployment_id: Local<DeploymentId> = us.mint(NOW, 3);
+    let which = limited_deployments::Which::DeploymentId(deployment_id.to_string());
+    let deployments = Some(config::LimitedDeployments { which: Some(which) });
+    for bad in [
+        config::Limit { keys, ..good() },
+        config::Limit { models, ..good() },
+        config::Limit { deployments, ..good() },
+    ] {
         assert!(matches!(read(&[bad]), Err(ConvertError::Foreign(_))));
     }
 }

@@ -14,14 +14,16 @@ fn home(name: &str) -> Jurisdiction {
 fn account(of: &Jurisdiction) -> Account {
     let limit = LimitId { organization: of.mint(NOW, 1).into_inner(), number: 3 };
     let key = Some(ApiKey::generate(of.code()).key_id());
-    Account { limit, key, member: None, model: Some(of.mint(NOW, 2).into_inner()) }
+    let (model, deployment) = (Some(of.mint(NOW, 2).into_inner()), Some(of.mint(NOW, 3).into_inner()));
+    Account { limit, key, member: None, model, deployment }
 }
 
 prop_compose! {
-    fn accounts()(number in any::<u32>(), by_key: bool, by_model: bool) -> Account {
-        let Account { limit, key, model, .. } = account(&home("eu-central-1"));
-        let (key, model) = (key.filter(|_| by_key), model.filter(|_| by_model));
-        Account { limit: LimitId { number, ..limit }, key, member: None, model }
+    fn accounts()(number in any::<u32>(), by: [bool; 3]) -> Account {
+        let Account { limit, key, model, deployment, .. } = account(&home("eu-central-1"));
+        let (key, model) = (key.filter(|_| by[0]), model.filter(|_| by[1]));
+        let deployment = deployment.filter(|_| by[2]);
+        Account { limit: LimitId { number, ..limit }, key, member: None, model, deployment }
     }
 }
 
@@ -56,7 +58,14 @@ fn from_holder() -> impl Strategy<Value = FromHolder> {
             FromHolder::Exchange(Exchange { holder: HolderId(holder), sequence, leaving, reports })
         },
     );
-    prop_oneof![hello, exchange]
+    let consumed = (accounts(), any::<(i64, u64)>()).prop_map(|(account, (starts, units))| Consumed {
+        account,
+        window_starts: Timestamp::from_micros(starts),
+        units,
+    });
+    let settlement = (any::<u64>(), prop::collection::vec(consumed, 0..5))
+        .prop_map(|(holder, used)| FromHolder::Settlement(Settlement { holder: HolderId(holder), used }));
+    prop_oneof![hello, exchange, settlement]
 }
 
 fn to_holder() -> impl Strategy<Value = ToHolder> {
@@ -69,6 +78,7 @@ fn to_holder() -> impl Strategy<Value = ToHolder> {
     prop_oneof![
         any::<(u64, u64)>().prop_map(|(nonce, holder)| ToHolder::Welcome { nonce, holder: HolderId(holder) }),
         any::<u64>().prop_map(|holder| ToHolder::Unknown { holder: HolderId(holder) }),
+        any::<u64>().prop_map(|holder| ToHolder::Settled { holder: HolderId(holder) }),
         leases,
     ]
 }
@@ -151,9 +161,13 @@ fn r5_accounts_of_another_region_are_refused_both_ways() {
         Account { limit: foreign.limit, ..mine },
         Account { key: foreign.key, ..mine },
         Account { model: foreign.model, ..mine },
+        Account { deployment: foreign.deployment, ..mine },
     ];
     for account in smuggled {
         let said = from_holder_to_wire(&exchange(vec![report(mine), report(account)]));
+        assert!(matches!(from_holder_from_wire(&eu, &said), Err(ConvertError::Foreign(_))), "{account:?}");
+        let used = vec![Consumed { account, window_starts: NOW, units: 1 }];
+        let said = from_holder_to_wire(&FromHolder::Settlement(Settlement { holder: HolderId(1), used }));
         assert!(matches!(from_holder_from_wire(&eu, &said), Err(ConvertError::Foreign(_))), "{account:?}");
         for said in to_holder_to_wire(&told(vec![lease(account)])) {
             assert!(matches!(to_holder_from_wire(&eu, &said), Err(ConvertError::Foreign(_))), "{account:?}");
@@ -172,6 +186,16 @@ fn a_message_that_holds_too_much_is_refused() {
     let reports = |count| from_holder_to_wire(&exchange(vec![report(account(&eu)); count]));
     assert!(from_holder_from_wire(&eu, &reports(10_000)).is_ok());
     assert!(from_holder_from_wire(&eu, &reports(10_001)).is_err());
+    let settled = |count| {
+        let consumed = Consumed { account: account(&eu), window_starts: NOW, units: u64::MAX };
+        from_holder_to_wire(&FromHolder::Settlement(Settlement {
+            holder: HolderId(1),
+            used: vec![consumed; count],
+        }))
+    };
+    assert!(from_holder_from_wire(&eu, &settled(10_000)).is_ok());
+    assert!(from_holder_from_wire(&eu, &settled(10_001)).is_err());
+    assert!(settled(10_000).encoded_len() < 4 << 20, "gRPC takes 4 MiB");
     let nothing = wire::ExchangeRequest { kind: None };
     assert!(from_holder_from_wire(&eu, &nothing).is_err());
 }

@@ -1,11 +1,17 @@
 //! Limits, from the wire and for it.
 
 use bailiwick_core::{limit::NewLimit, records::LimitRecord};
-use bailiwick_domain::{id::ModelId, jurisdiction::Local, key::KeyId};
+use bailiwick_domain::{
+    id::{DeploymentId, ModelId},
+    jurisdiction::Local,
+    key::KeyId,
+};
 use bailiwick_proto::{
     admin::v1 as wire,
-    config::v1::{LimitedKeys, LimitedModels, limited_keys, limited_models},
-    convert::limit::{keys_to_wire, models_to_wire},
+    config::v1::{
+        LimitedDeployments, LimitedKeys, LimitedModels, limited_deployments, limited_keys, limited_models,
+    },
+    convert::limit::{deployments_to_wire, keys_to_wire, models_to_wire},
 };
 use bailiwick_quota::{
     allocator::AccountUse,
@@ -25,11 +31,21 @@ pub(super) fn new(edge: &mut Edge<'_>, request: &wire::CreateLimitRequest) -> Op
         measure(edge, &request.measure),
         keys(edge, request.keys.as_ref()),
         models(edge, request.models.as_ref()),
+        deployments(edge, request.deployments.as_ref()),
     );
-    let (Some(idempotency_key), Some(organization), Some(measure), Some(keys), Some(models)) = fields else {
+    let (
+        Some(idempotency_key),
+        Some(organization),
+        Some(measure),
+        Some(keys),
+        Some(models),
+        Some(deployments),
+    ) = fields
+    else {
         return None;
     };
-    Some(NewLimit { idempotency_key, organization, measure, amount: request.amount, keys, models })
+    let amount = request.amount;
+    Some(NewLimit { idempotency_key, organization, measure, amount, keys, models, deployments })
 }
 
 fn measure(edge: &mut Edge<'_>, word: &str) -> Option<Measure> {
@@ -59,6 +75,20 @@ fn models(edge: &mut Edge<'_>, models: Option<&LimitedModels>) -> Option<Over<Lo
     }
 }
 
+fn deployments(
+    edge: &mut Edge<'_>,
+    deployments: Option<&LimitedDeployments>,
+) -> Option<Over<Local<DeploymentId>>> {
+    match deployments.map(|deployments| deployments.which.as_ref()) {
+        None => Some(Over::All),
+        Some(Some(limited_deployments::Which::DeploymentId(id))) => {
+            edge.id("deployments.deployment_id", id).map(Over::One)
+        }
+        Some(Some(limited_deployments::Which::Each(true))) => Some(Over::Each),
+        Some(Some(limited_deployments::Which::Each(false)) | None) => unsaid(edge, "deployments"),
+    }
+}
+
 fn unsaid<T>(edge: &mut Edge<'_>, field: &str) -> Option<T> {
     edge.violation(
         field,
@@ -76,6 +106,7 @@ pub(super) fn limit(row: &LimitRecord) -> wire::Limit {
         amount: limit.amount(),
         keys: keys_to_wire(&scope.key),
         models: models_to_wire(&scope.model),
+        deployments: deployments_to_wire(&scope.deployment),
         created_at_micros: row.created_at.as_micros(),
     }
 }
@@ -96,6 +127,7 @@ fn account(found: &AccountUse) -> wire::LimitUsage {
         number: found.account.limit.number,
         key_id: found.account.key.map(|key| key.to_string()).unwrap_or_default(),
         model_id: found.account.model.map(|model| model.to_string()).unwrap_or_default(),
+        deployment_id: found.account.deployment.map(|deployment| deployment.to_string()).unwrap_or_default(),
         window_starts_micros: micros(found.window.starts),
         window_ends_micros: micros(found.window.ends),
         amount: found.amount,

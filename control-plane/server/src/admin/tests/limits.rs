@@ -3,7 +3,9 @@
 use bailiwick_domain::spiffe::ProcessRole;
 use bailiwick_proto::{
     admin::v1::{self as wire, policy_service_client::PolicyServiceClient},
-    config::v1::{LimitedKeys, LimitedModels, limited_keys, limited_models},
+    config::v1::{
+        LimitedDeployments, LimitedKeys, LimitedModels, limited_deployments, limited_keys, limited_models,
+    },
     status::{reason_of, violations_of},
 };
 use tonic::{Code, Status, transport::Channel};
@@ -22,11 +24,17 @@ fn new(organization: &str, measure: &str, amount: u64) -> wire::CreateLimitReque
         amount,
         keys: None,
         models: None,
+        deployments: None,
     }
 }
 
 fn key(id: &str) -> Option<LimitedKeys> {
     Some(LimitedKeys { which: Some(limited_keys::Which::KeyId(id.to_owned())) })
+}
+
+fn at(deployment: &str) -> Option<LimitedDeployments> {
+    let which = limited_deployments::Which::DeploymentId(deployment.to_owned());
+    Some(LimitedDeployments { which: Some(which) })
 }
 
 async fn create(world: &World, new: wire::CreateLimitRequest) -> Result<wire::Limit, Status> {
@@ -71,7 +79,7 @@ async fn a_limit_is_made_changed_and_deleted_and_each_is_on_the_record() {
         .collect();
     let limit = format!("{org}/limits/1");
     let expected = [
-        ("limit.create", format!("{limit} nano_usd_per_day=5 keys={id} models=each")),
+        ("limit.create", format!("{limit} nano_usd_per_day=5 keys={id} models=each deployments=all")),
         ("limit.update", format!("{limit} amount=9")),
         ("limit.delete", limit),
     ];
@@ -88,6 +96,9 @@ async fn a_limit_that_makes_no_sense_is_refused_by_its_field() {
     let revoked = world.key(&org).await.key.expect("told").id;
     world.keys().revoke_key(wire::RevokeKeyRequest { id: revoked.clone() }).await.expect("revoked");
     let unsaid = Some(LimitedKeys { which: None });
+    let credential = world.credential(&other).await;
+    let elsewhere = at(&world.deployment(&other, &credential).await);
+    let unsaid_place = Some(LimitedDeployments { which: None });
     let good = || new(&org, "requests_per_minute", 1);
     let cases = [
         ("measure", wire::CreateLimitRequest { measure: "requests".into(), ..good() }),
@@ -95,6 +106,8 @@ async fn a_limit_that_makes_no_sense_is_refused_by_its_field() {
         ("keys", wire::CreateLimitRequest { keys: unsaid, ..good() }),
         ("keys.key_id", wire::CreateLimitRequest { keys: key(&foreign), ..good() }),
         ("keys.key_id", wire::CreateLimitRequest { keys: key(&revoked), ..good() }),
+        ("deployments", wire::CreateLimitRequest { deployments: unsaid_place, ..good() }),
+        ("deployments.deployment_id", wire::CreateLimitRequest { deployments: elsewhere, ..good() }),
     ];
     for (field, request) in cases {
         let refused = create(&world, request).await.expect_err(field);
@@ -134,6 +147,62 @@ async fn a_rotated_key_is_limited_as_the_one_before() {
     let limits = list(&world, &org).await;
     let told: Vec<_> = limits.iter().map(|limit| (limit.keys.clone(), limit.amount)).collect();
     assert_eq!(told, [(key(&old), 7), (key(&new), 7)]);
+}
+
+#[tokio::test]
+async fn a_deployments_limit_stands_beside_that_of_all_and_is_read_back() {
+    let world = World::new().await;
+    let org = world.organization().await;
+    let credential = world.credential(&org).await;
+    let deployment = world.deployment(&org, &credential).await;
+    create(&world, new(&org, "parallel_requests", 9)).await.expect("made");
+    let limited =
+        wire::CreateLimitRequest { deployments: at(&deployment), ..new(&org, "parallel_requests", 7) };
+    let made = create(&world, limited.clone()).await.expect("another one");
+    assert_eq!(made.deployments, at(&deployment));
+    assert_eq!(list(&world, &org).await.pop(), Some(made));
+    let twice = wire::CreateLimitRequest { idempotency_key: fresh(), ..limited };
+    let twice = create(&world, twice).await.expect_err("the same");
+    assert_eq!(reason_of(&twice).as_deref(), Some("limit_exists"));
+}
+
+#[tokio::test]
+async fn an_explanation_names_the_limits_that_are_about_the_call_and_no_others() {
+    let world = World::new().await;
+    let org = world.organization().await;
+    let credential = world.credential(&org).await;
+    let deployment = world.deployment(&org, &credential).await;
+    let unused = world.deployment(&org, &credential).await;
+    for name in ["gpt", "other"] {
+        world.models().create_model(model(&org, name, &deployment)).await.expect("made");
+    }
+    let (id, stranger) =
+        (world.key(&org).await.key.expect("told").id, world.key(&org).await.key.expect("told").id);
+    let explain = async |model: &str| {
+        let asked = wire::ExplainKeyRequest { id: id.clone(), model: model.to_owned(), ..Default::default() };
+        let answer = world.keys().explain_key(asked).await.expect("explained").into_inner();
+        answer.steps.into_iter().find(|step| step.step == "limits").map(|step| (step.passed, step.finding))
+    };
+    assert_eq!(explain("gpt").await, None);
+    let each = Some(LimitedKeys { which: Some(limited_keys::Which::Each(true)) });
+    for limit in [
+        wire::CreateLimitRequest { keys: each, ..new(&org, "requests_per_minute", 600) },
+        wire::CreateLimitRequest { keys: key(&stranger), ..new(&org, "requests_per_minute", 1) },
+        wire::CreateLimitRequest { deployments: at(&deployment), ..new(&org, "parallel_requests", 7) },
+        wire::CreateLimitRequest { deployments: at(&unused), ..new(&org, "parallel_requests", 8) },
+    ] {
+        create(&world, limit).await.expect("made");
+    }
+    let (passed, finding) = explain("gpt").await.expect("there are some");
+    assert!(passed, "{finding}");
+    assert!(finding.contains("limit 1 allows 600 requests_per_minute for each key"), "{finding}");
+    let place = format!("limit 3 allows 7 parallel_requests for the organization at deployment {deployment}");
+    assert!(finding.contains(&place), "{finding}");
+    assert!(!finding.contains("limit 2 ") && !finding.contains("limit 4 "), "{finding}");
+    // What admits nothing refuses.
+    create(&world, new(&org, "nano_usd_total", 0)).await.expect("made");
+    let stands = explain("gpt").await.expect("there are some");
+    assert!(stands.0 || stands.1.starts_with("limit 5 is used up"), "{stands:?}");
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use bailiwick_quota::{
     holder::{Holder, Monotonic, Outcome, Reservation, Used, Want},
     limit::{Account, Call, Limit, Measure, Over},
     policy::Policy,
-    protocol::{Exchange, FromHolder, Hello, HolderId, Report, ToHolder},
+    protocol::{Consumed, Exchange, FromHolder, Hello, HolderId, Report, Settlement, ToHolder},
 };
 use bailiwick_runtime::identity::Identity;
 use tokio::sync::mpsc;
@@ -146,6 +146,7 @@ async fn limit_of(
         amount,
         keys: Over::All,
         models: Over::All,
+        deployments: Over::All,
     };
     let made = world.control_plane.limit_create(&world.operator(), new).await.expect("made");
     made.0.limit
@@ -158,6 +159,7 @@ fn account_of(world: &World, limit: &Limit) -> Account {
         key: ApiKey::generate(here.code()).key_id(),
         member: None,
         model: here.mint_random(SystemClock.now()).into_inner(),
+        deployment: None,
     };
     limit.account(&call).expect("its own organization")
 }
@@ -317,6 +319,57 @@ async fn a_worker_that_comes_again_ends_its_own_earlier_life_and_its_earlier_str
     assert_eq!(standing(&world, organization).await.expect("known").used, 10);
     let ended = first.line.heard().await;
     assert!(matches!(ended, Ok(None) | Err(_)), "{ended:?}");
+}
+
+#[tokio::test]
+async fn what_a_dead_worker_used_is_settled_by_its_own_next_life_alone_and_once() {
+    let world = World::new(EUROPE).await;
+    let (organization, limit, account) = limit(&world, Measure::NanoUsdTotal, 1000).await;
+    let identity = world.join(ProcessRole::Worker, "one").await;
+    let mut worker = Worker::join(&world, &identity, Vec::new()).await;
+    let dead = worker.holder.name().expect("named");
+    let mut used = 0;
+    for _ in 0..7 {
+        let call = worker.reserve(account, &limit, 10).await.expect("there is enough");
+        call.settle_telling(spent(9), |charge| {
+            assert_eq!((charge.account, charge.holder), (account, dead));
+            used += charge.units;
+        });
+    }
+    assert_eq!(used, 63);
+    drop(worker);
+    let window_starts = bailiwick_quota::window::Window::ALWAYS.starts;
+    let settlement = |units| {
+        let used = vec![Consumed { account, window_starts, units }];
+        FromHolder::Settlement(Settlement { holder: dead, used })
+    };
+
+    // Somebody else's word about it is nothing.
+    let thief = world.join(ProcessRole::Worker, "thief").await;
+    let mut line = Line::open(&world, &thief).await;
+    line.say(&settlement(0)).await;
+    assert_eq!(line.heard().await.expect("answered"), Some(ToHolder::Unknown { holder: dead }));
+
+    let mut line = Line::open(&world, &identity).await;
+    line.name(vec![dead]).await;
+    let stands = standing(&world, organization).await.expect("known");
+    assert!(stands.used == 0 && stands.in_doubt > 63, "{stands:?}");
+
+    // Another control plane hears it, twice.
+    let world = world.restart(EUROPE).await;
+    let mut line = Line::open(&world, &identity).await;
+    for answer in [ToHolder::Settled { holder: dead }, ToHolder::Unknown { holder: dead }] {
+        line.say(&settlement(63)).await;
+        assert_eq!(line.heard().await.expect("answered"), Some(answer));
+        let stands = standing(&world, organization).await.expect("known");
+        assert_eq!((stands.used, stands.lent, stands.in_doubt), (63, 0, 0));
+    }
+    let world = world.restart(EUROPE).await;
+    eventually("the next one in office knows it too", async || {
+        let told = world.control_plane.limit_usage(&world.operator(), organization).await;
+        told.is_ok_and(|told| told.iter().map(|stands| stands.used).collect::<Vec<_>>() == [63])
+    })
+    .await;
 }
 
 #[tokio::test]

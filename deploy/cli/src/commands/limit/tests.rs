@@ -40,11 +40,12 @@ fn a_limit_is_printed_in_the_units_in_which_it_is_given() {
         amount: 25_500_000_000,
         keys: Some(keys("each".into())),
         models: None,
+        deployments: Some(deployments("dep_x".into())),
         created_at_micros: 0,
     };
     let printed = serde_json::to_value(record(&limit)).expect("a record");
     let expected = serde_json::json!({
-        "number": 3, "measure": "usd_per_day", "amount": "25.500000000", "keys": "each", "models": "all", "created": null,
+        "number": 3, "measure": "usd_per_day", "amount": "25.500000000", "keys": "each", "models": "all", "deployments": "dep_x", "created": null,
     });
     assert_eq!(printed, expected);
 }
