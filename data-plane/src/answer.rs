@@ -32,7 +32,7 @@ use crate::{
     metering::{OpenCall, Outcome, Settled, Used},
     metrics::UpstreamFailure,
     placement::Ill,
-    timing::Timing,
+    timing::{Timing, within},
     upstream::{Answered, Reading, Timeouts, Told},
 };
 
@@ -92,10 +92,14 @@ async fn read(
             return Box::pin(translated).await;
         }
     };
-    for name in KEPT_BACK {
-        answered.response.headers_mut().remove(name);
+    let headers = answered.response.headers_mut();
+    // An answer has few headers, and mostly none of these.
+    if headers.keys().any(|name| KEPT_BACK.contains(name)) {
+        for name in KEPT_BACK {
+            headers.remove(name);
+        }
     }
-    answered.told.tell(answered.response.headers_mut());
+    answered.told.tell(headers);
     if is_event_stream(answered.response.headers()) {
         return Ok(passing::stream(answered, withhold_usage, clock, timeouts.idle));
     }
@@ -155,8 +159,10 @@ fn refused(status: StatusCode, headers: &HeaderMap) -> Option<ApiError> {
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    value.is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
+    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    let value = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes().trim_ascii_start());
+    let begins = value.and_then(|value| value.get(..EVENT_STREAM.len()));
+    begins.is_some_and(|begins| begins.eq_ignore_ascii_case(EVENT_STREAM))
 }
 
 /// What was read of a body.
@@ -182,11 +188,11 @@ pub(crate) async fn hold(
     let mut first = Some(begun).filter(|begun| !begun.is_empty());
     let mut more = BytesMut::new();
     loop {
-        let frame = match tokio::time::timeout(idle, body.frame()).await {
-            Err(_late) => return Held::Late,
-            Ok(None) => break,
-            Ok(Some(Err(_broken))) => return Held::Broken,
-            Ok(Some(Ok(frame))) => frame,
+        let frame = match within(idle, body.frame()).await {
+            None => return Held::Late,
+            Some(None) => break,
+            Some(Some(Err(_broken))) => return Held::Broken,
+            Some(Some(Ok(frame))) => frame,
         };
         let Ok(data) = frame.into_data() else { continue };
         // Most answers come in one piece, which is passed on uncopied.

@@ -201,17 +201,19 @@ impl Worker {
             .collect();
         let limits = HttpLimits { max_connections: serve.max_connections_per_core, ..HttpLimits::default() };
 
-        let here = Arc::new(self.here()?);
+        let here = self.here()?;
         // Made here, so that names are asked for beside the cores.
         let dialler = Dialler::new(Resolver::new(&self.settings.resolver)?)?;
         let exchange = Exchange::new(dialler.clone(), snapshot.clone(), Arc::clone(&self.clock));
         let (tokens, keeper) = Tokens::new(exchange);
         let (max_body_bytes, timeouts) = (serve.max_body_bytes, self.settings.upstream.into());
-        let (clock, snapshots, metrics) = (Arc::clone(&self.clock), snapshot.clone(), metrics.clone());
+        let (snapshots, metrics) = (snapshot.clone(), metrics.clone());
         let writers = Mutex::new(writers);
         let serving = serve_per_core(listeners, serve.cores.get(), limits, drain, move |core| {
             let writer = writers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let metrics = metrics.core(core.index);
+            // Of its own, as its name of the region is: clones are counted, and counters that cores share go to and fro between them.
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock);
             let meter = Meter::new(writer, Arc::clone(&clock));
             let upstream = Upstream::new(
                 dialler.clone(),
@@ -230,7 +232,7 @@ impl Worker {
                 meter,
                 upstream: Rc::new(upstream),
                 memory: memory.share(),
-                here: Arc::clone(&here),
+                here: here.for_one_core(),
                 clock: Arc::clone(&clock),
                 max_body_bytes,
             };

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use crate::{
     error,
     memory::{COPIES, Hold},
+    timing::within,
 };
 
 /// Between two pieces of a body. A caller that sends less often holds a connection for nothing.
@@ -52,11 +53,11 @@ pub(crate) async fn read(
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     loop {
-        let piece = match tokio::time::timeout(LONGEST_PAUSE, body.frame()).await {
-            Err(_late) => return Err(error::body_late()),
-            Ok(None) => break,
-            Ok(Some(Err(_broken))) => return Err(error::body_incomplete()),
-            Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+        let piece = match within(LONGEST_PAUSE, body.frame()).await {
+            None => return Err(error::body_late()),
+            Some(None) => break,
+            Some(Some(Err(_broken))) => return Err(error::body_incomplete()),
+            Some(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
         };
         let length = first.len().max(all.len()) + piece.len();
         if length > limit {

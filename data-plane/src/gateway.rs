@@ -62,6 +62,14 @@ pub(crate) struct Here {
     pub(crate) name: HeaderValue,
 }
 
+impl Here {
+    /// The same, in memory that no other core counts its users of.
+    pub(crate) fn for_one_core(&self) -> Arc<Self> {
+        let name = HeaderValue::from_bytes(self.name.as_bytes()).unwrap_or_else(|_| self.name.clone());
+        Arc::new(Self { jurisdiction: self.jurisdiction.clone(), regions: self.regions.clone(), name })
+    }
+}
+
 enum Route<'a> {
     Call(CallType),
     Models,

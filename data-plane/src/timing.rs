@@ -2,11 +2,27 @@
 
 use std::{
     cell::Cell,
+    future::poll_fn,
     io::Write as _,
+    pin::pin,
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use http::HeaderValue;
+
+/// What comes within this time; `None`: it did not. Nearly all of a call's pieces are there before they are asked for, and then no timer is set up.
+pub(crate) async fn within<T>(bound: Duration, awaited: impl Future<Output = T>) -> Option<T> {
+    let mut awaited = pin!(awaited);
+    let at_once = poll_fn(|context| match awaited.as_mut().poll(context) {
+        Poll::Ready(came) => Poll::Ready(Some(came)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    match at_once.await {
+        Some(came) => Some(came),
+        None => tokio::time::timeout(bound, awaited).await.ok(),
+    }
+}
 
 /// One call's.
 pub(crate) struct Timing {
@@ -25,11 +41,20 @@ impl Timing {
         self.begun
     }
 
-    /// What is waited for here is not the worker's own time.
+    /// What is waited for here is not the worker's own time. What is there at once costs no look at the clock.
     pub(crate) async fn waiting<T>(&self, for_others: impl Future<Output = T>) -> T {
-        let since = Instant::now();
-        let came = for_others.await;
-        self.waited.set(self.waited.get() + since.elapsed());
+        let (mut for_others, mut since) = (pin!(for_others), None);
+        let came = poll_fn(|context| {
+            let polled = for_others.as_mut().poll(context);
+            if polled.is_pending() {
+                since.get_or_insert_with(Instant::now);
+            }
+            polled
+        });
+        let came = came.await;
+        if let Some(since) = since {
+            self.waited.set(self.waited.get() + since.elapsed());
+        }
         came
     }
 
