@@ -244,6 +244,9 @@ async fn a_token_in_use_is_renewed_before_it_ends_and_one_that_nobody_uses_is_le
     let left = world_of(&[("azure_openai", &provider)], &entra(&unused));
     assert_eq!(left.call(PLAIN).await.status, 200);
     let world = world_of(&[("azure_openai", &provider)], &entra(&used));
+    assert_eq!(world.call(PLAIN).await.status, 200);
+    // No call asks for the next one.
+    eventually(|| used.heard().len() == 2).await;
     while used.heard().len() < 4 {
         tokio::time::sleep(Duration::from_millis(10)).await;
         let seen = world.call(PLAIN).await;
