@@ -14,6 +14,8 @@ pub const MEMBERS: usize = 128;
 pub const DEPTH: usize = 128;
 /// Bytes of an answer that a stream's translation holds, where the caller's dialect tells later once more what was told.
 pub const HELD_BYTES: usize = 8 << 20;
+/// Answers to one request, as many as any provider gives.
+pub const CHOICES: usize = 128;
 /// Tool calls, or other pieces, of an answer.
 pub const ANSWER_PIECES: usize = 4096;
 /// Bytes of one event of a stream.

@@ -145,6 +145,20 @@ impl StreamTranslator {
         self.usage
     }
 
+    /// Bytes of the answer that it holds: those that the caller's dialect tells late, and what names the provider's calls.
+    pub fn held_bytes(&self) -> usize {
+        let of_provider = match &self.provider {
+            Provider::OpenAi(stream) => stream.held_bytes(),
+            Provider::Anthropic(_) | Provider::Gemini(_) | Provider::Bedrock(_) => 0,
+        };
+        let of_caller = match &self.caller {
+            Writer::Chat(stream) => stream.held_bytes(),
+            Writer::Responses(stream) => stream.held_bytes(),
+            Writer::Messages(_) => 0,
+        };
+        of_provider.saturating_add(of_caller)
+    }
+
     /// Pieces of the answer so far: each holds a token or more.
     pub fn pieces(&self) -> u64 {
         self.pieces

@@ -51,6 +51,11 @@ impl Frames {
         }
     }
 
+    /// Bytes of a frame that has not come whole.
+    pub fn held_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Whether a part of a frame has come.
     pub fn is_amid(&self) -> bool {
         !self.buffer.is_empty()

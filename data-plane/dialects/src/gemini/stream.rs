@@ -70,7 +70,7 @@ impl ProviderStream {
         let choice = candidate.index.unwrap_or_default();
         let at = match self.candidates.iter().position(|(known, _)| *known == choice) {
             Some(at) => at,
-            None if self.candidates.len() >= limits::ANSWER_PIECES => return Err(Fault::TooLarge),
+            None if self.candidates.len() >= limits::CHOICES => return Err(Fault::TooLarge),
             None => {
                 self.candidates.push((choice, State::default()));
                 self.candidates.len() - 1

@@ -46,6 +46,11 @@ impl CallerStream {
         }
     }
 
+    /// Bytes that are held.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
     pub(crate) fn write(&mut self, event: Event, out: &mut Vec<u8>) -> Result<(), Fault> {
         if !matches!(event, Event::Failed(_)) {
             self.begin(out);
@@ -68,6 +73,7 @@ impl CallerStream {
                     self.close(out);
                     self.sealed(format!("{SIGNATURE}{signature}"), out)?;
                 }
+                self.hold(id.len().saturating_add(name.len()))?;
                 self.add(Item::Call { id, name, arguments: String::new() }, Some(tool), out)
             }
             Event::ToolArguments { tool, json, .. } => self.argued(tool, &json, out),

@@ -264,3 +264,44 @@ fn answers_read_as_their_references_say() {
     }
     insta::assert_snapshot!("answers", text);
 }
+
+#[test]
+fn names_of_calls_are_held_within_the_bound_and_counted() {
+    let name = "x".repeat(1 << 20);
+    for caller in [Caller::Chat, Caller::Messages, Caller::Responses] {
+        let (_, reply) = world::sent(caller, "plain", Dialect::OpenAiCompatible, true).expect("translated");
+        let mut translator = reply.translate_stream(&CONTEXT);
+        for index in 0..=limits::HELD_BYTES / name.len() {
+            if translator.progress() != Progress::Going {
+                break;
+            }
+            let call = json!({"index": index, "id": format!("{name}{index}"), "function": {"name": "f", "arguments": "{}"}});
+            let chunk = json!({"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]});
+            translator.event("", chunk.to_string().as_bytes(), &mut Vec::new());
+            let held = if caller == Caller::Responses { 2 * name.len() } else { name.len() };
+            if translator.progress() == Progress::Going {
+                assert!(translator.held_bytes() >= held * (index + 1), "{caller:?}");
+            }
+        }
+        assert_eq!(translator.progress(), Progress::Broken(Fault::TooLarge), "{caller:?}");
+    }
+}
+
+#[test]
+fn no_answer_has_more_choices_than_any_provider_gives() {
+    for dialect in [Dialect::OpenAiCompatible, Dialect::Gemini] {
+        let (_, reply) = world::sent(Caller::Chat, "plain", dialect, true).expect("translated");
+        let mut translator = reply.translate_stream(&CONTEXT);
+        for index in 0..=limits::CHOICES {
+            assert_eq!(translator.progress(), Progress::Going);
+            let event = match dialect {
+                Dialect::Gemini => {
+                    json!({"candidates": [{"index": index, "content": {"parts": [{"text": "a"}]}}]})
+                }
+                _ => json!({"choices": [{"index": index, "delta": {"content": "a"}}]}),
+            };
+            translator.event("", event.to_string().as_bytes(), &mut Vec::new());
+        }
+        assert_eq!(translator.progress(), Progress::Broken(Fault::TooLarge), "{dialect:?}");
+    }
+}

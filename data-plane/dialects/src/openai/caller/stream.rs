@@ -36,6 +36,11 @@ impl CallerStream {
         Self { context, include_usage, usage: None, begun: Vec::new(), held_bytes: 0 }
     }
 
+    /// Bytes that are held.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
     pub(crate) fn write(&mut self, event: Event, out: &mut Vec<u8>) -> Result<(), Fault> {
         if let Some(choice) = event.choice() {
             self.begin(choice, out)?;
@@ -104,7 +109,7 @@ impl CallerStream {
     fn begin(&mut self, choice: u32, out: &mut Vec<u8>) -> Result<&mut Begun, Fault> {
         let at = match self.begun.iter().position(|begun| begun.choice == choice) {
             Some(at) => at,
-            None if self.begun.len() >= limits::ANSWER_PIECES => return Err(Fault::TooLarge),
+            None if self.begun.len() >= limits::CHOICES => return Err(Fault::TooLarge),
             None => {
                 self.begun.push(Begun { choice, reasoning: String::new(), details: 0 });
                 self.delta(choice, Object::new().with("role", "assistant").with("content", ""), out);

@@ -33,6 +33,8 @@ struct ChunkChoice {
 #[derive(Default)]
 pub(crate) struct ProviderStream {
     calls: Vec<Begun>,
+    /// Of what names them.
+    held_bytes: usize,
     finished: bool,
     done: bool,
 }
@@ -67,6 +69,11 @@ impl ProviderStream {
         let is_final = self.finished;
         out.extend(chunk.usage.map(|usage| Event::Usage(Usage { is_final, ..usage.into() })));
         Ok(())
+    }
+
+    /// Bytes that are held.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// What remains when the connection ends where the answer says that it ends: servers that forget `[DONE]` have finished their choices.
@@ -115,7 +122,8 @@ impl ProviderStream {
             Some(tool) => u32::try_from(tool).map_err(|_| Fault::TooLarge)?,
             None => {
                 let (Some(id), Some(name)) = (id, function.name) else { return Err(Fault::OutOfOrder) };
-                if self.calls.len() >= limits::ANSWER_PIECES {
+                self.held_bytes = self.held_bytes.saturating_add(id.len());
+                if self.calls.len() >= limits::ANSWER_PIECES || self.held_bytes > limits::HELD_BYTES {
                     return Err(Fault::TooLarge);
                 }
                 let tool = u32::try_from(self.calls.len()).map_err(|_| Fault::TooLarge)?;
