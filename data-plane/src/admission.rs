@@ -118,6 +118,7 @@ impl Admission<'_> {
             call_type: asking.call_type,
             stream: asking.asked.stream,
             price: deployment.price,
+            asked_bytes: asking.body_bytes,
             started: now,
         }
     }

@@ -3,6 +3,7 @@
 //! What is not a stream and fits into a small buffer is held until it is whole: so an answer that breaks off, or is none, becomes a 502 rather than
 //! half an answer. Larger answers and streams pass through. Where caller and provider speak different dialects, the answer is translated (`translating`).
 
+mod holding;
 mod passing;
 mod reading;
 mod translating;
@@ -19,12 +20,10 @@ use bailiwick_runtime::{
     fault,
     serving::{ApiError, ResponseBody},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use http_body::Body;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
+pub(crate) use self::holding::{Held, hold};
 use crate::{
     dialects, error,
     estimate::Passed,
@@ -32,7 +31,7 @@ use crate::{
     metering::{OpenCall, Outcome, Settled, Used},
     metrics::UpstreamFailure,
     placement::Ill,
-    timing::{Timing, within},
+    timing::Timing,
     upstream::{Answered, Reading, Timeouts, Told},
 };
 
@@ -101,10 +100,9 @@ async fn read(
     }
     answered.told.tell(headers);
     if is_event_stream(answered.response.headers()) {
-        return Ok(passing::stream(answered, withhold_usage, clock, timeouts.idle));
+        return Ok(passing::stream(answered, withhold_usage, held, clock, timeouts.idle));
     }
-    let begun = std::mem::take(&mut answered.begun);
-    let read = hold(answered.response.body_mut(), begun, LARGEST_HELD, timeouts.idle, &mut held);
+    let read = holding::hold_answer(&mut answered, true, LARGEST_HELD, timeouts.idle, &mut held);
     match timing.waiting(read).await {
         Held::Whole(bytes) => {
             let (response, settled) = whole(answered, bytes, held, &*clock)?;
@@ -132,7 +130,7 @@ fn late(mut answered: Answered, clock: &dyn Clock) -> ApiError {
     answered.lease.failed(Ill::Late, Instant::now());
     answered.metrics.upstream_failed(UpstreamFailure::TimedOut);
     let used = match answered.response.status().is_success() {
-        true => Used::of_no_answer(answered.call_type, answered.call.prompt()),
+        true => answered.call.used_without_answer(),
         false => Used::nothing(UsageSource::Estimated),
     };
     let error = error::provider_timeout();
@@ -163,59 +161,6 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes().trim_ascii_start());
     let begins = value.and_then(|value| value.get(..EVENT_STREAM.len()));
     begins.is_some_and(|begins| begins.eq_ignore_ascii_case(EVENT_STREAM))
-}
-
-/// What was read of a body.
-pub(crate) enum Held {
-    Whole(Bytes),
-    /// It is larger than what is held, or than there is room for; this is its beginning.
-    Large(Bytes),
-    Broken,
-    Late,
-}
-
-/// Reads a body, of which `begun` was read before, until it is whole or proves too large to hold.
-pub(crate) async fn hold(
-    body: &mut Incoming,
-    begun: Bytes,
-    limit: usize,
-    idle: std::time::Duration,
-    held: &mut Hold,
-) -> Held {
-    if body.size_hint().lower() > limit as u64 {
-        return Held::Large(begun);
-    }
-    let mut first = Some(begun).filter(|begun| !begun.is_empty());
-    let mut more = BytesMut::new();
-    loop {
-        let frame = match within(idle, body.frame()).await {
-            None => return Held::Late,
-            Some(None) => break,
-            Some(Some(Err(_broken))) => return Held::Broken,
-            Some(Some(Ok(frame))) => frame,
-        };
-        let Ok(data) = frame.into_data() else { continue };
-        // Most answers come in one piece, which is passed on uncopied.
-        match &first {
-            None => first = Some(data),
-            Some(begun) => {
-                if more.is_empty() {
-                    more.extend_from_slice(begun);
-                }
-                more.extend_from_slice(&data);
-            }
-        }
-        let length = more.capacity().max(first.as_ref().map_or(0, Bytes::len));
-        let is_large = more.len() > limit || length > limit.saturating_mul(2);
-        if is_large || (length > UNCOUNTED && !held.try_grow_to(length)) {
-            return Held::Large(collected(first, more));
-        }
-    }
-    Held::Whole(collected(first, more))
-}
-
-fn collected(first: Option<Bytes>, more: BytesMut) -> Bytes {
-    if more.is_empty() { first.unwrap_or_default() } else { more.freeze() }
 }
 
 /// A whole answer: it is passed on untouched, once it is recorded.

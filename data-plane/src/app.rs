@@ -206,7 +206,8 @@ impl Worker {
         let dialler = Dialler::new(Resolver::new(&self.settings.resolver)?)?;
         let exchange = Exchange::new(dialler.clone(), snapshot.clone(), Arc::clone(&self.clock));
         let (tokens, keeper) = Tokens::new(exchange);
-        let (max_body_bytes, timeouts) = (serve.max_body_bytes, self.settings.upstream.into());
+        let (max_body_bytes, max_upload_bytes) = (serve.max_body_bytes, serve.max_upload_bytes);
+        let timeouts = self.settings.upstream.into();
         let (snapshots, metrics) = (snapshot.clone(), metrics.clone());
         let writers = Mutex::new(writers);
         let serving = serve_per_core(listeners, serve.cores.get(), limits, drain, move |core| {
@@ -235,6 +236,7 @@ impl Worker {
                 here: here.for_one_core(),
                 clock: Arc::clone(&clock),
                 max_body_bytes,
+                max_upload_bytes,
             };
             Counted::new(gateway, metrics)
         })?;

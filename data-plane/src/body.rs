@@ -1,4 +1,4 @@
-//! Reads a request's body, bounded in size and in time.
+//! Reads a request's body, bounded in size and in time. Forms are read in [`crate::upload`].
 
 use std::time::Duration;
 
@@ -14,10 +14,53 @@ use crate::{
     error,
     memory::{COPIES, Hold},
     timing::within,
+    upload::Upload,
 };
 
 /// Between two pieces of a body. A caller that sends less often holds a connection for nothing.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A request's body, as far as a call needs it to begin.
+pub(crate) enum Payload {
+    /// JSON, which is read whole.
+    Whole(Bytes),
+    /// A form, which may still be coming.
+    Form(Box<Upload>),
+}
+
+impl Payload {
+    /// How many bytes it has; `None`: nobody knows yet.
+    pub(crate) fn bytes(&self) -> Option<usize> {
+        match self {
+            Self::Whole(bytes) => Some(bytes.len()),
+            Self::Form(upload) => upload.bytes(),
+        }
+    }
+
+    /// What is held of its beginning.
+    pub(crate) fn beginning(&self) -> &[u8] {
+        match self {
+            Self::Whole(bytes) => bytes,
+            Self::Form(upload) => upload.beginning(),
+        }
+    }
+
+    /// Whether it can be sent, once more where it was sent before.
+    pub(crate) fn can_be_sent(&self) -> bool {
+        match self {
+            Self::Whole(_) => true,
+            Self::Form(upload) => upload.can_be_sent(),
+        }
+    }
+
+    /// Whether the caller may be sending it still.
+    pub(crate) fn is_unread(&self) -> bool {
+        match self {
+            Self::Whole(_) => false,
+            Self::Form(upload) => upload.is_unread(),
+        }
+    }
+}
 
 /// The type of a body that is a form: those of calls that send a file are. Errors: 415 where it should be, and is none.
 pub(crate) fn form(head: &Parts, call_type: CallType) -> Result<Option<&HeaderValue>, ApiError> {
@@ -30,17 +73,16 @@ pub(crate) fn form(head: &Parts, call_type: CallType) -> Result<Option<&HeaderVa
     content_type.filter(is_form).map(Some).ok_or_else(error::not_form)
 }
 
-/// Errors: 415 for anything but JSON, or a form where one is wanted, 413 past the bound (at once, where Content-Length says so), 408 when it stalls, 400 when it breaks off, 503 when the worker holds
+/// Errors: 415 for anything but JSON, 413 past the bound (at once, where Content-Length says so), 408 when it stalls, 400 when it breaks off, 503 when the worker holds
 /// as much as it may: `hold` grows before there is anything to hold.
 pub(crate) async fn read(
     head: &Parts,
     mut body: Incoming,
-    is_form: bool,
     limit: usize,
     hold: &mut Hold,
 ) -> Result<Bytes, ApiError> {
     let value = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if !is_form && !value.is_some_and(|value| is_of_type(value, "application/json")) {
+    if !value.is_some_and(|value| is_of_type(value, "application/json")) {
         return Err(error::not_json());
     }
     if body.size_hint().lower() > limit as u64 {

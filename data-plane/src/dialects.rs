@@ -98,6 +98,12 @@ pub(crate) fn usage_of(call_type: CallType, body: &[u8]) -> Option<Option<Told>>
     }
 }
 
+/// What the last event of a transcription's stream tells: it may be seconds instead of tokens. `None`: it is the end of something else.
+pub(crate) fn usage_at_end(call_type: CallType, data: &[u8]) -> Option<Option<Told>> {
+    let transcribes = matches!(call_type, CallType::Transcription | CallType::AudioTranslation);
+    transcribes.then(|| transcription::usage_of(data))
+}
+
 /// What an answer tells that has passed a finder.
 pub(crate) fn usage_found(call_type: CallType, finder: &UsageFinder) -> Option<Told> {
     let told = finder.found().and_then(|object| usage_in(call_type, object));

@@ -26,6 +26,16 @@ const SPEECH_TOKENS_PER_MINUTE: u64 = 1250;
 const SPEECH_CHARACTERS_PER_MINUTE: u64 = 900;
 const MILLIS_PER_MINUTE: u64 = 60_000;
 
+/// Bytes of a request for each token of it, its JSON included.
+const BYTES_PER_TOKEN: u64 = 4;
+/// What a request may count as by its size alone: a larger one has pictures, mostly, and of these the bytes say nothing.
+const MOST_BY_SIZE: u64 = 16 << 10;
+
+/// Tokens of a request of which nothing is known but its bytes.
+pub(crate) fn tokens_by_size(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX).div_ceil(BYTES_PER_TOKEN).min(MOST_BY_SIZE)
+}
+
 /// Text that passed.
 #[derive(Debug, Default)]
 pub(crate) struct Passed {

@@ -24,7 +24,9 @@ use tracing::Instrument as _;
 
 use crate::{
     admission::{Admission, Admitted, Asking},
-    answer, authentication, body, error,
+    answer, authentication,
+    body::{self, Payload},
+    error,
     limits::Limiter,
     memory::{Hold, Share},
     metering::Meter,
@@ -33,6 +35,7 @@ use crate::{
     permission, placement, request,
     snapshot::{Snapshot, SnapshotHandle},
     timing::Timing,
+    upload::Upload,
     upstream::{Upstream, Wish},
 };
 
@@ -50,6 +53,8 @@ pub(crate) struct Gateway {
     pub(crate) clock: Arc<dyn Clock>,
     /// Bound of a request's body.
     pub(crate) max_body_bytes: usize,
+    /// The same of one with a file, which passes while it comes.
+    pub(crate) max_upload_bytes: usize,
 }
 
 /// Where this worker is.
@@ -129,25 +134,34 @@ impl Gateway {
             Route::Call(call_type) => call_type,
         };
         let mut hold = self.memory.hold();
-        let form = body::form(head, call_type)?;
-        let read = body::read(head, body, form.is_some(), self.max_body_bytes, &mut hold);
-        let bytes = timing.waiting(read).await?;
-        *unread = false;
-        let asked = match form {
-            None => request::scan(&bytes)?,
-            Some(content_type) => request::form::scan(&bytes, content_type)?,
+        let (payload, asked) = match body::form(head, call_type)? {
+            None => {
+                let read = body::read(head, body, self.max_body_bytes, &mut hold);
+                let bytes = timing.waiting(read).await?;
+                *unread = false;
+                let asked = request::scan(&bytes)?;
+                (Payload::Whole(bytes), asked)
+            }
+            Some(content_type) => {
+                let read = Upload::begin(body, content_type, self.max_upload_bytes, self.memory.hold());
+                let (upload, asked) = timing.waiting(read).await?;
+                *unread = upload.is_unread();
+                (Payload::Form(Box::new(upload)), asked)
+            }
         };
-        fault::step("permit", &bytes);
+        fault::step("permit", payload.beginning());
         let permitted = permission::permit(&snapshot, caller, &asked.model)?;
         let placed = placement::place(&snapshot, permitted, self.upstream.standings(), timing.begun())?;
         let shape = ErrorShape::of_path(head.uri.path());
-        let asking = Asking { call_type, request_id, asked: &asked, body_bytes: bytes.len(), shape };
+        let body_bytes = payload.bytes().unwrap_or(self.max_upload_bytes);
+        let asking = Asking { call_type, request_id, asked: &asked, body_bytes, shape };
         let admission = Admission { limiter: &self.limiter, meter: &self.meter, clock: &*self.clock };
         let admitted = admission.admit(&snapshot, placed, asking).await?;
         timing.tell();
         let told = admitted.told();
-        let wish = Wish { headers: &head.headers, body: &bytes, asked: &asked };
+        let wish = Wish { headers: &head.headers, body: &payload, asked: &asked };
         let answered = self.forward(admitted, &snapshot, wish, &mut hold, timing).await;
+        *unread = payload.is_unread();
         match told {
             Some(told) => told.in_answer(answered),
             None => answered,

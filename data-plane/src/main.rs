@@ -29,6 +29,7 @@ mod settings;
 mod snapshot;
 mod timing;
 mod tokens;
+mod upload;
 mod upstream;
 
 use std::{error::Error, io::Write as _, path::PathBuf, process::ExitCode};

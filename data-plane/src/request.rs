@@ -9,7 +9,6 @@ use std::{borrow::Cow, fmt, ops::Range};
 use bailiwick_domain::usage::CallType;
 use bailiwick_runtime::serving::ApiError;
 use bytes::Bytes;
-use http::HeaderValue;
 use serde::de::{Deserializer as _, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -24,12 +23,10 @@ pub(crate) struct Asked {
     pub(crate) model: String,
     /// Whether a stream is wanted.
     pub(crate) stream: bool,
-    /// Place of the model's JSON string.
+    /// Place of the model's JSON string, or of its name in a form.
     model_at: Range<usize>,
     /// What the request says of usage in a stream.
     stream_options: StreamOptions,
-    /// The type of the body, where it is a form and no JSON.
-    form: Option<HeaderValue>,
     /// How long an answer it allows.
     bounds: Bounds,
 }
@@ -59,9 +56,9 @@ enum StreamOptions {
 }
 
 impl Asked {
-    /// The type of the body, where it is a form and no JSON.
-    pub(crate) fn form(&self) -> Option<&HeaderValue> {
-        self.form.as_ref()
+    /// Where the model's name stands in a form, or its string in JSON.
+    pub(crate) fn model_at(&self) -> &Range<usize> {
+        &self.model_at
     }
 
     /// Whether the caller of a stream will see the provider's usage anyway.
@@ -113,7 +110,6 @@ pub(crate) fn scan(body: &Bytes) -> Result<Asked, ApiError> {
         model_at: place(body, model),
         stream_options,
         bounds: found.bounds,
-        form: None,
     })
 }
 

@@ -18,6 +18,8 @@ pub(crate) const ENVIRONMENT: &str = "BAILIWICK_WORKER_";
 const MIB: u64 = 1024 * 1024;
 /// Where the system does not say how much memory there is.
 const DEFAULT_HELD_BYTES: u64 = 512 * MIB;
+/// OpenAI takes files of 25 MB (<https://platform.openai.com/docs/guides/speech-to-text>), and a form around them.
+const DEFAULT_UPLOAD_BYTES: u64 = 26 * MIB;
 
 /// A worker's configuration.
 #[derive(Debug)]
@@ -102,6 +104,8 @@ pub(crate) struct ServeSection {
     pub(crate) cores: NonZeroUsize,
     /// Bound of a request's body.
     pub(crate) max_body_bytes: usize,
+    /// The same of one with a file, which passes while it comes.
+    pub(crate) max_upload_bytes: usize,
     /// Bound of the bodies that are held at once, all cores together.
     pub(crate) max_held_bytes: usize,
     /// Bound of open connections a core.
@@ -117,6 +121,7 @@ pub(crate) struct RawServeSection {
     plain_listen: Option<SocketAddr>,
     cores: Option<usize>,
     max_body_bytes: Option<u64>,
+    max_upload_bytes: Option<u64>,
     max_held_bytes: Option<u64>,
     max_connections_per_core: Option<usize>,
 }
@@ -145,7 +150,12 @@ impl Checked for ServeSection {
         let cores = problems.within("cores", raw.cores.unwrap_or(0), 0..=1024);
         let max_body =
             problems.within("max_body_bytes", raw.max_body_bytes.unwrap_or(10 * MIB), 1024..=1024 * MIB);
-        let held = max_body.and_then(|max_body| max_held_bytes(raw.max_held_bytes, max_body, problems));
+        let upload = raw.max_upload_bytes.unwrap_or(DEFAULT_UPLOAD_BYTES);
+        let upload = problems.within("max_upload_bytes", upload, 1024..=1024 * MIB);
+        let held = max_body.zip(upload).and_then(|(max_body, upload)| {
+            let least = max_body.saturating_mul(COPIES as u64).max(upload);
+            max_held_bytes(raw.max_held_bytes, least, problems)
+        });
         let connections = raw.max_connections_per_core.unwrap_or(10_000);
         let connections = problems.within("max_connections_per_core", connections, 1..=1_000_000);
         Some(Self {
@@ -154,16 +164,16 @@ impl Checked for ServeSection {
             plain_listen: raw.plain_listen,
             cores: NonZeroUsize::new(cores?).unwrap_or_else(all_cores),
             max_body_bytes: usize::try_from(max_body?).ok()?,
+            max_upload_bytes: usize::try_from(upload?).ok()?,
             max_held_bytes: usize::try_from(held?).ok()?,
             max_connections_per_core: connections?,
         })
     }
 }
 
-/// A quarter of the memory that there is, unless it is said: the rest is for the configuration, connections and what allocators waste. The largest body fits, with the
-/// copy of it that its provider gets.
-fn max_held_bytes(said: Option<u64>, max_body_bytes: u64, problems: &mut Problems) -> Option<u64> {
-    let least = max_body_bytes.saturating_mul(COPIES as u64);
+/// A quarter of the memory that there is, unless it is said: the rest is for the configuration, connections and what allocators waste. `least`: the largest body fits, with the
+/// copy of it that its provider gets, and the largest form whose file stands before its model.
+fn max_held_bytes(said: Option<u64>, least: u64, problems: &mut Problems) -> Option<u64> {
     match said {
         Some(said) => problems.within("max_held_bytes", said, least..=1 << 40),
         None => Some(memory_bytes().map_or(DEFAULT_HELD_BYTES, |bytes| bytes / 4).max(least)),

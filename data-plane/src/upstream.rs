@@ -3,6 +3,7 @@
 //! `verdict` says which failures may be tried again, `sending` in which order what is tried. Connections are kept by deployment, so no two tenants ever share
 //! one.
 
+mod body;
 mod connect;
 mod leftover;
 mod outgoing;
@@ -30,6 +31,7 @@ use hyper::body::Incoming;
 
 use crate::{
     admission::Admitted,
+    body::Payload,
     error,
     estimate::Prompt,
     limits::Limiter,
@@ -152,8 +154,11 @@ impl Lease {
         self.connection.keep();
     }
 
-    /// The deployment failed the call, by its status or later.
+    /// The deployment failed the call, by its status or later. Where the caller broke off, it is not to blame.
     pub(crate) fn failed(&mut self, ill: Ill, now: Instant) {
+        if self.connection.is_cut_by_caller() {
+            return;
+        }
         self.standings.failed(&mut self.attempt, ill, now);
     }
 
@@ -244,8 +249,8 @@ impl Upstream {
         timing: &Timing,
     ) -> Result<Answered, ApiError> {
         let (placed, mut call, call_type, limited) = admitted.into_parts();
-        if wish.asked.form().is_none() {
-            call.asks(Prompt::Body(wish.body.clone()));
+        if let Payload::Whole(body) = wish.body {
+            call.asks(Prompt::Body(body.clone()));
         }
         let (places, trail) = placed.into_parts();
         let (attempts, last) = (0, None);
@@ -283,7 +288,7 @@ impl Upstream {
     fn failed(&self, call: OpenCall, end: CallEnd, error: ApiError) -> ApiError {
         // One that took too long has read what was asked, and charges for it; one that could not be reached, or broke off before it answered, does not.
         let used = match end {
-            CallEnd::TimedOut => Used::of_no_answer(call.call_type(), call.prompt()),
+            CallEnd::TimedOut => call.used_without_answer(),
             _ => Used::nothing(UsageSource::Estimated),
         };
         let status = error.status.as_u16();

@@ -135,6 +135,48 @@ async fn r10_a_killed_worker_loses_and_doubles_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r10_a_call_whose_worker_died_counts_with_what_it_asked() {
+    let installation = Installation::start();
+    let region = installation.region(REGION);
+    let admin = Admin::of(REGION, region);
+    let credential = admin.new_credential(&region.organization, "key").await;
+    let (organization, endpoint) = (&region.organization, &installation.provider);
+    let revision = admin.new_model(organization, "hang", endpoint, "simulated-hang", &credential).await;
+    admin.applied(revision).await;
+    let application = Application::of(region);
+    let said = "word ".repeat(2000);
+    let calling =
+        tokio::spawn(
+            async move { application.chat("hang", &said, false).await.map(|answer| answer.status()) },
+        );
+    let served = endpoint.replace("/v1", "/simulated/served");
+    eventually("the provider has been asked", || async {
+        let served: Value = reqwest::get(&served).await.ok()?.json().await.ok()?;
+        (served["started"].as_u64()? > served["completed"].as_u64()?).then_some(())
+    })
+    .await;
+    // One of them has the call.
+    region.processes.workers.iter().for_each(|worker| kill_hard(worker.pid));
+    let again: Vec<Owned> = region.processes.workers.iter().map(restart).collect();
+    let event = eventually("the call is metered", || async {
+        let events = admin.events(organization).await;
+        events.into_iter().find(|event| event.end == "interrupted")
+    })
+    .await;
+    // Ten thousand characters, and some JSON around them.
+    assert!((2500..2600).contains(&event.prompt_tokens), "{event:?}");
+    assert_eq!((event.source.as_str(), event.completion_tokens), ("estimated", 0));
+    eventually("roll-ups and events agree", || async {
+        let (total, events) = (admin.total(organization).await, admin.events(organization).await);
+        let prompts = events.iter().map(|event| event.prompt_tokens).sum::<u64>();
+        (total.estimated_calls == 1 && total.prompt_tokens == prompts).then_some(())
+    })
+    .await;
+    let _how = calling.await;
+    drop(again);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn r9_workers_serve_on_without_their_control_plane_and_nothing_is_lost() {
     let installation = Installation::start();
     let region = installation.region(REGION);

@@ -32,4 +32,5 @@ mod service_accounts;
 mod soak;
 mod streams;
 mod transit;
+mod uploads;
 mod verify;

@@ -76,8 +76,8 @@ async fn the_sdks_work_on_every_endpoint_that_they_share_with_a_worker() {
     let beside = node.join("endpoints.mjs");
     std::fs::copy(script("endpoints.mjs"), &beside).expect("copied");
     run(Command::new("node").arg(beside).args([base_url, key]));
-    // Per SDK and provider: two that waited too long, and two that had read enough.
-    let left = PROVIDERS.len() * 2 * 2 * 2;
+    // Per SDK and provider: two that waited too long, and two that had read enough; and the same once with a file.
+    let left = (PROVIDERS.len() * 2 * 2 + 2) * 2;
     eventually("whoever left is metered as such", || async {
         let events = admin.events(&region.organization).await;
         let found = events.iter().filter(|event| event.end == "caller_left").count();

@@ -3,8 +3,11 @@
 // Arguments: base URL and key.
 
 import assert from "node:assert/strict";
+import { createReadStream, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import Anthropic from "@anthropic-ai/sdk";
-import OpenAI from "openai";
+import OpenAI, { toFile } from "openai";
 
 const [baseURL, apiKey] = process.argv.slice(2);
 const client = new OpenAI({ baseURL, apiKey, maxRetries: 0 });
@@ -133,6 +136,40 @@ async function otherEndpoints() {
   await assert.rejects(claude.messages.countTokens({ model, messages }), Anthropic.BadRequestError);
 }
 
+async function transcriptions() {
+  const spoken = (said = SAID) => toFile(Buffer.from(said), "speech.mp3", { type: "audio/mpeg" });
+  const create = async (model, more, said, options) => client.audio.transcriptions.create({ file: await spoken(said), model, ...more }, options);
+  let answer = await create("openai-echo");
+  assert.equal(answer.text, SAID);
+  assert.equal(answer.usage.output_tokens, 3);
+  answer = await create("openai-echo", { response_format: "verbose_json", timestamp_granularities: ["segment"] });
+  assert.deepEqual([answer.text, Number(answer.duration), answer.segments[0].text], [SAID, 2.5, SAID]);
+  assert.equal((await create("openai-echo", { response_format: "text" })).trim(), SAID);
+  const events = await collected(create("openai-echo", { stream: true }));
+  assert.equal(events.map((event) => event.delta ?? "").join(""), SAID);
+  assert.equal(events.at(-1).usage.output_tokens, 3);
+  // The file comes before the model here, and, from a file of the disk, in chunks.
+  const words = "word ".repeat(200_000);
+  assert.equal((await create("openai-echo", {}, words)).text, words);
+  const path = join(tmpdir(), `bailiwick-speech-${process.pid}.mp3`);
+  writeFileSync(path, words);
+  for (const form of [{ file: createReadStream(path), model: "openai-echo" }, { model: "openai-echo", file: createReadStream(path) }]) {
+    assert.equal((await client.audio.transcriptions.create(form)).text, words);
+  }
+  rmSync(path);
+  assert.equal((await client.audio.translations.create({ file: await spoken(), model: "openai-echo" })).text, SAID);
+  await assert.rejects(create("anthropic-echo"), (error) => error.status === 400 && error.code === "unsupported_by_provider");
+  await assert.rejects(create("nobody", {}, words), OpenAI.NotFoundError);
+  await assert.rejects(create("openai-status-429"), OpenAI.RateLimitError);
+  await assert.rejects(create("openai-truncated"), OpenAI.InternalServerError);
+  await assert.rejects(create("openai-echo", {}, "x".repeat(27 << 20)), (error) => error.status === 413 && error.code === "request_too_large");
+  await assert.rejects(create("openai-hang", {}, SAID, { timeout: 500 }), OpenAI.APIConnectionTimeoutError);
+  for await (const event of await create("openai-slow", { stream: true })) {
+    assert.equal(event.type, "transcript.text.delta");
+    break;
+  }
+}
+
 async function errors(who) {
   const chat = (way, more) => client.chat.completions.create({ model: `${who}-${way}`, messages, ...more });
   const asks = (way) => claude.messages.create({ model: `${who}-${way}`, max_tokens: 9, messages });
@@ -171,4 +208,5 @@ for (const who of ["openai", "compatible", "anthropic"]) {
   await timeoutsAndCancellation(who);
 }
 await otherEndpoints();
+await transcriptions();
 console.log("ok");

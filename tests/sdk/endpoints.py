@@ -148,6 +148,36 @@ def other_endpoints():
     assert error.body["error"]["code"] == "unsupported_by_provider", error.body
 
 
+def transcriptions():
+    def spoken(said=SAID.encode()):
+        return ("speech.mp3", said, "audio/mpeg")
+
+    create = client.audio.transcriptions.create
+    answer = create(model="openai-echo", file=spoken())
+    assert answer.text == SAID and answer.usage.output_tokens == 3, answer
+    answer = create(model="openai-echo", file=spoken(), response_format="verbose_json", timestamp_granularities=["segment"])
+    assert (answer.text, float(answer.duration), answer.segments[0].text) == (SAID, 2.5, SAID), answer
+    assert create(model="openai-echo", file=spoken(), response_format="text").strip() == SAID
+    events = list(create(model="openai-echo", file=spoken(), stream=True))
+    assert "".join(event.delta for event in events if event.type == "transcript.text.delta") == SAID
+    assert events[-1].type == "transcript.text.done" and events[-1].usage.output_tokens == 3, events[-1]
+    # More than is held of one.
+    words = b"word " * 200_000
+    assert create(model="openai-echo", file=spoken(words)).text == words.decode()
+    translated = client.audio.translations.create(model="openai-echo", file=spoken())
+    assert translated.text == SAID, translated
+    error = raises(openai.BadRequestError, lambda: create(model="anthropic-echo", file=spoken()))
+    assert error.code == "unsupported_by_provider" and "Anthropic" in error.message, error
+    raises(openai.NotFoundError, lambda: create(model="nobody", file=spoken(words)))
+    raises(openai.RateLimitError, lambda: create(model="openai-status-429", file=spoken()))
+    raises(openai.InternalServerError, lambda: create(model="openai-truncated", file=spoken()))
+    error = raises(openai.APIStatusError, lambda: create(model="openai-echo", file=spoken(bytes(27 << 20))))
+    assert (error.status_code, error.code) == (413, "request_too_large"), error
+    raises(openai.APITimeoutError, lambda: client.with_options(timeout=0.5).audio.transcriptions.create(model="openai-hang", file=spoken()))
+    with create(model="openai-slow", file=spoken(), stream=True) as stream:
+        assert next(iter(stream)).type == "transcript.text.delta"
+
+
 def errors(who):
     def chat(way, **more):
         return lambda: list(client.chat.completions.create(model=f"{who}-{way}", messages=messages, **more))
@@ -192,4 +222,5 @@ for who in everyone:
     errors(who)
     timeouts_and_cancellation(who)
 other_endpoints()
+transcriptions()
 print("ok")

@@ -28,6 +28,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::reading::Reader;
 use crate::{
     error,
+    memory::Hold,
     metering::{OpenCall, Outcome, Used},
     metrics::{CoreMetrics, UpstreamFailure},
     placement::Ill,
@@ -38,10 +39,11 @@ use crate::{
 pub(super) fn stream(
     answered: Answered,
     withhold_usage: bool,
+    held: Hold,
     clock: Arc<dyn Clock>,
     idle: Duration,
 ) -> Response<ResponseBody> {
-    let reader = Reader::of_events(answered.call_type, withhold_usage);
+    let reader = Reader::of_events(answered.call_type, withhold_usage, held);
     let mut response = pass(answered, reader, clock, idle);
     // What is kept back would be missing from it.
     response.headers_mut().remove(header::CONTENT_LENGTH);
@@ -128,7 +130,7 @@ impl Metering {
     fn settle(&mut self, end: CallEnd, reader: &Reader) {
         let Some(call) = self.call.take() else { return };
         let used = match self.status.is_success() {
-            true => reader.used(call.call_type(), call.prompt()),
+            true => reader.used(call.call_type(), call.prompt(), end),
             false => Used::nothing(UsageSource::Estimated),
         };
         call.settle(Outcome { status: self.status.as_u16(), end, used }, self.clock.now()).at_once();

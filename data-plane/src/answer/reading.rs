@@ -16,6 +16,7 @@ use crate::{
         tail::UsageFinder,
     },
     estimate::{Passed, Prompt},
+    memory::{Hold, UNCOUNTED},
     metering::Used,
 };
 
@@ -32,13 +33,16 @@ pub(super) enum Reader {
 
 impl Reader {
     /// A reader of a stream. `withhold`: the event that carries nothing but usage is kept from the caller, who did not ask for it.
-    pub(super) fn of_events(call_type: CallType, withhold: bool) -> Self {
+    pub(super) fn of_events(call_type: CallType, withhold: bool, hold: Hold) -> Self {
         Self::Events(Box::new(EventReader {
             events: Events::default(),
+            hold,
             call_type,
             withhold,
             passed: Passed::default(),
+            large: None,
             told: None,
+            told_amid: false,
             so_far: None,
             images: 0,
             done: false,
@@ -77,7 +81,7 @@ impl Reader {
     }
 
     /// What the call has used, and where that is known from.
-    pub(super) fn used(&self, call_type: CallType, prompt: &Prompt) -> Used {
+    pub(super) fn used(&self, call_type: CallType, prompt: &Prompt, end: CallEnd) -> Used {
         let (told, so_far, passed) = match self {
             Self::Events(reader) => (reader.told(), reader.so_far, &reader.passed),
             Self::Object(reader) => {
@@ -90,11 +94,22 @@ impl Reader {
             }
         };
         match told {
-            Some(told) => Used::told(UsageSource::ProviderFinal, told),
+            Some(told) if end == CallEnd::Completed || !self.is_amid_answer() => {
+                Used::told(UsageSource::ProviderFinal, told)
+            }
+            Some(told) => Used::estimated(call_type, prompt, passed, Some(told)),
             None => {
                 let so_far = so_far.map(|usage| Told::from(dialects::tokens(usage)));
                 Used::estimated(call_type, prompt, passed, so_far)
             }
+        }
+    }
+
+    /// Whether more of the answer was to come behind what was told last: some tell usage with each piece.
+    fn is_amid_answer(&self) -> bool {
+        match self {
+            Self::Events(reader) => !reader.done && (reader.told_amid || !reader.passed.is_empty()),
+            Self::Object(_) | Self::Translated(_) => false,
         }
     }
 
@@ -158,12 +173,18 @@ impl ObjectReader {
 
 pub(super) struct EventReader {
     events: Events,
+    /// What an event takes that has not come whole.
+    hold: Hold,
     call_type: CallType,
     withhold: bool,
     /// What of the answer passed since usage was told last.
     passed: Passed,
+    /// Of an event that is too large to hold.
+    large: Option<Box<UsageFinder>>,
     /// The provider's last word.
     told: Option<Told>,
+    /// Whether it came with a piece of the answer.
+    told_amid: bool,
     /// What was told in the middle, and may grow.
     so_far: Option<Usage>,
     /// Images that have come whole.
@@ -183,12 +204,20 @@ impl EventReader {
         let mut withheld = false;
         let mut kept = VecDeque::new();
         self.events.push(&piece);
-        while let Some(raw) = self.events.next() {
-            if self.may_go_on(&raw) {
-                kept.extend(self.withhold.then_some(raw.bytes));
-            } else {
-                withheld = true;
+        loop {
+            while let Some(raw) = self.events.next() {
+                if self.may_go_on(&raw) {
+                    kept.extend(self.withhold.then_some(raw.bytes));
+                } else {
+                    withheld = true;
+                }
             }
+            let held = self.events.held_bytes();
+            if held <= UNCOUNTED || self.hold.try_grow_to(held) {
+                break;
+            }
+            // Large events pass unread from now on: who sends them is no reason to refuse others.
+            self.events.hold_at_most(UNCOUNTED);
         }
         // Whole events of which none is kept back go on as they came, in one piece.
         if !self.withhold || (begins_here && !withheld && !self.events.is_amid()) {
@@ -200,6 +229,7 @@ impl EventReader {
 
     fn may_go_on(&mut self, raw: &Raw) -> bool {
         if !raw.whole {
+            self.pass_large(&raw.bytes);
             return true;
         }
         let data = sse::data(&raw.bytes);
@@ -211,6 +241,8 @@ impl EventReader {
             Event::Content => self.passed.answer(&data),
             Event::Usage(tokens, alone) => {
                 self.told = Some(tokens.into());
+                self.told_amid = !alone;
+                self.passed.clear();
                 return !(alone && self.withhold);
             }
             Event::Done => self.done = true,
@@ -219,14 +251,32 @@ impl EventReader {
         true
     }
 
+    /// An event that is too large to hold: of what a provider says at the end, also with a picture beside it, the usage is found all the same.
+    fn pass_large(&mut self, piece: &[u8]) {
+        let of_responses = self.call_type == CallType::Response;
+        let begin = || if of_responses { UsageFinder::inside() } else { UsageFinder::default() };
+        let finder = self.large.get_or_insert_with(|| Box::new(begin()));
+        finder.push(piece);
+        if self.events.is_oversized() {
+            return;
+        }
+        let told = self.large.take().and_then(|finder| dialects::usage_found(self.call_type, &finder));
+        let Some(told) = told else { return };
+        self.images += u64::from(self.call_type == CallType::Image);
+        self.told = Some(told);
+        self.passed.clear();
+        self.done |= of_responses || self.call_type == CallType::Image;
+    }
+
     fn observe(&mut self, seen: Seen, data: &[u8]) {
         match seen {
             Seen::Content => self.passed.answer(data),
             Seen::Usage(usage, _) => self.learn(usage),
             Seen::Done(usage) => {
                 self.images += u64::from(self.call_type == CallType::Image);
-                if let Some(usage) = usage {
-                    self.learn(usage);
+                match dialects::usage_at_end(self.call_type, data) {
+                    Some(told) => self.told = told,
+                    None => usage.into_iter().for_each(|usage| self.learn(usage)),
                 }
                 self.done = true;
             }
@@ -243,3 +293,6 @@ impl EventReader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

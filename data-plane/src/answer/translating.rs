@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bailiwick_dialects::{Dialect, Failure, translate_count_answer};
 use bailiwick_domain::{
     time::Clock,
-    usage::{CallEnd, CallType, UsageSource},
+    usage::{CallEnd, UsageSource},
 };
 use bailiwick_runtime::{
     fault,
@@ -17,7 +17,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::{
-    Held, broken, failed, hold, is_event_stream, late, passing,
+    Held, broken, failed,
+    holding::hold_answer,
+    is_event_stream, late, passing,
     reading::{Reader, TranslatedReader},
     settle, tell_cost, waiting,
 };
@@ -53,8 +55,6 @@ pub(super) async fn pass_on(
         if !is_stream_of(translation.provider, answered.response.headers()) {
             return Err(broken(answered, &*clock));
         }
-        // The last event of responses repeats the answer, so all of it is held until then.
-        let held = Some(held).filter(|_| answered.call_type == CallType::Response);
         let reader = TranslatedReader::new(reply, &translation, held);
         let head = head_of(StatusCode::OK, EVENT_STREAM, &answered);
         return Ok(passing::translated(
@@ -65,8 +65,7 @@ pub(super) async fn pass_on(
             timeouts.idle,
         ));
     }
-    let begun = std::mem::take(&mut answered.begun);
-    let read = hold(answered.response.body_mut(), begun, LARGEST_TRANSLATED, timeouts.idle, &mut held);
+    let read = hold_answer(&mut answered, false, LARGEST_TRANSLATED, timeouts.idle, &mut held);
     match timing.waiting(read).await {
         Held::Whole(bytes) if !is_success => Ok(failure(answered, &translation, &bytes, held, &*clock)),
         Held::Whole(bytes) => whole(answered, &translation, &bytes, held, &*clock).await,

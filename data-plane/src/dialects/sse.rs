@@ -8,13 +8,21 @@ use bytes::{Buf, Bytes, BytesMut};
 const LARGEST_EVENT: usize = 1 << 20;
 
 /// Cuts a stream of bytes into events.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Events {
     buffer: BytesMut,
     /// How far `buffer` was searched for an end.
     searched: usize,
     /// The event was too large to hold: it passes unread until its end.
     oversized: bool,
+    /// Bytes of an event that are held.
+    largest: usize,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { buffer: BytesMut::new(), searched: 0, oversized: false, largest: LARGEST_EVENT }
+    }
 }
 
 /// An event with everything that belongs to it, its blank line included; or a piece of one that was too large.
@@ -39,13 +47,23 @@ impl Events {
         }
         // An end has at most four bytes: three of them may be here already.
         self.searched = self.buffer.len().saturating_sub(3);
-        if self.buffer.len() > LARGEST_EVENT {
+        if self.buffer.len() > self.largest {
             self.oversized = true;
             let piece = self.buffer.split_to(self.searched).freeze();
             self.searched = 0;
             return Some(Raw { bytes: piece, whole: false });
         }
         None
+    }
+
+    /// Bytes of an event that has not come whole.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// From now on no more of an event is held than this.
+    pub(crate) fn hold_at_most(&mut self, bytes: usize) {
+        self.largest = bytes;
     }
 
     /// Whether a part of an event has come.

@@ -1,5 +1,5 @@
-//! Finds `usage` in a JSON answer that is too large to hold, while it passes: the value of that member of the outermost object. And counts what stands in its list `data`, which is
-//! images.
+//! Finds `usage` in JSON that is too large to hold, while it passes: the value of that member of the outermost object, or of one inside it. And counts what stands in its list
+//! `data`, which is images.
 
 const MEMBER: &[u8] = b"usage";
 const LIST: &[u8] = b"data";
@@ -10,6 +10,8 @@ const LARGEST_USAGE: usize = 16 << 10;
 #[derive(Debug, Default)]
 pub(crate) struct UsageFinder {
     depth: usize,
+    /// Objects around the one that is read.
+    outer: usize,
     began: bool,
     in_string: bool,
     escaped: bool,
@@ -26,6 +28,16 @@ pub(crate) struct UsageFinder {
 }
 
 impl UsageFinder {
+    /// One that reads the first object inside the outermost, and those beside it.
+    pub(crate) fn inside() -> Self {
+        Self { outer: 1, ..Self::default() }
+    }
+
+    /// Whether what is read stands in no other member.
+    fn is_there(&self) -> bool {
+        self.depth == self.outer + 1
+    }
+
     /// Looks at the next bytes.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         for byte in bytes {
@@ -62,15 +74,15 @@ impl UsageFinder {
                 self.name.clear();
             }
             b'{' | b'[' => {
-                if self.depth == 1 && self.named && byte == b'{' {
+                if self.is_there() && self.named && byte == b'{' {
                     self.capturing = true;
                     self.captured.clear();
                     self.captured.push(byte);
                 }
-                if self.depth == 1 {
+                if self.is_there() {
                     self.in_list = self.list_named && byte == b'[';
                 }
-                if self.depth == 2 && self.in_list && byte == b'{' {
+                if self.depth == self.outer + 2 && self.in_list && byte == b'{' {
                     self.elements = self.elements.saturating_add(1);
                 }
                 (self.named, self.list_named) = (false, false);
@@ -79,7 +91,7 @@ impl UsageFinder {
             }
             b'}' | b']' => {
                 self.depth = self.depth.saturating_sub(1);
-                if self.depth == 1 {
+                if self.is_there() {
                     self.capturing = false;
                 }
             }
@@ -94,14 +106,14 @@ impl UsageFinder {
             b'\\' => self.escaped = true,
             b'"' => {
                 self.in_string = false;
-                self.named = self.depth == 1 && self.name == MEMBER;
-                self.list_named = self.depth == 1 && self.name == LIST;
+                self.named = self.is_there() && self.name == MEMBER;
+                self.list_named = self.is_there() && self.name == LIST;
                 return;
             }
             _ => {}
         }
         // One byte more than the name has is enough to know that it is another.
-        if self.depth == 1 && self.name.len() <= MEMBER.len() {
+        if self.is_there() && self.name.len() <= MEMBER.len() {
             self.name.push(byte);
         }
     }
@@ -152,6 +164,14 @@ mod tests {
         );
         assert_eq!(count(br#"{"x":{"data":[{}]},"y":"data","z":[{}],"data":{"a":{}}}"#), 0);
         assert_eq!(count(br#"{"data":[]}"#), 0);
+    }
+
+    #[test]
+    fn inside_an_object_it_is_found_too() {
+        let mut finder = UsageFinder::inside();
+        finder.push(br#"event: x data: {"type":"t","usage":{"a":1},"response":{"output":[{"usage":{"a":2}}],"usage":{"a":{"b":3}},"x":"}"},"n":{"a":1}}"#);
+        assert_eq!(finder.found(), Some(&br#"{"a":{"b":3}}"#[..]));
+        assert!(finder.is_closed());
     }
 
     #[test]

@@ -77,12 +77,12 @@ pub(super) fn asked<'a>(body: &'a [u8], mut each: impl FnMut(Asked<'a>)) {
     });
 }
 
-/// Each string that is a value, without its quotes, and the last name before it.
+/// Each string that is a value, without its quotes, and the last name before it. Where the data is cut off, its last string is what has come of it.
 fn strings<'a>(data: &'a [u8], mut each: impl FnMut(&'a [u8], &'a [u8])) {
     let (mut rest, mut name): (&[u8], &[u8]) = (data, b"");
     while let Some(start) = memchr(b'"', rest) {
         let Some(inside) = rest.get(start + 1..) else { return };
-        let Some(end) = end_of_string(inside) else { return };
+        let Some(end) = end_of_string(inside) else { return each(name, inside) };
         let string = inside.get(..end).unwrap_or_default();
         rest = inside.get(end + 1..).unwrap_or_default();
         let behind = rest.iter().find(|byte| !byte.is_ascii_whitespace());

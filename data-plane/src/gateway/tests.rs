@@ -2,6 +2,7 @@
 
 mod addresses;
 mod answers;
+mod cuts;
 mod dialects;
 mod limits;
 mod models;
@@ -11,6 +12,7 @@ mod residency;
 mod signing;
 mod streams;
 mod tokens;
+mod uploads;
 mod world;
 
 /// A request for a whole answer.

@@ -9,7 +9,7 @@ use bailiwick_domain::{
     id::{DeploymentId, ModelId, OrganizationId},
     key::KeyId,
     money::NanoUsd,
-    price::{MediaCounts, Price, TokenCounts},
+    price::Price,
     time::{Clock, Timestamp},
     usage::{CallEnd, CallType, EventId, RequestId, UsageEvent, UsageSource},
 };
@@ -20,7 +20,7 @@ use super::{
     used::Used,
     writer::{JournalFull, Writer},
 };
-use crate::estimate::Prompt;
+use crate::{estimate::Prompt, upload::Progress};
 
 /// How often a disk that failed is tried again, where no call does it.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -53,6 +53,8 @@ pub(crate) struct StartedCall {
     pub(crate) stream: bool,
     /// What its tokens cost; `None`: unknown, the call is metered as unpriced.
     pub(crate) price: Option<Price>,
+    /// Bytes of what it asks.
+    pub(crate) asked_bytes: usize,
     /// When it was admitted.
     pub(crate) started: Timestamp,
 }
@@ -109,8 +111,9 @@ impl Meter {
         let event =
             UsageEvent { status: CLIENT_CLOSED_REQUEST, end: CallEnd::CallerLeft, attempts: 0, ..event };
         let (price, prompt) = (call.price, Prompt::default());
-        let (reservation, of_place) = (None, None);
-        let open = Open { meter: self.clone(), event, price, prompt, reservation, of_place, settled: false };
+        let (meter, reservation, of_place, form, so_far) = (self.clone(), None, None, None, None);
+        let settled = false;
+        let open = Open { meter, event, price, prompt, form, so_far, reservation, of_place, settled };
         Ok(OpenCall(Box::new(open)))
     }
 }
@@ -132,8 +135,10 @@ impl Meter {
     }
 }
 
-/// The event that stands for a call when its worker dies.
+/// The event that stands for a call when its worker dies: it was sent, or about to be, so what it asked counts. What came of it, nobody knows.
 pub(super) fn if_nothing_follows(call: &StartedCall) -> UsageEvent {
+    let Used { source, tokens, media, is_measured } = Used::by_size(call.call_type, call.asked_bytes);
+    let cost = call.price.filter(|_| is_measured).and_then(|price| price.cost(&tokens, &media));
     UsageEvent {
         event_id: call.event_id,
         request_id: call.request_id,
@@ -145,11 +150,11 @@ pub(super) fn if_nothing_follows(call: &StartedCall) -> UsageEvent {
         stream: call.stream,
         status: UNKNOWN_STATUS,
         end: CallEnd::Interrupted,
-        source: UsageSource::Estimated,
-        tokens: TokenCounts::default(),
-        media: MediaCounts::default(),
-        cost: NanoUsd::default(),
-        priced: call.price.is_some(),
+        source,
+        tokens,
+        media,
+        cost: cost.unwrap_or_default(),
+        priced: cost.is_some(),
         started: call.started,
         first_byte: None,
         finished: call.started,
@@ -179,6 +184,10 @@ struct Open {
     of_place: Option<Box<OfPlace>>,
     /// What was asked, as long as its tokens may have to be estimated.
     prompt: Prompt,
+    /// How far what was asked went out, where that takes long.
+    form: Option<Rc<Progress>>,
+    /// What came of an answer that is not whole.
+    so_far: Option<Used>,
     settled: bool,
 }
 
@@ -255,9 +264,30 @@ impl OpenCall {
         self.0.prompt = prompt;
     }
 
+    /// What is asked is on its way, and goes out as far as this says.
+    pub(crate) fn sends(&mut self, form: Option<Rc<Progress>>) {
+        self.0.form = form;
+    }
+
     /// What is asked of the provider.
     pub(crate) fn prompt(&self) -> &Prompt {
         &self.0.prompt
+    }
+
+    /// What the call has used by what came of its answer, unless more comes.
+    pub(crate) fn used_so_far(&mut self, used: Used) {
+        self.0.so_far = Some(used);
+    }
+
+    /// What the call has used without an answer that could be passed on. Its provider has read what was asked, and charges for it; what has not come whole, it cannot have done.
+    pub(crate) fn used_without_answer(&self) -> Used {
+        if let Some(used) = self.0.so_far {
+            return used;
+        }
+        match &self.0.form {
+            Some(form) if !form.is_finished() => Used::nothing(UsageSource::Estimated),
+            _ => Used::of_no_answer(self.0.event.call_type, &self.0.prompt),
+        }
     }
 
     /// An answer begins that may take long: no more is kept of what was asked than has to be.
@@ -273,7 +303,9 @@ impl OpenCall {
     /// Records how the call ended. To be called before the last bytes go to the caller: what was served was recorded.
     pub(crate) fn settle(mut self, outcome: Outcome, now: Timestamp) -> Settled {
         let Outcome { status, end, used } = outcome;
-        self.0.event = UsageEvent { status, end, ..self.0.event };
+        let open = &self.0;
+        let stream = open.event.stream || open.form.as_ref().is_some_and(|form| form.asks_for_stream());
+        self.0.event = UsageEvent { status, end, stream, ..self.0.event };
         self.record(used, now);
         Settled { meter: self.0.meter.clone(), cost: self.0.event.priced.then_some(self.0.event.cost) }
     }
@@ -320,10 +352,9 @@ impl Drop for OpenCall {
         if self.0.settled {
             return;
         }
-        // Nothing was answered. A provider that was called has read what was asked, and charges for it.
         let used = match self.0.event.attempts {
             0 => Used::nothing(UsageSource::Estimated),
-            _ => Used::of_no_answer(self.0.event.call_type, &self.0.prompt),
+            _ => self.used_without_answer(),
         };
         self.record(used, self.0.meter.clock.now());
         // Nobody waits for it; what the disk does not take is owed.

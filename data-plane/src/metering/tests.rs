@@ -37,6 +37,9 @@ pub(crate) fn price() -> Price {
     Price::of_tokens(dollar, dollar)
 }
 
+/// What a call asks.
+const ASKED_BYTES: usize = 400;
+
 pub(crate) fn call() -> StartedCall {
     let region = Jurisdiction::of(Regions::builtin().by_name_str("eu-central-1").unwrap());
     StartedCall {
@@ -49,6 +52,7 @@ pub(crate) fn call() -> StartedCall {
         call_type: CallType::ChatCompletion,
         stream: true,
         price: Some(price()),
+        asked_bytes: ASKED_BYTES,
         started: now(),
     }
 }
@@ -114,7 +118,14 @@ fn left_open(meter: &Meter) -> (Expected, OpenCall) {
     let started = call();
     let open = meter.start(started).unwrap();
     meter.write().unwrap();
-    (Expected { id: *started.event_id.as_bytes(), end: wire::CallEnd::Interrupted, tokens: 0 }, open)
+    (
+        Expected {
+            id: *started.event_id.as_bytes(),
+            end: wire::CallEnd::Interrupted,
+            tokens: ASKED_BYTES as u64 / 4,
+        },
+        open,
+    )
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use bailiwick_domain::{
 
 use crate::{
     dialects::Told,
-    estimate::{Passed, Prompt},
+    estimate::{Passed, Prompt, tokens_by_size},
 };
 
 /// What a call used.
@@ -50,6 +50,23 @@ impl Used {
     /// A provider was called, and nothing of its answer came. It has read what was asked, and charges for that.
     pub(crate) fn of_no_answer(call_type: CallType, prompt: &Prompt) -> Self {
         Self::estimated(call_type, prompt, &Passed::default(), None)
+    }
+
+    /// A provider may have been called, and all that is known is how many bytes it was asked. Of speech, that says what was asked, and not what it cost.
+    pub(crate) fn by_size(call_type: CallType, asked_bytes: usize) -> Self {
+        let nothing = Self::nothing(UsageSource::Estimated);
+        let tokens = TokenCounts { prompt: tokens_by_size(asked_bytes), ..TokenCounts::default() };
+        match call_type {
+            CallType::TokenCount => nothing,
+            CallType::Transcription | CallType::AudioTranslation => Self { is_measured: false, ..nothing },
+            CallType::Image | CallType::Speech => Self { tokens, is_measured: false, ..nothing },
+            CallType::Embedding
+            | CallType::Moderation
+            | CallType::ChatCompletion
+            | CallType::Completion
+            | CallType::Response
+            | CallType::Message => Self { tokens, ..nothing },
+        }
     }
 
     /// `told`: what the provider told on the way, of all that had passed before `passed`.

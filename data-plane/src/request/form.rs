@@ -1,11 +1,14 @@
-//! What a form asks for (RFC 7578): its model, and whether it wants a stream. Everything else, files above all, goes to the provider as it came.
+//! What a form asks for (RFC 7578): its model, and whether it wants a stream. It is read while it passes, and everything in it, files above all, goes to the provider as it
+//! came, but for the model's name.
 //!
-//! Both ends have to read the same: a part is taken as `model` here only where every reader takes it so, and what is ambiguous is refused.
+//! Both ends have to read the same: a part is taken as `model` here only where every reader takes it so, and what is ambiguous is refused before a byte of it goes on. So
+//! nothing can be said behind what was judged that a provider would take instead.
+
+mod head;
 
 use std::ops::Range;
 
 use bailiwick_runtime::serving::ApiError;
-use bytes::Bytes;
 use http::HeaderValue;
 use memchr::memmem;
 
@@ -21,54 +24,253 @@ const LONGEST_BOUNDARY: usize = 70;
 /// Fields that are read are short.
 const LONGEST_VALUE: usize = 256;
 
-/// Looks at a form's fields. Errors: 400 that says what is wrong; never with what stands there.
-pub(crate) fn scan(body: &Bytes, content_type: &HeaderValue) -> Result<Asked, ApiError> {
-    let boundary = boundary(content_type).ok_or_else(|| wrong("its type names no boundary"))?;
-    let (mut model, mut stream) = (None, None);
-    for part in parts(body, &boundary)? {
-        let (field, taken) = match part.name {
-            "model" => (&mut model, part.value),
-            "stream" => (&mut stream, part.value),
-            _ => continue,
-        };
-        if field.replace(taken).is_some() {
-            return Err(wrong("it has two parts of one name"));
+/// A reader of a form that comes in pieces. It keeps none of them.
+pub(crate) struct Form {
+    /// `--` and the boundary.
+    delimiter: Box<[u8]>,
+    finder: memmem::Finder<'static>,
+    state: State,
+    parts: usize,
+    /// Bytes that it is done with.
+    done: usize,
+    model: Option<Model>,
+    stream: Option<bool>,
+}
+
+struct Model {
+    name: String,
+    at: Range<usize>,
+}
+
+/// What comes next.
+#[derive(Clone, Copy)]
+enum State {
+    /// The first delimiter.
+    Beginning,
+    /// What stands behind a delimiter: a line's end, or `--`.
+    Delimited,
+    Head,
+    Value(Field),
+    /// Nothing but white space.
+    Over,
+}
+
+#[derive(Clone, Copy)]
+enum Field {
+    Model,
+    Stream,
+    Other,
+}
+
+/// What became of a step.
+enum Step {
+    /// It is done with so many bytes.
+    Done(usize),
+    /// The same, and then more has to come.
+    Needs(usize),
+}
+
+impl Form {
+    /// A reader of a form of this type. Errors: 400, where it names no boundary.
+    pub(crate) fn new(content_type: &HeaderValue) -> Result<Self, ApiError> {
+        let delimiter = delimiter(content_type).ok_or_else(|| wrong("its type names no boundary"))?;
+        let finder = memmem::Finder::new(&delimiter).into_owned();
+        let (state, delimiter) = (State::Beginning, delimiter.into());
+        Ok(Self { delimiter, finder, state, parts: 0, done: 0, model: None, stream: None })
+    }
+
+    /// Looks at the bytes behind those that it is done with, and says with how many of these it is done: they may go on. The others are to be shown again, with what comes next:
+    /// at most [`LONGEST_HEAD`] of them.
+    ///
+    /// # Errors
+    /// 400 that says what is wrong; never with what stands there.
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<usize, ApiError> {
+        let mut at = 0;
+        loop {
+            // Each turn goes past a delimiter or a head, and there are only so many of them.
+            match self.step(bytes.get(at..).unwrap_or_default())? {
+                Step::Done(length) => {
+                    at += length;
+                    self.done += length;
+                }
+                Step::Needs(length) => {
+                    self.done += length;
+                    return Ok(at + length);
+                }
+            }
         }
     }
-    let model_at = model.ok_or_else(|| error::invalid_field("model", "model is missing"))?;
-    let model = text(body, &model_at)
-        .ok_or_else(|| error::invalid_field("model", "model is not the name of a model"))?;
-    let stream = match stream.as_ref().map(|at| text(body, at)) {
-        None => false,
-        Some(Some("true" | "True" | "1")) => true,
-        Some(Some("false" | "False" | "0" | "")) => false,
-        Some(_) => return Err(error::invalid_field("stream", "stream is not a boolean")),
-    };
-    Ok(Asked {
-        model: model.to_owned(),
-        stream,
-        model_at: model_at.clone(),
-        stream_options: StreamOptions::Absent,
-        bounds: Bounds::default(),
-        form: Some(content_type.clone()),
-    })
+
+    /// Whether its end has come.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    /// Nothing follows. Errors: 400, where something should.
+    pub(crate) fn end(&self) -> Result<(), ApiError> {
+        if self.is_over() { Ok(()) } else { Err(wrong("it ends amid a part")) }
+    }
+
+    /// Whether its model has come.
+    pub(crate) fn has_model(&self) -> bool {
+        self.model.is_some()
+    }
+
+    /// Whether it has asked for a stream by now.
+    pub(crate) fn stream(&self) -> bool {
+        self.stream.unwrap_or_default()
+    }
+
+    /// What it asks for, as far as it has come. Errors: 400 without a model.
+    pub(crate) fn asked(&self) -> Result<Asked, ApiError> {
+        let Some(Model { name, at }) = &self.model else {
+            return Err(error::invalid_field("model", "model is missing"));
+        };
+        Ok(Asked {
+            model: name.clone(),
+            stream: self.stream(),
+            model_at: at.clone(),
+            stream_options: StreamOptions::Absent,
+            bounds: Bounds::default(),
+        })
+    }
+
+    fn step(&mut self, bytes: &[u8]) -> Result<Step, ApiError> {
+        match self.state {
+            State::Beginning => self.step_at_beginning(bytes),
+            State::Delimited => self.step_behind_delimiter(bytes),
+            State::Head => self.step_in_head(bytes),
+            State::Value(Field::Other) => self.step_in_value(bytes),
+            State::Value(field) => self.step_in_field(field, bytes),
+            // What would be read there by a reader that goes on would be read by nobody here.
+            State::Over if !bytes.iter().all(u8::is_ascii_whitespace) => {
+                Err(wrong("something stands behind its end"))
+            }
+            State::Over => Ok(Step::Needs(bytes.len())),
+        }
+    }
+
+    fn step_at_beginning(&mut self, bytes: &[u8]) -> Result<Step, ApiError> {
+        let length = self.delimiter.len();
+        if bytes.starts_with(&self.delimiter) {
+            self.state = State::Delimited;
+            return Ok(Step::Done(length));
+        }
+        if self.delimiter.starts_with(bytes) {
+            Ok(Step::Needs(0))
+        } else {
+            Err(wrong("it begins with no boundary"))
+        }
+    }
+
+    fn step_behind_delimiter(&mut self, bytes: &[u8]) -> Result<Step, ApiError> {
+        self.state = match bytes.get(..2) {
+            Some(b"\r\n") => State::Head,
+            Some(b"--") => State::Over,
+            Some(_) => return Err(wrong("a boundary ends no line")),
+            None => return Ok(Step::Needs(0)),
+        };
+        Ok(Step::Done(2))
+    }
+
+    fn step_in_head(&mut self, bytes: &[u8]) -> Result<Step, ApiError> {
+        let head = bytes.get(..LONGEST_HEAD).unwrap_or(bytes);
+        let Some(length) = memmem::find(head, b"\r\n\r\n") else {
+            let is_long = head.len() == LONGEST_HEAD;
+            return if is_long { Err(wrong("a part has no end of its head")) } else { Ok(Step::Needs(0)) };
+        };
+        self.parts += 1;
+        if self.parts > MOST_PARTS {
+            return Err(wrong("it has too many parts"));
+        }
+        let name = head::name(head.get(..length).unwrap_or_default());
+        let field =
+            match name.ok_or_else(|| wrong("a part has no name, or a head that can be read in two ways"))? {
+                "model" if self.model.is_none() => Field::Model,
+                "stream" if self.stream.is_none() => Field::Stream,
+                "model" | "stream" => return Err(wrong("it has two parts of one name")),
+                _ => Field::Other,
+            };
+        self.state = State::Value(field);
+        Ok(Step::Done(length + 4))
+    }
+
+    /// A value that is not read goes on, but for what may prove to be a delimiter.
+    fn step_in_value(&mut self, bytes: &[u8]) -> Result<Step, ApiError> {
+        match self.value(bytes)? {
+            Some(length) => Ok(self.behind_value(length)),
+            None => Ok(Step::Needs(bytes.len() - self.begun_delimiter(bytes))),
+        }
+    }
+
+    /// One that is read is whole first.
+    fn step_in_field(&mut self, field: Field, bytes: &[u8]) -> Result<Step, ApiError> {
+        let Some(length) = self.value(bytes)? else {
+            let is_long = bytes.len() > LONGEST_VALUE + self.delimiter.len() + 2;
+            return if is_long { Err(not_good(field)) } else { Ok(Step::Needs(0)) };
+        };
+        let value = bytes.get(..length).filter(|value| value.len() <= LONGEST_VALUE);
+        let value = value.and_then(|value| std::str::from_utf8(value).ok()).ok_or_else(|| not_good(field))?;
+        match field {
+            Field::Model => {
+                self.model = Some(Model { name: value.to_owned(), at: self.done..self.done + length });
+            }
+            Field::Stream => self.stream = Some(boolean(value).ok_or_else(|| not_good(field))?),
+            Field::Other => {}
+        }
+        Ok(self.behind_value(length))
+    }
+
+    fn behind_value(&mut self, length: usize) -> Step {
+        self.state = State::Delimited;
+        Step::Done(length + 2 + self.delimiter.len())
+    }
+
+    /// The length of the value that these bytes begin with, where its end has come. Some readers take a delimiter for one wherever it stands, so it stands nowhere else.
+    fn value(&self, bytes: &[u8]) -> Result<Option<usize>, ApiError> {
+        let Some(at) = self.finder.find(bytes) else { return Ok(None) };
+        let value = bytes.get(..at).and_then(|value| value.strip_suffix(b"\r\n"));
+        let value = value.ok_or_else(|| wrong("its boundary stands amid a part"))?;
+        Ok(Some(value.len()))
+    }
+
+    /// How many of the last bytes may be the beginning of a delimiter and the line end before it.
+    fn begun_delimiter(&self, bytes: &[u8]) -> usize {
+        let is_begun = |tail: &[u8]| {
+            let begins = tail.strip_prefix(b"\r\n").unwrap_or(tail);
+            self.delimiter.starts_with(begins) || tail == b"\r"
+        };
+        let longest = (self.delimiter.len() + 1).min(bytes.len());
+        let tail = |length: &usize| bytes.get(bytes.len() - length..).is_some_and(is_begun);
+        (1..=longest).rev().find(tail).unwrap_or_default()
+    }
 }
 
 fn wrong(what: &str) -> ApiError {
     error::invalid_form(what)
 }
 
-fn text<'a>(body: &'a [u8], at: &Range<usize>) -> Option<&'a str> {
-    let value = body.get(at.clone()).filter(|value| value.len() <= LONGEST_VALUE)?;
-    std::str::from_utf8(value).ok()
+fn not_good(field: Field) -> ApiError {
+    match field {
+        Field::Stream => error::invalid_field("stream", "stream is not a boolean"),
+        _ => error::invalid_field("model", "model is not the name of a model"),
+    }
 }
 
-/// `--` and the boundary, with the line end before it.
-fn boundary(content_type: &HeaderValue) -> Option<Vec<u8>> {
+fn boolean(value: &str) -> Option<bool> {
+    match value {
+        "true" | "True" | "1" => Some(true),
+        "false" | "False" | "0" | "" => Some(false),
+        _ => None,
+    }
+}
+
+/// `--` and the boundary.
+fn delimiter(content_type: &HeaderValue) -> Option<Vec<u8>> {
     let (_, mut parameters) = content_type.to_str().ok()?.split_once(';')?;
     let mut found = None;
     while !parameters.trim().is_empty() {
-        let (name, value, rest) = parameter(parameters)?;
+        let (name, value, rest) = head::parameter(parameters)?;
         if name.eq_ignore_ascii_case("boundary") && found.replace(value).is_some() {
             return None;
         }
@@ -77,91 +279,7 @@ fn boundary(content_type: &HeaderValue) -> Option<Vec<u8>> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(&byte);
     let boundary = found?;
     let good = (1..=LONGEST_BOUNDARY).contains(&boundary.len()) && boundary.bytes().all(allowed);
-    good.then(|| [b"\r\n--", boundary.as_bytes()].concat())
-}
-
-struct Part<'a> {
-    name: &'a str,
-    value: Range<usize>,
-}
-
-fn parts<'a>(body: &'a [u8], boundary: &[u8]) -> Result<Vec<Part<'a>>, ApiError> {
-    let first = boundary.get(2..).unwrap_or_default();
-    let Some(mut rest) = body.strip_prefix(first) else { return Err(wrong("it begins with no boundary")) };
-    let finder = memmem::Finder::new(boundary);
-    let mut found = Vec::new();
-    // Each turn goes past a boundary, and at most as often as parts are allowed.
-    for _ in 0..=MOST_PARTS {
-        if rest.starts_with(b"--") {
-            return Ok(found);
-        }
-        let Some(part) = rest.strip_prefix(b"\r\n") else { return Err(wrong("a boundary ends no line")) };
-        let begins = body.len() - part.len();
-        let head = part.get(..LONGEST_HEAD.min(part.len())).unwrap_or_default();
-        let head_ends =
-            memmem::find(head, b"\r\n\r\n").ok_or_else(|| wrong("a part has no end of its head"))?;
-        let name = name(head.get(..head_ends).unwrap_or_default());
-        let name = name.ok_or_else(|| wrong("a part has no name, or one that can be read in two ways"))?;
-        let value_at = head_ends + 4;
-        let value = part.get(value_at..).unwrap_or_default();
-        let length = finder.find(value).ok_or_else(|| wrong("it ends amid a part"))?;
-        found.push(Part { name, value: begins + value_at..begins + value_at + length });
-        rest = value.get(length + boundary.len()..).unwrap_or_default();
-    }
-    Err(wrong("it has too many parts"))
-}
-
-/// The name that its one `Content-Disposition` gives a part.
-fn name(head: &[u8]) -> Option<&str> {
-    let head = std::str::from_utf8(head).ok()?;
-    let mut name = None;
-    for line in head.split("\r\n") {
-        let (field, value) = line.split_once(':')?;
-        // Folded lines are read in two ways.
-        if field.bytes().any(|byte| byte.is_ascii_whitespace()) || line.contains(['\r', '\n']) {
-            return None;
-        }
-        if !field.eq_ignore_ascii_case("content-disposition") {
-            continue;
-        }
-        let (kind, mut parameters) = value.split_once(';')?;
-        if !kind.trim().eq_ignore_ascii_case("form-data") || name.is_some() {
-            return None;
-        }
-        while !parameters.trim().is_empty() {
-            let (parameter, value, rest) = parameter(parameters)?;
-            if parameter.eq_ignore_ascii_case("name") {
-                if name.is_some() || value.contains('\\') {
-                    return None;
-                }
-                name = Some(value);
-            } else if parameter.to_ascii_lowercase().starts_with("name*") {
-                return None;
-            }
-            parameters = rest;
-        }
-    }
-    name
-}
-
-/// The first of `name=value; …`, its value without quotes, and what follows.
-fn parameter(text: &str) -> Option<(&str, &str, &str)> {
-    let (name, value) = text.split_once('=')?;
-    let name = name.trim();
-    let Some(quoted) = value.strip_prefix('"') else {
-        let (value, rest) = value.split_once(';').unwrap_or((value, ""));
-        return Some((name, value.trim(), rest));
-    };
-    let mut escaped = false;
-    let end = quoted.bytes().position(|byte| {
-        let ends = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        ends
-    })?;
-    let (value, rest) = quoted.split_at_checked(end)?;
-    let rest = rest.strip_prefix('"')?.trim_start();
-    let rest = if rest.is_empty() { rest } else { rest.strip_prefix(';')? };
-    Some((name, value, rest))
+    good.then(|| [b"--", boundary.as_bytes()].concat())
 }
 
 #[cfg(test)]

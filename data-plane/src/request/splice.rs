@@ -1,4 +1,4 @@
-//! Changes a request's body where it must be changed, and nowhere else.
+//! Changes a JSON body where it must be changed, and nowhere else.
 
 use std::ops::Range;
 
@@ -6,19 +6,15 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Asked, StreamOptions};
 
-/// The body for a provider that calls the model `upstream_model`, and, where `ask_for_usage`, shall tell usage at the end of a stream.
+/// The JSON for a provider that calls the model `upstream_model`, and, where `ask_for_usage`, shall tell usage at the end of a stream.
 /// The same bytes, uncopied, when nothing is to be changed.
 pub(crate) fn splice(body: &Bytes, asked: &Asked, upstream_model: &str, ask_for_usage: bool) -> Bytes {
     let mut changes: Vec<(Range<usize>, String)> = Vec::new();
     if asked.model != upstream_model {
         // Model names consist of characters that JSON does not escape.
-        let written = match asked.form {
-            None => format!("\"{upstream_model}\""),
-            Some(_) => upstream_model.to_owned(),
-        };
-        changes.push((asked.model_at.clone(), written));
+        changes.push((asked.model_at.clone(), format!("\"{upstream_model}\"")));
     }
-    if ask_for_usage && asked.form.is_none() {
+    if ask_for_usage {
         changes.extend(usage_change(body, &asked.stream_options));
     }
     if changes.is_empty() {

@@ -34,7 +34,9 @@ fn what_is_not_said_has_a_default() {
     let settings = check(WHOLE).unwrap();
     assert_eq!(settings.serve.advertise, "127.0.0.1:7431");
     assert_eq!(settings.serve.max_body_bytes, 10 * 1024 * 1024);
-    assert!(settings.serve.max_held_bytes >= 20 * 1024 * 1024, "the largest body fits, twice");
+    assert_eq!(settings.serve.max_upload_bytes, 26 * 1024 * 1024);
+    let least = 26 * 1024 * 1024;
+    assert!(settings.serve.max_held_bytes >= least, "the largest body fits, twice, and the largest form");
     assert_eq!(settings.journal.max_bytes, 1 << 30);
     assert_eq!(settings.journal.fsync_interval, Duration::from_millis(50));
     assert_eq!(settings.upstream.first_byte_timeout, Duration::from_secs(120));

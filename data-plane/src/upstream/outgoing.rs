@@ -11,11 +11,11 @@ use bailiwick_domain::{provider::ApiVersion, provider_secret::AwsKey, time::Cloc
 use bailiwick_runtime::serving::ApiError;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
-use http_body_util::Full;
 use smallvec::SmallVec;
 
-use super::{Reading, Translation, Wanted, Wish};
+use super::{Reading, Translation, Wanted, Wish, body::Outbound};
 use crate::{
+    body::Payload,
     dialects, error,
     memory::Hold,
     metering::OpenCall,
@@ -70,7 +70,7 @@ pub(super) enum NotMade {
 /// Headers that say who calls. One, where a secret is shown.
 type Proof = SmallVec<[(HeaderName, HeaderValue); 1]>;
 
-type Made = Result<(Request<Full<Bytes>>, MadeAs), NotMade>;
+type Made = Result<(Request<Outbound>, MadeAs), NotMade>;
 
 /// `token` is what is shown where the credential is exchanged for such.
 pub(super) fn make(
@@ -81,11 +81,15 @@ pub(super) fn make(
     hold: &mut Hold,
     clock: &dyn Clock,
 ) -> Made {
-    let Wish { headers: given, body, asked } = wish;
+    let Wish { headers: given, body: payload, asked } = wish;
     let (call, deployment) = (dialects::call(call_type), place.deployment());
     let target = target(place);
     match support(call, deployment.dialect) {
-        Support::Translated => return translated(place, token, call, &target, body, hold, clock),
+        Support::Translated => {
+            // What is translated is JSON.
+            let Payload::Whole(body) = payload else { return Err(NotMade::Failed(error::not_json())) };
+            return translated(place, token, call, &target, body, hold, clock);
+        }
         // It has no path there, and why.
         Support::Refused(_) => drop(target.path(call, asked.stream).map_err(NotMade::Refused)?),
         Support::Same => {}
@@ -93,21 +97,23 @@ pub(super) fn make(
     let withhold_usage = asked.stream
         && matches!(call_type, CallType::ChatCompletion | CallType::Completion)
         && !asked.asks_for_usage();
-    let spliced = splice(body, asked, target.model, withhold_usage);
+    let body = match payload {
+        Payload::Whole(body) => splice(body, asked, target.model, withhold_usage).into(),
+        Payload::Form(upload) => Outbound::Form(Box::new(upload.body(target.model))),
+    };
     let mut request = match deployment.dialect {
         Dialect::OpenAi | Dialect::OpenAiCompatible => {
-            request(place, token, call.path(), Authentication::Bearer, spliced, clock)?
+            request(place, token, call.path(), Authentication::Bearer, body, clock)?
         }
         _ => {
             let path = target.path(call, asked.stream).map_err(NotMade::Refused)?;
-            let mut request = request(place, token, &path, target.authentication(), spliced, clock)?;
+            let mut request = request(place, token, &path, target.authentication(), body, clock)?;
             add(request.headers_mut(), &target.headers(asked.stream));
             request
         }
     };
-    if let Some(form) = asked.form() {
-        // Its boundary stands in it.
-        request.headers_mut().insert(header::CONTENT_TYPE, form.clone());
+    if let Payload::Form(upload) = payload {
+        request.headers_mut().insert(header::CONTENT_TYPE, upload.content_type().clone());
     }
     for name in PASSED_ON {
         if let Some(value) = given.get(&name) {
@@ -155,7 +161,7 @@ fn translated(
         None => (translate_count(body, target).map_err(NotMade::Refused)?, Wanted::Count),
     };
     let (path, authentication) = (&outgoing.path_and_query, outgoing.authentication);
-    let mut request = request(place, token, path, authentication, outgoing.body.into(), clock)?;
+    let mut request = request(place, token, path, authentication, Bytes::from(outgoing.body).into(), clock)?;
     add(request.headers_mut(), &outgoing.headers);
     Ok((request, MadeAs::Translated(wanted)))
 }
@@ -165,15 +171,15 @@ fn request(
     token: Option<&Shown>,
     path: &str,
     authentication: Authentication<'_>,
-    body: Bytes,
+    body: Outbound,
     clock: &dyn Clock,
-) -> Result<Request<Full<Bytes>>, NotMade> {
+) -> Result<Request<Outbound>, NotMade> {
     let endpoint = &place.deployment().prepared;
     let path = format!("{}{path}", endpoint.path_prefix);
     let uri: Uri =
         path.parse().map_err(|_| NotMade::Failed(ApiError::internal("the endpoint has no path")))?;
     let proof = prove(place, token, &path, authentication, &body, clock)?;
-    let mut request = Request::new(Full::new(body));
+    let mut request = Request::new(body);
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
     let headers = request.headers_mut();
@@ -193,7 +199,7 @@ fn prove(
     token: Option<&Shown>,
     path: &str,
     authentication: Authentication<'_>,
-    body: &Bytes,
+    body: &Outbound,
     clock: &dyn Clock,
 ) -> Result<Proof, NotMade> {
     match (authentication, &place.credential().secret) {
@@ -208,6 +214,8 @@ fn prove(
             Ok(Proof::from_iter([(HeaderName::from_static(name), alone.clone())]))
         }
         (Authentication::SigV4 { service, region }, Secret::Aws(key)) if !region.is_empty() => {
+            // All of it is signed, so all of it has to be here.
+            let body = body.whole().ok_or(NotMade::Unfit)?;
             sign(place, path, (service, region), key, body, clock)
         }
         _ => Err(NotMade::Unfit),

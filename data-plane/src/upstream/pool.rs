@@ -9,25 +9,25 @@ use std::{
 };
 
 use bailiwick_domain::{egress::AdmittedAddress, id::DeploymentId};
-use bytes::Bytes;
 use foldhash::fast::RandomState;
 use http::{Request, Response};
-use http_body_util::Full;
 use hyper::{
     body::Incoming,
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use tokio::time::timeout;
+use tokio::{task::AbortHandle, time::timeout};
 
 use super::{
     Timeouts,
+    body::Outbound,
     connect::{ConnectError, Dialler},
 };
 use crate::{
     metering::{Meter, Recorded},
     placement::Place,
     snapshot::DeploymentEntry,
+    upload::Progress,
 };
 
 /// Idle connections that are kept per deployment and core.
@@ -37,7 +37,7 @@ const LONGEST_IDLE: Duration = Duration::from_secs(45);
 /// Bytes of an answer that are read ahead of the caller.
 const READ_BUFFER: usize = 64 << 10;
 
-type Sender = SendRequest<Full<Bytes>>;
+type Sender = SendRequest<Outbound>;
 type Idle = Rc<RefCell<HashMap<DeploymentId, Vec<(Connection, Instant)>, RandomState>>>;
 
 /// A connection, and where it leads: what may be called can change while it is open.
@@ -45,6 +45,21 @@ struct Connection {
     sender: Sender,
     deployment: Arc<DeploymentEntry>,
     address: AdmittedAddress,
+    task: AbortHandle,
+}
+
+/// A form on its way on a connection. Dropped before it has gone out, it ends the connection, whatever its provider does: nobody wants the rest.
+struct Sending {
+    progress: Rc<Progress>,
+    task: AbortHandle,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if !self.progress.is_finished() {
+            self.task.abort();
+        }
+    }
 }
 
 pub(super) struct Pool {
@@ -54,6 +69,7 @@ pub(super) struct Pool {
 }
 
 /// What came of a request.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once, and nearly always an answer")]
 pub(super) enum Sent {
     Answered(Response<Incoming>, Lease),
     /// Nothing reached the provider.
@@ -68,12 +84,14 @@ pub(super) enum Sent {
 pub(crate) struct Lease {
     connection: Connection,
     idle: Idle,
+    form: Option<Sending>,
 }
 
 impl Lease {
     /// The answer was read to its end.
     pub(crate) fn keep(self) {
-        if self.connection.sender.is_closed() {
+        let is_sending = self.form.as_ref().is_some_and(|form| !form.progress.is_finished());
+        if is_sending || self.connection.sender.is_closed() {
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -81,6 +99,11 @@ impl Lease {
         if connections.len() < IDLE_PER_DEPLOYMENT {
             connections.push((self.connection, Instant::now()));
         }
+    }
+
+    /// Whether a form did not go out whole, because of its caller.
+    pub(super) fn is_cut_by_caller(&self) -> bool {
+        self.form.as_ref().is_some_and(|form| form.progress.fault().is_some())
     }
 }
 
@@ -93,7 +116,7 @@ impl Pool {
     pub(super) async fn send(
         &self,
         place: &Place,
-        mut request: Request<Full<Bytes>>,
+        mut request: Request<Outbound>,
         timeouts: Timeouts,
     ) -> Sent {
         while let Some(mut connection) = self.take(place) {
@@ -118,15 +141,22 @@ impl Pool {
     async fn try_send(
         &self,
         mut connection: Connection,
-        request: Request<Full<Bytes>>,
+        request: Request<Outbound>,
         bound: Duration,
-    ) -> Result<Sent, Request<Full<Bytes>>> {
-        match timeout(bound, connection.sender.try_send_request(request)).await {
-            Ok(Ok(response)) => {
-                Ok(Sent::Answered(response, Lease { connection, idle: Rc::clone(&self.idle) }))
+    ) -> Result<Sent, Request<Outbound>> {
+        let form = request.body().progress().map(Rc::clone);
+        let form = form.map(|progress| Sending { progress, task: connection.task.clone() });
+        let sent = connection.sender.try_send_request(request);
+        let sent = match &form {
+            None => timeout(bound, sent).await.ok(),
+            Some(Sending { progress, .. }) => progress.answered_within(bound, sent).await,
+        };
+        match sent {
+            Some(Ok(response)) => {
+                Ok(Sent::Answered(response, Lease { connection, idle: Rc::clone(&self.idle), form }))
             }
-            Ok(Err(mut error)) => error.take_message().map_or(Ok(Sent::Lost), Err),
-            Err(_late) => Ok(Sent::Late),
+            Some(Err(mut error)) => error.take_message().map_or(Ok(Sent::Lost), Err),
+            None => Ok(Sent::Late),
         }
     }
 
@@ -158,8 +188,8 @@ impl Pool {
             .await
             .map_err(|error| ConnectError::Io(std::io::Error::other(error)))?;
         // It ends with its connection, or with this core's runtime; how it ended, the call on it has heard.
-        drop(tokio::task::spawn_local(connection));
-        Ok(Connection { sender, deployment: Arc::clone(place.deployment()), address })
+        let task = tokio::task::spawn_local(connection).abort_handle();
+        Ok(Connection { sender, deployment: Arc::clone(place.deployment()), address, task })
     }
 
     /// Deployments come and go; what is idle for long belongs to nobody.

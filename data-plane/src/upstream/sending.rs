@@ -1,6 +1,7 @@
 //! A call's way from place to place, until one of them answers or nothing is left to try.
 
 use std::{
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -30,6 +31,7 @@ use super::{
 };
 use crate::{
     answer::{Held, hold},
+    body::Payload,
     error,
     limits::{Limited, Limiter},
     memory::Hold,
@@ -39,6 +41,7 @@ use crate::{
     request::Asked,
     snapshot::{DeploymentEntry, ModelEntry, Snapshot},
     timing::Timing,
+    upload::Fault,
 };
 
 /// Calls to providers that one call may cost.
@@ -56,7 +59,7 @@ const LARGEST_REFUSAL: usize = 64 << 10;
 #[derive(Clone, Copy)]
 pub(crate) struct Wish<'a> {
     pub(crate) headers: &'a HeaderMap,
-    pub(crate) body: &'a Bytes,
+    pub(crate) body: &'a Payload,
     pub(crate) asked: &'a Asked,
 }
 
@@ -181,6 +184,10 @@ impl Sending<'_> {
         if self.attempts >= MOST_ATTEMPTS || now.duration_since(self.timing.begun()) > LAST_BEGIN {
             return false;
         }
+        // What of a form was sent without being held is gone.
+        if !self.wish.body.can_be_sent() {
+            return false;
+        }
         let may = failed.standing().may_retry(now);
         if !may {
             self.upstream.metrics.routed(Routing::BudgetSpent);
@@ -262,14 +269,21 @@ impl Sending<'_> {
         };
         self.attempts += 1;
         self.call.attempts(self.attempts);
+        let form = request.body().progress().map(Rc::clone);
+        self.call.sends(form.clone());
         let begun = Instant::now();
         let sent = self.timing.waiting(upstream.pool.send(place, request, upstream.timeouts)).await;
         let now = Instant::now();
+        if let (Sent::Lost | Sent::Late, Some(fault)) = (&sent, form.as_ref().and_then(|form| form.fault())) {
+            return self.cut_by_caller(fault);
+        }
         match sent {
             Sent::Answered(response, connection) => {
+                // How long a caller takes to send is not the provider's doing.
+                let begun = form.map_or(begun, |form| form.moved().into_std().min(now));
                 let mut lease = Lease::new(connection, attempt, &upstream.standings);
-                let is_first = refused.is_none();
-                if let Some(token) = token.filter(|_| is_first)
+                let may_repeat = refused.is_none() && self.wish.body.can_be_sent();
+                if let Some(token) = token.filter(|_| may_repeat)
                     && self.is_stale(place, response.status(), token)
                 {
                     lease.says_nothing();
@@ -400,7 +414,8 @@ impl Sending<'_> {
             _ => return Ok(Tried::Answered),
         };
         let has_one = behind(&answer.model.fallbacks, why).is_some();
-        Ok(if has_one && self.attempts < MOST_ATTEMPTS { Tried::Refused(why) } else { Tried::Answered })
+        let may = has_one && self.attempts < MOST_ATTEMPTS && self.wish.body.can_be_sent();
+        Ok(if may { Tried::Refused(why) } else { Tried::Answered })
     }
 
     /// A try without an answer.
@@ -417,6 +432,16 @@ impl Sending<'_> {
         if !matches!(self.last, Some(Last::Answer(_))) {
             self.last = Some(Last::Failed(end, error));
         }
+    }
+
+    /// The form broke off on its way here.
+    fn cut_by_caller(&mut self, fault: Fault) -> Tried {
+        let end = match fault {
+            Fault::Refused(_) => CallEnd::Completed,
+            Fault::Cut => CallEnd::CallerLeft,
+        };
+        self.last = Some(Last::Failed(end, fault.into()));
+        Tried::Over
     }
 
     /// A place that no call can be made for.

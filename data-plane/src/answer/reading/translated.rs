@@ -13,12 +13,14 @@ use crate::{
     upstream::Translation,
 };
 
+/// What is held of an answer is written once more, into a buffer that grows.
+const COPIES: usize = 2;
+
 pub(crate) struct TranslatedReader {
     cutter: Cutter,
     translator: StreamTranslator,
-    /// What the translation holds, where the caller's dialect tells late once more what was told. `None`: it holds nothing.
-    held: Option<Hold>,
-    written_bytes: usize,
+    /// What an event takes that has not come whole, and what the translation holds.
+    held: Hold,
     /// What of the answer passed since usage was told last.
     passed: Passed,
     told: Option<Usage>,
@@ -30,14 +32,23 @@ enum Cutter {
     Frames(Frames),
 }
 
+impl Cutter {
+    fn held_bytes(&self) -> usize {
+        match self {
+            Self::Events(events) => events.held_bytes(),
+            Self::Frames(frames) => frames.held_bytes(),
+        }
+    }
+}
+
 impl TranslatedReader {
-    pub(crate) fn new(reply: &Reply, translation: &Translation, held: Option<Hold>) -> Self {
+    pub(crate) fn new(reply: &Reply, translation: &Translation, held: Hold) -> Self {
         let cutter = match translation.provider {
             Dialect::Bedrock => Cutter::Frames(Frames::default()),
             _ => Cutter::Events(Events::default()),
         };
         let translator = reply.translate_stream(&translation.context());
-        Self { cutter, translator, held, written_bytes: 0, passed: Passed::default(), told: None }
+        Self { cutter, translator, held, passed: Passed::default(), told: None }
     }
 
     pub(super) fn take(&mut self, piece: &Bytes, ready: &mut VecDeque<Bytes>) {
@@ -45,11 +56,10 @@ impl TranslatedReader {
         if self.cut(piece, &mut out).is_err() {
             self.translator.fail(Class::InvalidAnswer, &mut out);
         }
-        if let Some(held) = &mut self.held {
-            self.written_bytes = self.written_bytes.saturating_add(out.len());
-            if self.written_bytes > UNCOUNTED && held.grow_to(self.written_bytes).is_err() {
-                self.translator.fail(Class::Overloaded, &mut out);
-            }
+        let held =
+            self.cutter.held_bytes().saturating_add(self.translator.held_bytes().saturating_mul(COPIES));
+        if held > UNCOUNTED && self.held.grow_to(held).is_err() {
+            self.translator.fail(Class::Overloaded, &mut out);
         }
         ready.extend(Some(out).filter(|out| !out.is_empty()).map(Bytes::from));
     }

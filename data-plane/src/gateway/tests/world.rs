@@ -45,6 +45,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 pub(super) const MAX_BODY: usize = 4096;
+pub(super) const MAX_UPLOAD: usize = 26 << 20;
 const SECRET: &str = "sk-provider-secret";
 
 pub(super) struct World {
@@ -149,6 +150,7 @@ impl World {
                 clock,
                 memory: Budget::new(1 << 20, 1).share(),
                 max_body_bytes: MAX_BODY,
+                max_upload_bytes: MAX_UPLOAD,
             }
         });
         let world = Self {
@@ -330,6 +332,10 @@ impl World {
 
     pub(super) fn metered_now(&self) -> Vec<UsageEvent> {
         settled::events(self.folder())
+    }
+
+    pub(super) fn started_now(&self) -> Vec<UsageEvent> {
+        settled::started(self.folder())
     }
 
     fn folder(&self) -> &Path {

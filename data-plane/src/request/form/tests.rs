@@ -1,9 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::request::splice;
 
-fn form(parts: &[(&str, &str)]) -> Bytes {
+fn form(parts: &[(&str, &str)]) -> Vec<u8> {
     let mut body = String::new();
     for (head, value) in parts {
         body.push_str(&format!("--XX\r\nContent-Disposition: form-data; {head}\r\n\r\n{value}\r\n"));
@@ -15,60 +14,119 @@ fn kind() -> HeaderValue {
     HeaderValue::from_static("multipart/form-data; boundary=XX")
 }
 
+/// Reads a form in pieces of these lengths, over and over. What goes on is what came, at every moment but for a bound of bytes.
+fn read_in(body: &[u8], lengths: &[usize]) -> Result<(Asked, Range<usize>), ApiError> {
+    let (mut reader, mut kept, mut gone) = (Form::new(&kind())?, Vec::new(), Vec::new());
+    let mut rest = body;
+    for length in lengths.iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        let piece;
+        (piece, rest) = rest.split_at((*length).clamp(1, rest.len()));
+        kept.extend_from_slice(piece);
+        let done = reader.read(&kept)?;
+        gone.extend(kept.drain(..done));
+        assert!(kept.len() <= LONGEST_HEAD, "{} bytes are kept", kept.len());
+        assert!(body.starts_with(&gone));
+    }
+    reader.end()?;
+    assert_eq!(gone, body);
+    let asked = reader.asked()?;
+    let at = asked.model_at.clone();
+    Ok((asked, at))
+}
+
+/// The same, however it is cut.
+fn read(body: &[u8]) -> Result<(Asked, Range<usize>), ApiError> {
+    let at_once = read_in(body, &[usize::MAX]);
+    for length in [1, 2, 3, 7] {
+        let in_pieces = read_in(body, &[length]);
+        assert_eq!(in_pieces.is_ok(), at_once.is_ok(), "in pieces of {length}");
+        if let (Ok((_, one)), Ok((_, other))) = (&in_pieces, &at_once) {
+            assert_eq!(one, other);
+        }
+    }
+    at_once
+}
+
 const FILE: (&str, &str) = (
     "name=\"file\"; filename=\"a \\\"b\\\"; name=model.mp3\"\r\nContent-Type: audio/mpeg",
-    "\r\n--X\r\n\r\nname=\"model\"",
+    "\r\n--X\r\n\r\nname=\"model\"\r\n-\r\n--",
 );
+const MODEL: (&str, &str) = ("name=\"model\"", "public");
 
 #[test]
-fn the_model_is_found_before_and_behind_the_file_and_nothing_else_is_touched() {
-    let model = ("name=\"model\"", "public");
-    for parts in [[model, FILE], [FILE, model]] {
+fn the_model_is_found_before_and_behind_the_file() {
+    for parts in [[MODEL, FILE], [FILE, MODEL]] {
         let body = form(&parts);
-        let asked = scan(&body, &kind()).unwrap();
+        let (asked, at) = read(&body).unwrap();
         assert_eq!((asked.model.as_str(), asked.stream), ("public", false));
-        let sent = splice(&body, &asked, "whisper-1", true);
-        let expected = parts.map(|part| if part == model { (part.0, "whisper-1") } else { part });
-        assert_eq!(sent, form(&expected));
+        assert_eq!(&body[at], b"public");
     }
 }
 
 #[test]
 fn a_form_says_whether_it_wants_a_stream() {
-    let asked = |value| scan(&form(&[("name=model", "m"), ("name=\"stream\"", value)]), &kind());
-    assert!(asked("true").unwrap().stream);
-    assert!(!asked("false").unwrap().stream);
+    let asked = |value| read(&form(&[MODEL, ("name=\"stream\"", value)])).map(|(asked, _)| asked.stream);
+    assert!(asked("true").unwrap());
+    assert!(!asked("false").unwrap());
     assert!(asked("perhaps").is_err());
 }
 
 #[test]
 fn what_can_be_read_in_two_ways_is_refused() {
-    let model = ("name=\"model\"", "m");
-    let bad: [&[(&str, &str)]; 9] = [
-        &[model, model],
+    let bad: [&[(&str, &str)]; 20] = [
+        &[MODEL, MODEL],
+        &[MODEL, FILE, MODEL],
+        &[MODEL, ("name=\"stream\"", "true"), ("name=\"stream\"", "false")],
         &[FILE],
         &[("name=\"model\"; name=\"file\"", "m")],
-        &[("name*=utf-8''model; name=\"file\"", "m"), model],
-        &[("name=\"mo\\del\"", "m"), model],
-        &[("filename=\"a\"", "m"), model],
-        &[("name=\"file\"\r\nContent-Disposition: form-data; name=\"model\"", "m"), model],
-        &[("name=\"file\"\r\n folded: x", "m"), model],
-        &[("name=\"model\"", "a\u{0}b\u{fffd}"), model],
+        &[("name*=utf-8''model; name=\"file\"", "m"), MODEL],
+        &[("name=\"mo\\del\"", "m"), MODEL],
+        &[("name='model'", "m"), MODEL],
+        &[("name=\" model\"", "m"), MODEL],
+        &[("name=\"%6dodel\"", "m"), MODEL],
+        &[("name=\"model[]\"", "m"), MODEL],
+        &[("filename=\"a\"", "m"), MODEL],
+        &[("name=\"file\"\r\nContent-Disposition: form-data; name=\"model\"", "m"), MODEL],
+        &[("name=\"file\"\r\n folded: x", "m"), MODEL],
+        &[("name=\"file\"\r\nContent-Type: Multipart/mixed; boundary=YY", "--YY--"), MODEL],
+        &[("name=\"model\"", "a\u{0}b\u{fffd}"), MODEL],
+        // Readers that take any line end, or none at all, see another part there.
+        &[MODEL, ("name=\"file\"", "a\n--XX\nContent-Disposition: form-data; name=\"model\"\n\nother")],
+        &[MODEL, ("name=\"file\"", "a--XX\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nother")],
+        &[MODEL, ("name=\"file\"", "--XX")],
+        &[MODEL, ("name=\"file\"", "a\r\n--XXX")],
     ];
     for parts in bad {
-        assert!(scan(&form(parts), &kind()).is_err(), "{parts:?}");
+        assert!(read(&form(parts)).is_err(), "{parts:?}");
     }
+    let model_is_long = "m".repeat(LONGEST_VALUE + 1);
+    assert!(read(&form(&[("name=\"model\"", &model_is_long)])).is_err());
+    assert!(read(&form(&[("name=\"model\"", &"m".repeat(LONGEST_VALUE))])).is_ok());
+    let head_is_long = format!("name=\"file\"\r\nX: {}", "x".repeat(LONGEST_HEAD));
+    assert!(read(&form(&[MODEL, (&head_is_long, "")])).is_err());
+}
+
+#[test]
+fn behind_its_end_nothing_is_said() {
+    let good = form(&[MODEL, FILE]);
+    assert!(read(&[&good[..], b"\r\n \r\n"].concat()).is_ok());
+    for behind in ["x", "--XX\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nother\r\n--XX--"] {
+        assert!(read(&[&good[..], behind.as_bytes()].concat()).is_err());
+    }
+    assert!(read(&[b"preamble\r\n", &good[..]].concat()).is_err());
 }
 
 #[test]
 fn a_form_that_is_none_is_refused() {
-    let good = form(&[("name=\"model\"", "m")]);
+    let good = form(&[MODEL]);
     for end in 0..good.len() - 4 {
-        assert!(scan(&good.slice(..end), &kind()).is_err(), "cut at {end}");
+        assert!(read(&good[..end]).is_err(), "cut at {end}");
     }
-    let many: Vec<_> =
-        (0..=MOST_PARTS).map(|_| ("name=\"x\"", "y")).chain([("name=\"model\"", "m")]).collect();
-    assert!(scan(&form(&many), &kind()).is_err());
+    let many: Vec<_> = (0..=MOST_PARTS).map(|_| ("name=\"x\"", "y")).chain([MODEL]).collect();
+    assert!(read(&form(&many)).is_err());
     for kind in [
         "multipart/form-data",
         "multipart/form-data; boundary=",
@@ -76,18 +134,26 @@ fn a_form_that_is_none_is_refused() {
         "multipart/form-data; boundary=XX; boundary=XX",
         "multipart/form-data; boundary=\"XX",
     ] {
-        assert!(scan(&good, &HeaderValue::from_static(kind)).is_err(), "{kind}");
+        assert!(Form::new(&HeaderValue::from_static(kind)).is_err(), "{kind}");
     }
-    assert!(
-        scan(&good, &HeaderValue::from_static("multipart/form-data; charset=utf-8; BOUNDARY=\"XX\"")).is_ok()
-    );
+    let quoted = HeaderValue::from_static("multipart/form-data; charset=utf-8; BOUNDARY=\"XX\"");
+    assert!(Form::new(&quoted).is_ok());
 }
 
 proptest! {
     #[test]
-    fn whatever_bytes_come_it_ends(bytes: Vec<u8>, parts: Vec<(String, String)>) {
-        let _ = scan(&Bytes::from(bytes), &kind());
+    fn whatever_bytes_come_it_ends(bytes: Vec<u8>, parts: Vec<(String, String)>, lengths in prop::collection::vec(1_usize..64, 1..8)) {
+        let _ = read_in(&bytes, &lengths);
         let parts: Vec<(&str, &str)> = parts.iter().map(|(head, value)| (head.as_str(), value.as_str())).collect();
-        let _ = scan(&form(&parts), &kind());
+        let _ = read_in(&form(&parts), &lengths);
+    }
+
+    #[test]
+    fn a_boundary_is_found_wherever_the_pieces_are_cut(
+        before in "[\r\n\\-X]{0,12}", behind in "[\r\n\\-Xa]{0,12}", lengths in prop::collection::vec(1_usize..9, 1..8),
+    ) {
+        let body = form(&[("name=\"file\"", &before), MODEL, ("name=\"other\"", &behind)]);
+        let (at_once, in_pieces) = (read_in(&body, &[usize::MAX]), read_in(&body, &lengths));
+        prop_assert_eq!(at_once.map(|(_, at)| at).ok(), in_pieces.map(|(_, at)| at).ok());
     }
 }

@@ -7,6 +7,7 @@
 
 mod answers;
 mod anthropic;
+mod audio;
 mod behaviour;
 mod ledger;
 mod media;

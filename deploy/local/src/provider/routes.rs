@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::{
     answers::{self, Request},
     anthropic,
+    audio::{self, Format},
     behaviour::Behaviour,
     ledger::Ledger,
     media, responses,
@@ -49,11 +50,16 @@ enum Kind {
     Image,
     Speech,
     Moderation,
+    /// Text of a file.
+    Transcription(Format),
 }
 
 impl Kind {
     fn streams(self) -> bool {
-        matches!(self, Self::Chat | Self::Completion | Self::Message | Self::Response)
+        matches!(
+            self,
+            Self::Chat | Self::Completion | Self::Message | Self::Response | Self::Transcription(_)
+        )
     }
 
     /// An error, as its dialect says it.
@@ -108,6 +114,8 @@ pub(crate) fn router(provider: Provider) -> Router {
         .route("/v1/responses", post(|state, headers, body| call(Kind::Response, state, headers, body)))
         .route("/v1/images/generations", post(|state, headers, body| call(Kind::Image, state, headers, body)))
         .route("/v1/audio/speech", post(|state, headers, body| call(Kind::Speech, state, headers, body)))
+        .route("/v1/audio/transcriptions", post(transcribe))
+        .route("/v1/audio/translations", post(transcribe))
         .route("/v1/moderations", post(|state, headers, body| call(Kind::Moderation, state, headers, body)))
         .route("/v1/models", get(models))
         .route("/simulated/served", get(served))
@@ -131,15 +139,32 @@ async fn release(State(provider): State<Provider>) {
 }
 
 async fn call(kind: Kind, State(provider): State<Provider>, headers: HeaderMap, body: Bytes) -> Response {
-    let Some(key) = provider.authenticate(kind, &headers) else {
+    let request = serde_json::from_slice(&body).ok();
+    take(kind, provider, &headers, request, "We could not parse the JSON body.").await
+}
+
+async fn transcribe(State(provider): State<Provider>, headers: HeaderMap, body: Bytes) -> Response {
+    let (request, format) = audio::request(&headers, &body).unzip();
+    let kind = Kind::Transcription(format.unwrap_or(Format::Json));
+    take(kind, provider, &headers, request, "We could not parse the form.").await
+}
+
+async fn take(
+    kind: Kind,
+    provider: Provider,
+    headers: &HeaderMap,
+    request: Option<Request>,
+    complaint: &str,
+) -> Response {
+    let Some(key) = provider.authenticate(kind, headers) else {
         provider.ledger.note(|served| served.unauthorized += 1);
         let (status, message) = (StatusCode::UNAUTHORIZED, "Incorrect API key provided.");
         let body = kind.error(status, message, "invalid_request_error", "invalid_api_key");
         return (status, Json(body)).into_response();
     };
-    let Ok(request) = serde_json::from_slice::<Request>(&body) else {
-        let (status, message) = (StatusCode::BAD_REQUEST, "We could not parse the JSON body.");
-        let body = kind.error(status, message, "invalid_request_error", "invalid_json");
+    let Some(request) = request else {
+        let status = StatusCode::BAD_REQUEST;
+        let body = kind.error(status, complaint, "invalid_request_error", "invalid_body");
         return (status, Json(body)).into_response();
     };
     provider.ledger.note(|served| {
@@ -228,6 +253,15 @@ fn whole(kind: Kind, provider: &Provider, request: &Request, behaviour: Behaviou
         }
         Kind::Image => media::image(prompt),
         Kind::Moderation => media::moderation(&request.model, request.inputs(), &request.last_text()),
+        Kind::Transcription(format) => {
+            let answer = audio::whole(format, &words.concat(), prompt, completion);
+            if behaviour == Behaviour::Truncated {
+                return truncated(&answer);
+            }
+            provider.served(prompt, completion);
+            let kind = if format == Format::Text { "text/plain" } else { "application/json" };
+            return ([(header::CONTENT_TYPE, kind)], answer).into_response();
+        }
         Kind::Speech => {
             provider.served(0, 0);
             return ([(header::CONTENT_TYPE, "audio/mpeg")], media::speech(&request.last_text()))
@@ -338,6 +372,9 @@ fn events(
     }
     if kind == Kind::Response {
         return responses::events(model, words, behaviour == Behaviour::Tools, prompt, completion);
+    }
+    if matches!(kind, Kind::Transcription(_)) {
+        return audio::events(words, prompt, completion);
     }
     let chunk = |text: &str, finish: Option<&str>| match kind {
         Kind::Completion => answers::completion_chunk(model, text, finish),
