@@ -46,7 +46,8 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn begin() -> Self {
+    /// Nothing, yet.
+    pub(crate) fn begin() -> Self {
         Self {
             moved: Cell::new(Instant::now()),
             waits_for_caller: Cell::new(false),
@@ -106,7 +107,8 @@ impl Progress {
         self.stream.set(stream);
     }
 
-    pub(super) fn finishes(&self) {
+    /// All of it.
+    pub(crate) fn finishes(&self) {
         self.is_finished.set(true);
     }
 

@@ -28,10 +28,14 @@ fn events(folder: &Path) -> Vec<WireEvent> {
 }
 
 fn metered(during: impl FnOnce(OpenCall)) -> WireEvent {
+    metered_as(call(), during)
+}
+
+fn metered_as(started: StartedCall, during: impl FnOnce(OpenCall)) -> WireEvent {
     let folder = tempfile::tempdir().unwrap();
     let mut journals = Journals::open(folder.path(), 1, 1 << 20, now()).unwrap();
     let meter = Meter::new(journals.writers.pop(), clock());
-    during(meter.start(call()).unwrap());
+    during(meter.start(started).unwrap());
     let mut events = events(folder.path());
     assert_eq!(events.len(), 1, "a call is settled once");
     events.remove(0)
@@ -91,6 +95,26 @@ fn a_call_whose_worker_dies_counts_with_what_it_asked_and_never_as_free() {
     assert_eq!(event(CallType::AudioTranslation, 10 << 20).0, 0, "bytes of sound are no tokens");
     // What is known in the end says nothing of it.
     assert_eq!(metered(drop).prompt_tokens, 0);
+}
+
+#[test]
+fn a_form_that_never_came_whole_cost_nothing_and_one_that_did_nobody_knows_what() {
+    for (is_whole, is_priced) in [(false, true), (true, false)] {
+        let started = StartedCall { call_type: CallType::Transcription, ..call() };
+        let event = metered_as(started, |mut call| {
+            let form = Rc::new(Progress::begin());
+            call.sends(Some(Rc::clone(&form)));
+            call.attempts(1);
+            if is_whole {
+                form.finishes();
+            }
+            drop(call);
+        });
+        assert_eq!(
+            (event.end(), event.priced, event.cost_nanos_usd),
+            (wire::CallEnd::CallerLeft, is_priced, 0)
+        );
+    }
 }
 
 #[test]
