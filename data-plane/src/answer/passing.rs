@@ -19,7 +19,7 @@ use bailiwick_runtime::{
     fault,
     serving::{BoxError, ResponseBody},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode, header};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
@@ -34,6 +34,13 @@ use crate::{
     placement::Ill,
     upstream::{Answered, Lease},
 };
+
+/// Pieces that have come are joined up to this many bytes; larger ones go on uncopied.
+const JOINED_BYTES: usize = 16 << 10;
+/// And up to this many pieces.
+const JOINED_PIECES: usize = 64;
+/// Turns that others have before it counts that nothing more has come: the provider's connection takes one to hear that there is room, and one to fill it.
+const TURNS: u8 = 2;
 
 /// A stream of events.
 pub(super) fn stream(
@@ -85,6 +92,7 @@ fn pass(answered: Answered, reader: Reader, clock: Arc<dyn Clock>, idle: Duratio
         idle,
         deadline,
         is_waiting: false,
+        gave_way: 0,
         end: None,
     };
     if !begun.is_empty() {
@@ -107,6 +115,8 @@ struct Passing {
     deadline: Pin<Box<Sleep>>,
     /// Whether the provider is waited for, and `deadline` runs.
     is_waiting: bool,
+    /// Turns that others had since the last piece came.
+    gave_way: u8,
     end: Option<End>,
 }
 
@@ -194,6 +204,43 @@ impl Passing {
         self.end = Some(End::Cut);
     }
 
+    /// Takes what the provider has sent by now: it goes on together, because a write to the caller's connection costs more than all that is done with a piece here.
+    ///
+    /// The connection to the provider hands over one piece at a time, so others have a turn before it counts that nothing more has come.
+    fn poll_pieces(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.end.is_none() && self.has_room() {
+            if self.poll_provider(cx).is_ready() {
+                self.gave_way = 0;
+            } else if self.ready.is_empty() {
+                return Poll::Pending;
+            } else if self.gave_way >= TURNS {
+                break;
+            } else {
+                self.gave_way += 1;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        self.gave_way = 0;
+        Poll::Ready(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.ready.len() < JOINED_PIECES && self.ready.iter().map(Bytes::len).sum::<usize>() < JOINED_BYTES
+    }
+
+    /// All that may go on.
+    fn joined(&mut self) -> Option<Bytes> {
+        let first = self.ready.pop_front()?;
+        if self.ready.is_empty() {
+            return Some(first);
+        }
+        let length = first.len() + self.ready.iter().map(Bytes::len).sum::<usize>();
+        let mut joined = BytesMut::with_capacity(length);
+        std::iter::once(first).chain(self.ready.drain(..)).for_each(|piece| joined.extend_from_slice(&piece));
+        Some(joined.freeze())
+    }
+
     fn poll_provider(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
             // Counted from when it is waited for: a caller who takes long is not the provider's fault.
@@ -255,16 +302,14 @@ impl Body for Passing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        loop {
-            if let Some(piece) = self.ready.pop_front() {
-                return Poll::Ready(Some(Ok(Frame::data(piece))));
-            }
-            match self.end {
-                Some(End::Whole) => return Poll::Ready(None),
-                // The body ends with an error, so that nobody takes a part for the whole.
-                Some(End::Cut) => return Poll::Ready(Some(Err("the provider broke off".into()))),
-                None => ready!(self.poll_provider(cx)),
-            }
+        ready!(self.poll_pieces(cx));
+        if let Some(pieces) = self.joined() {
+            return Poll::Ready(Some(Ok(Frame::data(pieces))));
+        }
+        match self.end {
+            // The body ends with an error, so that nobody takes a part for the whole.
+            Some(End::Cut) => Poll::Ready(Some(Err("the provider broke off".into()))),
+            Some(End::Whole) | None => Poll::Ready(None),
         }
     }
 }

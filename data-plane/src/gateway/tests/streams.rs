@@ -138,3 +138,22 @@ async fn events_go_on_while_the_next_is_not_there_yet() {
     let mut body = world.begin(&mut callers, world.post("/v1/chat/completions", STREAM)).await.into_body();
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), ONE);
 }
+
+#[tokio::test]
+async fn what_came_together_goes_on_together_and_what_came_alone_alone() {
+    let (events, then) = events(&[ONE, TWO, ONE, TWO, ONE, TWO, DONE], Then::Keep);
+    for (pieces, frames) in [(vec![events.concat()], 1), (events, 7)] {
+        let provider = Provider::start([(pieces, then)]).await;
+        let world = World::start(&[at(&provider)]);
+        let mut callers = JoinSet::new();
+        let request = world.post("/v1/chat/completions", STREAM_WITH_USAGE);
+        let mut body = world.begin(&mut callers, request).await.into_body();
+        let (mut seen, mut count) = (Vec::new(), 0);
+        while let Some(frame) = body.frame().await {
+            seen.extend_from_slice(&frame.unwrap().into_data().unwrap());
+            count += 1;
+        }
+        assert_eq!(seen, [ONE, TWO, ONE, TWO, ONE, TWO, DONE].concat().as_bytes());
+        assert!(count <= frames, "{count} pieces of at most {frames}");
+    }
+}
