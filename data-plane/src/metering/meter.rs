@@ -135,10 +135,10 @@ impl Meter {
     }
 }
 
-/// The event that stands for a call when its worker dies: it was sent, or about to be, so what it asked counts. What came of it, nobody knows.
+/// The event that stands for a call when its worker dies: it was sent, or about to be, so what it asked counts. What came of it, and what it cost, nobody knows: no money is said, as none is
+/// charged to limits, which get back what the worker held.
 pub(super) fn if_nothing_follows(call: &StartedCall) -> UsageEvent {
     let Used { source, tokens, media, is_measured } = Used::by_size(call.call_type, call.asked_bytes);
-    let cost = call.price.filter(|_| is_measured).and_then(|price| price.cost(&tokens, &media));
     UsageEvent {
         event_id: call.event_id,
         request_id: call.request_id,
@@ -153,8 +153,8 @@ pub(super) fn if_nothing_follows(call: &StartedCall) -> UsageEvent {
         source,
         tokens,
         media,
-        cost: cost.unwrap_or_default(),
-        priced: cost.is_some(),
+        cost: NanoUsd::default(),
+        priced: is_measured && call.price.is_some(),
         started: call.started,
         first_byte: None,
         finished: call.started,
