@@ -1,6 +1,6 @@
 //! API keys, compactly: a region may have a million of them, and every worker holds them all.
 //!
-//! Rows lie side by side in memory, with an index of four bytes each beside them: about 125 bytes a key, none of them in an
+//! Rows lie side by side in memory, in blocks, with an index of four bytes each beside them: about 125 bytes a key, none of them in an
 //! allocation of its own. A look-up hashes once and costs the same with one key and with a million.
 
 use std::{hash::BuildHasher, sync::Arc};
@@ -85,63 +85,51 @@ impl KeyTable {
 
     /// Identifiers of the keys of one shard.
     pub(super) fn ids_in(&self, shard: u8) -> impl Iterator<Item = &KeyId> {
-        let all = self.pieces.pieces().flat_map(|rows| &rows.rows);
+        let all = self.pieces.pieces().flat_map(|rows| rows.rows.iter());
         all.filter(move |row| row.shard == shard).map(|row| &row.id)
     }
 
     pub(super) fn len(&self) -> usize {
         self.pieces.pieces().map(|rows| rows.rows.len()).sum()
     }
-
-    /// Gives back the memory that growing left over. For a table that nobody shares yet: others would be copied whole.
-    pub(super) fn trim(&mut self) {
-        self.pieces.pieces_mut().for_each(|rows| rows.rows.shrink_to_fit());
-    }
 }
 
 #[derive(Clone, Default)]
 struct Rows {
-    rows: Vec<KeyRow>,
+    rows: Blocks,
     /// Places in `rows`.
     index: HashTable<u32>,
 }
 
 impl Rows {
     fn find(&self, hash: u64, id: &KeyId) -> Option<&KeyRow> {
-        let is_it = |place: &u32| at(&self.rows, *place).is_some_and(|row| row.id == *id);
-        at(&self.rows, *self.index.find(hash, is_it)?)
+        let is_it = |place: &u32| self.rows.at(*place).is_some_and(|row| row.id == *id);
+        self.rows.at(*self.index.find(hash, is_it)?)
     }
 
     fn insert(&mut self, hash: u64, row: KeyRow, hasher: &RandomState) {
         let Self { rows, index } = self;
-        if let Some(place) = index.find(hash, |place| at(rows, *place).is_some_and(|old| old.id == row.id)) {
-            if let Some(old) = rows.get_mut(row_number(*place)) {
+        if let Some(place) = index.find(hash, |place| rows.at(*place).is_some_and(|old| old.id == row.id)) {
+            if let Some(old) = rows.at_mut(*place) {
                 *old = row;
             }
             return;
         }
         // Past four billion keys in one piece nothing is added; there is no memory for them either.
         let Ok(place) = u32::try_from(rows.len()) else { return };
-        if rows.len() == rows.capacity() {
-            // Doubling would leave half of the table empty.
-            rows.reserve_exact(rows.len() / 8 + 4);
-        }
         rows.push(row);
-        index.insert_unique(hash, place, |place| at(rows, *place).map_or(0, |row| hasher.hash_one(row.id)));
+        index.insert_unique(hash, place, |place| rows.at(*place).map_or(0, |row| hasher.hash_one(row.id)));
     }
 
     fn remove(&mut self, hash: u64, id: &KeyId, hasher: &RandomState) {
         let Self { rows, index } = self;
-        let is_it = |place: &u32| at(rows, *place).is_some_and(|row| row.id == *id);
+        let is_it = |place: &u32| rows.at(*place).is_some_and(|row| row.id == *id);
         let Ok(entry) = index.find_entry(hash, is_it) else { return };
         let (place, _) = entry.remove();
-        if row_number(place) >= rows.len() {
-            return;
-        }
-        rows.swap_remove(row_number(place));
+        rows.swap_remove(place);
         // The last row took the place that became free.
         let last = rows.len();
-        if let Some(moved) = at(rows, place)
+        if let Some(moved) = rows.at(place)
             && let Some(found) = index.find_mut(hasher.hash_one(moved.id), |other| row_number(*other) == last)
         {
             *found = place;
@@ -149,8 +137,55 @@ impl Rows {
     }
 }
 
-fn at(rows: &[KeyRow], place: u32) -> Option<&KeyRow> {
-    rows.get(row_number(place))
+/// Rows of a block. Small where it is tested, so that there are several.
+const BLOCK: usize = if cfg!(test) { 2 } else { 64 };
+
+/// A vector in blocks: it grows without a copy, and leaves no room behind that it has grown out of. All blocks but the last are full.
+#[derive(Clone, Default)]
+struct Blocks(Vec<Vec<KeyRow>>);
+
+impl Blocks {
+    fn len(&self) -> usize {
+        let before = self.0.len().saturating_sub(1) * BLOCK;
+        before + self.0.last().map_or(0, Vec::len)
+    }
+
+    fn at(&self, place: u32) -> Option<&KeyRow> {
+        let place = row_number(place);
+        self.0.get(place / BLOCK)?.get(place % BLOCK)
+    }
+
+    fn at_mut(&mut self, place: u32) -> Option<&mut KeyRow> {
+        let place = row_number(place);
+        self.0.get_mut(place / BLOCK)?.get_mut(place % BLOCK)
+    }
+
+    fn push(&mut self, row: KeyRow) {
+        match self.0.last_mut() {
+            Some(last) if last.len() < BLOCK => last.push(row),
+            _ => {
+                let mut block = Vec::with_capacity(BLOCK);
+                block.push(row);
+                self.0.push(block);
+            }
+        }
+    }
+
+    /// The last row takes the place.
+    fn swap_remove(&mut self, place: u32) {
+        let Some(last) = self.0.last_mut().and_then(Vec::pop) else { return };
+        if self.0.last().is_some_and(Vec::is_empty) {
+            self.0.pop();
+        }
+        // Where it was the last itself, it is gone.
+        if let Some(removed) = self.at_mut(place) {
+            *removed = last;
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &KeyRow> {
+        self.0.iter().flatten()
+    }
 }
 
 fn row_number(place: u32) -> usize {

@@ -42,11 +42,6 @@ impl<T: Clone> Partitioned<T> {
     pub(super) fn pieces(&self) -> impl Iterator<Item = &T> {
         self.0.iter().map(Arc::as_ref)
     }
-
-    /// All pieces, for a change of each.
-    pub(super) fn pieces_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.0.iter_mut().map(Arc::make_mut)
-    }
 }
 
 /// A byte from the middle: hash tables take their buckets from the low bits and their tags from the high ones.

@@ -98,7 +98,6 @@ impl Transfer {
         if !self.complete {
             return Err(TransferError::CutShort { chunks: self.next_index });
         }
-        self.built.keys.trim();
         self.built.judge_changed();
         Ok((self.built, self.refused))
     }

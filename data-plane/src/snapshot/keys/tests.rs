@@ -69,7 +69,6 @@ proptest! {
             }
             prop_assert_eq!(table.len(), model.len());
         }
-        table.trim();
         forks.push((table, model));
         for (table, model) in forks {
             prop_assert_eq!(content(&table), model.clone());
