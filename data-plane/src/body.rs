@@ -53,6 +53,14 @@ impl Payload {
         }
     }
 
+    /// It shall be sent once more: what is still to come goes to who is called next.
+    pub(crate) fn reclaim(&self) {
+        match self {
+            Self::Whole(_) => {}
+            Self::Form(upload) => upload.reclaim(),
+        }
+    }
+
     /// Whether the caller may be sending it still.
     pub(crate) fn is_unread(&self) -> bool {
         match self {

@@ -18,7 +18,11 @@ mod held;
 mod progress;
 mod rest;
 
-use std::{cell::Cell, future::poll_fn, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    rc::Rc,
+};
 
 use bailiwick_runtime::serving::ApiError;
 use bytes::Bytes;
@@ -45,7 +49,7 @@ pub(crate) struct Upload {
     /// Whether there is more than is held.
     is_whole: bool,
     /// What is still to come, until a body takes it.
-    rest: Rc<Cell<Option<Box<Rest>>>>,
+    rest: RefCell<Rc<Cell<Option<Box<Rest>>>>>,
     /// Whether the caller's body was read to its end.
     is_read: Rc<Cell<bool>>,
 }
@@ -84,7 +88,7 @@ impl Upload {
         let is_whole = rest.is_over();
         let held = held.finish(asked.model_at().clone());
         let length = if is_whole { Some(held.bytes() as u64) } else { size.exact() };
-        let rest = Rc::new(Cell::new(Some(Box::new(rest)).filter(|_| !is_whole)));
+        let rest = RefCell::new(Rc::new(Cell::new(Some(Box::new(rest)).filter(|_| !is_whole))));
         let content_type = content_type.clone();
         Ok((Self { content_type, held: Rc::new(held), length, is_whole, rest, is_read }, asked))
     }
@@ -106,15 +110,23 @@ impl Upload {
 
     /// Whether all of it is here, or can still be had.
     pub(crate) fn can_be_sent(&self) -> bool {
-        let rest = self.rest.take();
+        let cell = self.rest.borrow();
+        let rest = cell.take();
         let is_there = rest.is_some();
-        self.rest.set(rest);
+        cell.set(rest);
         self.is_whole || is_there
     }
 
     /// Whether the caller may be sending it still.
     pub(crate) fn is_unread(&self) -> bool {
         !self.is_read.get()
+    }
+
+    /// Takes what is still to come from the body that was to have it, which may be on its way still to a provider that has answered already. To be called as soon as another shall be made: until
+    /// then that one takes it as its provider does.
+    pub(crate) fn reclaim(&self) {
+        let rest = self.rest.borrow().take();
+        self.rest.replace(Rc::new(Cell::new(rest)));
     }
 
     /// The same form for a provider that calls the model so.

@@ -99,7 +99,7 @@ impl ControlPlane {
     pub(crate) fn check_issuer(&self, issuer: &Endpoint) -> Result<(), UseCaseError> {
         let host: Arc<str> = issuer.host().into();
         let judge = || {
-            let admitted = self.parts.settings.egress.admit_issuer(&host)?;
+            let admitted = self.parts.settings.egress.admit_issuer(&host, issuer.port())?;
             match host.parse() {
                 Ok(address) => admitted.host().address(address).map(|_| ()),
                 Err(_) => Ok(()),

@@ -47,6 +47,9 @@ pub struct Target<'a> {
     pub model: &'a str,
 }
 
+/// What an issuer of tokens is asked at.
+const HTTPS: u16 = 443;
+
 impl EgressPolicy {
     /// A policy of a region in `home`. The most specific rule of a host holds; of two with one pattern, the first.
     ///
@@ -109,12 +112,15 @@ impl EgressPolicy {
         Ok(AdmittedHost { host: Arc::clone(target.host), rule: Arc::clone(rule) })
     }
 
-    /// Judges a host that tokens are asked of, by its name. What the name resolves to is judged by what the proof holds.
+    /// Judges a host that tokens are asked of, by its name and its port. What the name resolves to is judged by what the proof holds.
     ///
     /// # Errors
-    /// No rule for issuers names the host, whatever the others say.
-    pub fn admit_issuer(&self, host: &Arc<str>) -> Result<AdmittedIssuer, EgressRefused> {
+    /// No rule for issuers names the host, whatever the others say; or it is asked at another port than 443, and is none of the region's own: whoever makes a credential names the port.
+    pub fn admit_issuer(&self, host: &Arc<str>, port: u16) -> Result<AdmittedIssuer, EgressRefused> {
         let rule = self.issuers.of(&host::canonical(host)).ok_or(EgressRefused::Issuer)?;
+        if port != HTTPS && rule.private_ranges.is_empty() {
+            return Err(EgressRefused::Issuer);
+        }
         Ok(AdmittedIssuer::of(AdmittedHost { host: Arc::clone(host), rule: Arc::clone(rule) }))
     }
 }

@@ -78,7 +78,8 @@ impl Estimate {
         let other = self.at(price);
         self.is_free
             || self.price.zip(other.price).is_some_and(|(own, other)| {
-                own.input >= other.input && own.output >= other.output && own.image >= other.image
+                let tokens = own.input >= other.input && own.output >= other.output;
+                tokens && own.image >= other.image && own.audio_minute >= other.audio_minute
             })
     }
 
@@ -89,7 +90,10 @@ impl Estimate {
             Measure::TokensPerMinute => {
                 (self.asked, self.guessed.prompt.saturating_add(self.guessed.completion))
             }
-            Measure::NanoUsdPerDay | Measure::NanoUsdPerMonth | Measure::NanoUsdTotal => self.money(),
+            Measure::NanoUsdPerDay | Measure::NanoUsdPerMonth | Measure::NanoUsdTotal => {
+                let (asked, guessed) = self.money();
+                (asked, guessed.max(u64::from(asked == 0 && self.can_cost())))
+            }
         };
         if amount == 0 {
             // It admits nothing, not even what is free.
@@ -99,6 +103,16 @@ impl Estimate {
             return asked;
         }
         asked.saturating_add(guessed.min(amount.div_ceil(GUESSED_PART))).min(amount)
+    }
+
+    /// Whether the call can cost anything, though nothing of it can be told before: how long a recording is, say. Then it takes part in a limit of money with the least that there is, and is charged
+    /// what it proves to cost.
+    fn can_cost(&self) -> bool {
+        let costs = |price: Price| {
+            let parts = [Some(price.input), Some(price.output), price.image, price.audio_minute];
+            parts.into_iter().flatten().any(|part| part != PerMillion::default())
+        };
+        !self.is_free && self.price.is_some_and(costs)
     }
 
     /// Nano-dollars of what was asked for, and of what was guessed.
@@ -122,12 +136,14 @@ fn dearest(prices: impl Iterator<Item = Price>) -> Option<Price> {
     prices
         .map(|price| {
             let input = most([Some(price.input), price.cached_input, price.cache_write_hour()]);
-            Price { image: price.image, ..Price::of_tokens(input, price.output) }
+            let (image, audio_minute) = (price.image, price.audio_minute);
+            Price { image, audio_minute, ..Price::of_tokens(input, price.output) }
         })
         .reduce(|one, other| Price {
             input: one.input.max(other.input),
             output: one.output.max(other.output),
             image: one.image.max(other.image),
+            audio_minute: one.audio_minute.max(other.audio_minute),
             ..one
         })
 }

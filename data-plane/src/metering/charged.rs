@@ -207,8 +207,9 @@ fn of_journal(directory: &Path, journal: Ulid, segments: &[u32]) -> Charged {
 /// `None`: its beginning is not whole. `Some(None)`: something of it is unknown.
 fn of_segment(directory: &Path, name: SegmentName) -> Option<Charged> {
     let mut opened = None;
-    let reader = SegmentReader::of(&mut opened, directory, name).ok()?;
-    let end = std::fs::metadata(name.path(directory)).ok()?.len();
+    // One that cannot be read just now may hold what was used: that is unknown, and not nothing.
+    let Ok(reader) = SegmentReader::of(&mut opened, directory, name) else { return Some(None) };
+    let Ok(end) = std::fs::metadata(name.path(directory)).map(|file| file.len()) else { return Some(None) };
     let mut sums = Sums { most: usize::MAX, ..Sums::for_segments_of(0) };
     let (mut at, mut begun, mut has_more, mut unknown) = (0, false, false, false);
     loop {

@@ -183,7 +183,11 @@ impl Form {
         if self.parts > MOST_PARTS {
             return Err(wrong("it has too many parts"));
         }
-        let name = head::name(head.get(..length).unwrap_or_default());
+        let head = head.get(..length).unwrap_or_default();
+        if self.finder.find(head).is_some() {
+            return Err(wrong("its boundary stands amid a part"));
+        }
+        let name = head::name(head);
         let field =
             match name.ok_or_else(|| wrong("a part has no name, or a head that can be read in two ways"))? {
                 "model" if self.model.is_none() => Field::Model,
@@ -271,7 +275,9 @@ fn delimiter(content_type: &HeaderValue) -> Option<Vec<u8>> {
     let mut found = None;
     while !parameters.trim().is_empty() {
         let (name, value, rest) = head::parameter(parameters)?;
-        if name.eq_ignore_ascii_case("boundary") && found.replace(value).is_some() {
+        let is_twice = name.eq_ignore_ascii_case("boundary") && found.replace(value).is_some();
+        // In the form of RFC 2231, which some take for the better one.
+        if is_twice || name.to_ascii_lowercase().starts_with("boundary*") {
             return None;
         }
         parameters = rest;

@@ -149,25 +149,22 @@ pub(super) fn credential(
 ) -> Converted<CredentialEntry> {
     let text = Zeroizing::new(std::mem::take(&mut credential.secret));
     let id = admit::<CredentialId>(jurisdiction, "id", &credential.id)?.into_inner();
+    let organization =
+        admit::<OrganizationId>(jurisdiction, "organization_id", &credential.organization_id)?.into_inner();
     let secret = match ProviderSecret::parse(&text).map_err(|error| invalid("secret", error))? {
         ProviderSecret::Shown(secret) => {
             let (authorization, alone) = bearer(secret.expose_secret())?;
             Secret::Shown { authorization, alone }
         }
         ProviderSecret::Aws(key) => Secret::Aws(key),
-        ProviderSecret::Entra(client) => exchanged(id, Grant::Entra(client)),
-        ProviderSecret::Google(key) => exchanged(id, Grant::Google(key)),
+        ProviderSecret::Entra(client) => exchanged(id, organization, Grant::Entra(client)),
+        ProviderSecret::Google(key) => exchanged(id, organization, Grant::Google(key)),
     };
-    Ok(CredentialEntry {
-        id,
-        organization: admit::<OrganizationId>(jurisdiction, "organization_id", &credential.organization_id)?
-            .into_inner(),
-        secret,
-    })
+    Ok(CredentialEntry { id, organization, secret })
 }
 
-fn exchanged(id: CredentialId, grant: Grant) -> Secret {
-    Secret::Exchanged(Arc::new(Exchanged::new(id, grant)))
+fn exchanged(id: CredentialId, organization: OrganizationId, grant: Grant) -> Secret {
+    Secret::Exchanged(Arc::new(Exchanged::new(id, organization, grant)))
 }
 
 /// A secret in the forms that are sent, both of the same bytes, and marked sensitive: `Bearer …`, and alone. Errors: no header can carry it.

@@ -99,7 +99,7 @@ impl Exchange {
     fn admitted(&self, endpoint: &PreparedEndpoint) -> Result<AdmittedIssuer, Failed> {
         let snapshot = self.snapshots.load();
         let settings = snapshot.settings().ok_or(Why::Egress)?;
-        settings.egress.admit_issuer(&endpoint.host).map_err(|_| Why::Egress.into())
+        settings.egress.admit_issuer(&endpoint.host, endpoint.port).map_err(|_| Why::Egress.into())
     }
 
     async fn read(&self, response: Response<Incoming>) -> Result<Issued, Failed> {

@@ -12,7 +12,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use bailiwick_dialects::Dialect;
 use bailiwick_domain::{
-    id::CredentialId,
+    id::{CredentialId, OrganizationId},
     provider::Endpoint,
     provider_secret::{EntraClient, GoogleKey},
 };
@@ -52,6 +52,8 @@ impl Grant {
 pub(crate) struct Exchanged {
     /// For logs.
     pub(super) credential: CredentialId,
+    /// Whose it is: nobody's exchanges take all places.
+    pub(super) organization: OrganizationId,
     pub(super) grant: Grant,
     newest: ArcSwapOption<Token>,
     trouble: ArcSwapOption<Trouble>,
@@ -115,9 +117,10 @@ pub(crate) enum NoToken {
 }
 
 impl Exchanged {
-    pub(crate) fn new(credential: CredentialId, grant: Grant) -> Self {
+    pub(crate) fn new(credential: CredentialId, organization: OrganizationId, grant: Grant) -> Self {
         Self {
             credential,
+            organization,
             grant,
             newest: ArcSwapOption::empty(),
             trouble: ArcSwapOption::empty(),

@@ -1,24 +1,30 @@
 //! The task that has tokens issued, and renews them.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Weak, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use tokio::{sync::mpsc, task::JoinSet, time::sleep_until};
+use tokio::{
+    sync::mpsc,
+    task::{Id, JoinSet},
+    time::sleep_until,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     MOST_WANTED,
     exchange::Exchange,
     exchanged::{Exchanged, NoToken, Token},
-    failure::Failed,
+    failure::{Failed, Why},
     reading::Issued,
 };
 
 /// Exchanges at once. The others wait in order.
 const MOST_AT_ONCE: usize = 16;
+/// Of them, one organization's: where an issuer does not answer is its own affair.
+const MOST_OF_ONE: usize = 4;
 /// The part of a token's life after which it is renewed: somewhere in between, so that workers do not come all at once.
 const RENEWED_AFTER: std::ops::Range<f64> = 0.6..0.8;
 /// A token is renewed no sooner than this after it was issued, however short it lives.
@@ -37,22 +43,19 @@ pub(crate) struct Keeper {
     exchange: Arc<Exchange>,
     /// No more than were heard and those that are due, each once.
     waiting: VecDeque<Arc<Exchanged>>,
+    /// What is being exchanged.
+    running: HashMap<Id, (Arc<Exchanged>, Instant)>,
     /// When what is renewed or tried again, by the turn that it was told in. One entry a credential counts; those of credentials that are gone are dropped when due.
     due: BTreeMap<(Instant, u64), Weak<Exchanged>>,
     /// Counts what was told: serials of tokens are turns.
     turn: u64,
 }
 
-struct Done {
-    secret: Arc<Exchanged>,
-    begun: Instant,
-    outcome: Result<Issued, Failed>,
-}
-
 impl Keeper {
     pub(super) fn new(heard: mpsc::Receiver<Arc<Exchanged>>, exchange: Exchange) -> Self {
         let exchange = Arc::new(exchange);
-        Self { heard, exchange, waiting: VecDeque::new(), due: BTreeMap::new(), turn: 0 }
+        let (waiting, running, due) = (VecDeque::new(), HashMap::new(), BTreeMap::new());
+        Self { heard, exchange, waiting, running, due, turn: 0 }
     }
 
     /// Until it is told to stop.
@@ -69,10 +72,12 @@ impl Keeper {
             };
             tokio::select! {
                 () = stopping.cancelled() => return,
-                Some(done) = running.join_next() => match done {
-                    Ok(done) => self.done(done),
-                    // Only a fault of ours ends one without an outcome: its credential stays asked for, and its calls find no token.
-                    Err(error) => tracing::error!(%error, "an exchange ended without an outcome"),
+                Some(done) = running.join_next_with_id() => {
+                    // Only a fault of ours ends one without an outcome.
+                    let (id, outcome) = done.unwrap_or_else(|fault| (fault.id(), Err(Why::Broken.into())));
+                    if let Some((secret, begun)) = self.running.remove(&id) {
+                        self.done(&secret, begun, outcome);
+                    }
                 },
                 Some(secret) = self.heard.recv(), if self.waiting.len() < MOST_WANTED => self.waiting.push_back(secret),
                 () = due => self.renew(Instant::now()),
@@ -80,16 +85,19 @@ impl Keeper {
         }
     }
 
-    fn begin(&mut self, running: &mut JoinSet<Done>) {
+    fn begin(&mut self, running: &mut JoinSet<Result<Issued, Failed>>) {
         while running.len() < MOST_AT_ONCE {
-            let Some(secret) = self.waiting.pop_front() else { return };
-            let exchange = Arc::clone(&self.exchange);
-            running.spawn(async move {
-                let begun = Instant::now();
-                let outcome = exchange.run(&secret.grant).await;
-                Done { secret, begun, outcome }
-            });
+            let next = self.waiting.iter().position(|secret| self.may_begin(secret));
+            let Some(secret) = next.and_then(|next| self.waiting.remove(next)) else { return };
+            let (exchange, exchanged) = (Arc::clone(&self.exchange), Arc::clone(&secret));
+            let task = running.spawn(async move { exchange.run(&exchanged.grant).await });
+            self.running.insert(task.id(), (secret, Instant::now()));
         }
+    }
+
+    fn may_begin(&self, secret: &Exchanged) -> bool {
+        let of_the_same = |(other, _): &&(Arc<Exchanged>, Instant)| other.organization == secret.organization;
+        self.running.values().filter(of_the_same).count() < MOST_OF_ONE
     }
 
     /// What is due and still in use.
@@ -107,7 +115,7 @@ impl Keeper {
         }
     }
 
-    fn done(&mut self, Done { secret, begun, outcome }: Done) {
+    fn done(&mut self, secret: &Arc<Exchanged>, begun: Instant, outcome: Result<Issued, Failed>) {
         self.turn += 1;
         let turn = self.turn;
         let at = match outcome {
@@ -118,9 +126,9 @@ impl Keeper {
                 tracing::info!(credential = %secret.credential, seconds, "a provider's token was issued");
                 begun + lifetime.mul_f64(rand::random_range(RENEWED_AFTER)).max(SOONEST)
             }
-            Err(failed) => self.failed(&secret, &failed, turn),
+            Err(failed) => self.failed(secret, &failed, turn),
         };
-        self.due.insert((at, turn), Arc::downgrade(&secret));
+        self.due.insert((at, turn), Arc::downgrade(secret));
     }
 
     /// When it is tried again, if it is still in use then.

@@ -25,9 +25,11 @@ pub(crate) struct UploadBody {
 
 /// Where what was not held comes from.
 enum Source {
-    /// Nothing was taken of it, and another body can still be made.
+    /// Nothing was taken of it, and another body can still have it.
     Untouched(Rc<Cell<Option<Box<Rest>>>>),
     Taken(Box<Rest>),
+    /// Another body has taken it.
+    Gone,
     /// There is no more.
     Over,
 }
@@ -39,7 +41,11 @@ impl UploadBody {
         let left = upload.length.map(|length| {
             length.saturating_sub(held.model_at().len() as u64).saturating_add(upstream_model.len() as u64)
         });
-        let source = if upload.is_whole { Source::Over } else { Source::Untouched(Rc::clone(&upload.rest)) };
+        let source = match upload.is_whole {
+            true => Source::Over,
+            false if upload.can_be_sent() => Source::Untouched(Rc::clone(&upload.rest.borrow())),
+            false => Source::Gone,
+        };
         Self { ready, left, source, progress: Rc::new(Progress::begin()), _held: held }
     }
 
@@ -52,11 +58,15 @@ impl UploadBody {
         if let Source::Untouched(rest) = &self.source {
             self.source = match rest.take() {
                 Some(rest) => Source::Taken(rest),
-                // Another body has it.
-                None => return Poll::Ready(Some(Err(Fault::Cut))),
+                // It was reclaimed for another: nobody waits for this one, and its connection ends with its lease.
+                None => return Poll::Pending,
             };
         }
-        let Source::Taken(rest) = &mut self.source else { return Poll::Ready(None) };
+        let rest = match &mut self.source {
+            Source::Taken(rest) => rest,
+            Source::Gone => return Poll::Ready(Some(Err(Fault::Cut))),
+            Source::Untouched(_) | Source::Over => return Poll::Ready(None),
+        };
         let Poll::Ready(piece) = rest.poll_piece(cx) else {
             self.progress.waits();
             return Poll::Pending;

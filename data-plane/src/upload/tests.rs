@@ -1,11 +1,20 @@
-use std::{future::pending, time::Duration};
+use std::{convert::Infallible, future::pending, sync::Mutex, time::Duration};
 
+use futures_util::FutureExt as _;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
 use tokio::{
+    io::AsyncWriteExt as _,
     join,
+    sync::oneshot,
+    task::JoinSet,
     time::{Instant, sleep},
 };
 
-use super::Progress;
+use super::*;
+use crate::memory::Budget;
 
 const BOUND: Duration = Duration::from_secs(10);
 
@@ -41,4 +50,48 @@ async fn while_its_caller_is_waited_for_no_provider_is_late() {
     };
     let (answered, ()) = join!(progress.answered_within(BOUND, pending::<()>()), caller);
     assert_eq!((answered, begun.elapsed()), (None, BOUND * 11));
+}
+
+/// A form on its way here, as far as its model and what is held behind that; all of it is there to be read.
+async fn begun(form: &[u8], serving: &mut JoinSet<()>) -> Upload {
+    let (mut caller, ours) = tokio::io::duplex(1 << 20);
+    let (heard, body) = oneshot::channel();
+    let heard = Mutex::new(Some(heard));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let heard = heard.lock().unwrap().take().unwrap();
+        heard.send(request.into_body()).unwrap();
+        pending::<Result<Response<Empty<Bytes>>, Infallible>>()
+    });
+    let head = format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", form.len());
+    caller.write_all(&[head.as_bytes(), form].concat()).await.unwrap();
+    serving.spawn(async move {
+        let _ended = http1::Builder::new().serve_connection(TokioIo::new(ours), service).await;
+        drop(caller);
+    });
+    let content_type = HeaderValue::from_static("multipart/form-data; boundary=XX");
+    let hold = Budget::new(1 << 20, 1).share().hold();
+    Upload::begin(body.await.unwrap(), &content_type, 1 << 20, hold).await.unwrap().0
+}
+
+#[tokio::test]
+async fn what_is_still_to_come_goes_to_who_is_called_next_alone() {
+    let part = |name: &str, value: &str| {
+        format!("--XX\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let form =
+        [part("model", "m"), part("file", &"x".repeat(4 * HELD_BEHIND_MODEL)), "--XX--\r\n".to_owned()];
+    let (form, mut serving) = (form.concat(), JoinSet::new());
+    let upload = begun(form.as_bytes(), &mut serving).await;
+    let (mut first, mut came) = (upload.body("m"), 0);
+    upload.reclaim();
+    let second = upload.body("m");
+    // The first, which is still on its way, gets what was held and waits for ever.
+    while let Some(frame) = first.frame().now_or_never() {
+        came += frame.unwrap().unwrap().into_data().unwrap().len();
+    }
+    assert!((HELD_BEHIND_MODEL..2 * HELD_BEHIND_MODEL).contains(&came), "{came}");
+    assert_eq!(second.collect().await.unwrap().to_bytes(), form.as_bytes());
+    // Now it is gone, and nobody takes a part for the whole.
+    assert!(!upload.can_be_sent());
+    assert!(upload.body("m").collect().await.is_err());
 }

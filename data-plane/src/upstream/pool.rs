@@ -27,6 +27,7 @@ use crate::{
     metering::{Meter, Recorded},
     placement::Place,
     snapshot::DeploymentEntry,
+    timing::within,
     upload::Progress,
 };
 
@@ -120,7 +121,8 @@ impl Pool {
         timeouts: Timeouts,
     ) -> Sent {
         while let Some(mut connection) = self.take(place) {
-            if connection.sender.ready().await.is_err() {
+            // One whose provider answered early and does not read on is not ready, maybe never.
+            if !matches!(within(timeouts.connect, connection.sender.ready()).await, Some(Ok(()))) {
                 continue;
             }
             match self.try_send(connection, request, timeouts.first_byte).await {

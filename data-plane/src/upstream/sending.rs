@@ -189,7 +189,9 @@ impl Sending<'_> {
             return false;
         }
         let may = failed.standing().may_retry(now);
-        if !may {
+        if may {
+            self.wish.body.reclaim();
+        } else {
             self.upstream.metrics.routed(Routing::BudgetSpent);
         }
         may
@@ -208,6 +210,19 @@ impl Sending<'_> {
         let name = behind(&model.fallbacks, why)?;
         let standings = &self.upstream.standings;
         placement::fall_back(self.snapshot, model, name, standings, &mut self.trail, Instant::now())
+    }
+
+    fn not_shown(&mut self, why: NotShown, attempt: Attempt) -> Tried {
+        match why {
+            NotShown::Unfit => {
+                self.not_sent(error::credential_unfit());
+                Tried::Skipped
+            }
+            NotShown::None(ill, error) => {
+                self.failed(attempt, ill, CallEnd::ProviderFailed, error);
+                Tried::Failed(ill)
+            }
+        }
     }
 
     /// `refused`: the token that was shown there just now, and not taken.
@@ -231,21 +246,16 @@ impl Sending<'_> {
             of_place.into_iter().for_each(Reservation::cancel);
             return Tried::Skipped;
         };
-        self.call.goes_to(deployment.id, deployment.price);
-        self.call.holding_of_place(of_place);
         let shown = match self.shown(place, refused).await {
             Ok(shown) => shown,
-            Err(NotShown::Unfit) => {
-                self.call.not_sent_to_place();
-                self.not_sent(error::credential_unfit());
-                return Tried::Skipped;
-            }
-            Err(NotShown::None(ill, error)) => {
-                self.call.not_sent_to_place();
-                self.failed(attempt, ill, CallEnd::ProviderFailed, error);
-                return Tried::Failed(ill);
+            Err(not_shown) => {
+                of_place.into_iter().for_each(Reservation::cancel);
+                return self.not_shown(not_shown, attempt);
             }
         };
+        // From here on it is this place's, should its caller leave: a call that waits for a token is still what it was.
+        self.call.goes_to(deployment.id, deployment.price);
+        self.call.holding_of_place(of_place);
         let token = shown.as_ref();
         let made = outgoing::make(place, token, self.call_type, self.wish, self.hold, &*upstream.clock);
         let (request, made_as) = match made {
@@ -287,6 +297,7 @@ impl Sending<'_> {
                     && self.is_stale(place, response.status(), token)
                 {
                     lease.says_nothing();
+                    self.wish.body.reclaim();
                     discard(response, lease);
                     self.fails(CallEnd::ProviderFailed, error::provider_refused_credential());
                     return Tried::Stale(token.serial);
@@ -415,6 +426,9 @@ impl Sending<'_> {
         };
         let has_one = behind(&answer.model.fallbacks, why).is_some();
         let may = has_one && self.attempts < MOST_ATTEMPTS && self.wish.body.can_be_sent();
+        if may {
+            self.wish.body.reclaim();
+        }
         Ok(if may { Tried::Refused(why) } else { Tried::Answered })
     }
 

@@ -46,11 +46,12 @@ impl Sending<'_> {
     }
 }
 
-/// It counts as a refused credential, whatever the reason: the next call would have none either.
+/// It counts as a refused credential: the next call would have none either. Where the keeper was busy, the next call may find one.
 fn ill(why: NoToken) -> Ill {
     match why {
         NoToken::Egress => Ill::Outside,
-        NoToken::Refused | NoToken::Unavailable | NoToken::Late | NoToken::Overloaded => Ill::Refusing,
+        NoToken::Refused | NoToken::Unavailable => Ill::Refusing,
+        NoToken::Late | NoToken::Overloaded => Ill::Unreachable,
     }
 }
 

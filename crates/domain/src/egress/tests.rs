@@ -343,12 +343,15 @@ proptest! {
 fn r7_tokens_are_had_from_listed_issuers_alone_and_no_call_goes_to_one() {
     let issuers = [rule("login.test", "global", &[]), rule("10.0.0.1", "eu", &["10.0.0.0/8"])];
     let policy = policy([rule("llm.test", "eu", &[])]).with_issuers(issuers).expect("good rules");
-    let issuer = |host: &str| policy.admit_issuer(&host.into());
+    let issuer = |host: &str| policy.admit_issuer(&host.into(), 443);
     assert!(issuer("login.test").is_ok() && issuer("LOGIN.test.").is_ok());
     // A host that calls may go to issues no tokens for that, and the other way round.
     for host in ["llm.test", "x.login.test", "login.test.attacker.test", ""] {
         assert_eq!(issuer(host), Err(EgressRefused::Issuer), "{host}");
     }
+    // Whoever makes a credential says where: any port is open at the region's own issuers alone.
+    assert_eq!(policy.admit_issuer(&"login.test".into(), 81), Err(EgressRefused::Issuer));
+    assert!(policy.admit_issuer(&"10.0.0.1".into(), 81).is_ok());
     assert_eq!(by_region(&policy, "login.test"), Err(EgressRefused::Host));
     let everywhere = admit(&policy, &listed(&["login.test"]), "login.test", "/v1", "m");
     assert_eq!(everywhere, Err(EgressRefused::Host), "whatever the organization lists");
@@ -359,5 +362,5 @@ fn r7_tokens_are_had_from_listed_issuers_alone_and_no_call_goes_to_one() {
     let abroad =
         EgressPolicy::new(law("eu"), []).expect("good").with_issuers([rule("l.test", "us", &["10.0.0.0/8"])]);
     assert!(matches!(abroad, Err(RuleError::PrivateElsewhere { .. })));
-    assert_eq!(EgressPolicy::default().admit_issuer(&"login.test".into()), Err(EgressRefused::Issuer));
+    assert_eq!(EgressPolicy::default().admit_issuer(&"login.test".into(), 443), Err(EgressRefused::Issuer));
 }

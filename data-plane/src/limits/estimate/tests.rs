@@ -50,6 +50,18 @@ fn a_prompt_counts_as_a_token_for_each_byte_and_an_answer_as_the_caller_allows()
 }
 
 #[test]
+fn a_call_whose_cost_nobody_can_tell_before_takes_part_in_limits_of_money_all_the_same() {
+    let by_the_minute = Price { audio_minute: Some(price(6_000_000, 0, None).input), ..price(0, 0, None) };
+    let nanos = |call_type, price| {
+        estimate(call_type, r#"{"model":"m"}"#, &[price]).units(Measure::NanoUsdTotal, LARGE)
+    };
+    assert_eq!(nanos(CallType::Transcription, by_the_minute), 1);
+    assert_eq!(nanos(CallType::Transcription, price(0, 0, None)), 0, "what is free is free");
+    let cheap = estimate(CallType::Transcription, r#"{"model":"m"}"#, &[price(0, 0, None)]);
+    assert!(!cheap.covers(Some(by_the_minute)), "another place is dearer by the minute");
+}
+
+#[test]
 fn money_counts_at_the_dearest_of_the_prices_and_nothing_where_none_is_known() {
     let body = r#"{"model":"m","max_tokens":1000}"#;
     let nanos = |prices: &[Price]| {

@@ -30,16 +30,19 @@ fn disposed(value: &str) -> Option<&str> {
     if !kind.trim().eq_ignore_ascii_case("form-data") {
         return None;
     }
-    let mut name = None;
+    let (mut name, mut is_file) = (None, false);
     while !parameters.trim().is_empty() {
         let (parameter, value, rest) = parameter(parameters)?;
-        let is_twice = parameter.eq_ignore_ascii_case("name") && name.replace(value).is_some();
-        if is_twice || parameter.to_ascii_lowercase().starts_with("name*") {
+        let parameter = parameter.to_ascii_lowercase();
+        let is_twice = parameter == "name" && name.replace(value).is_some();
+        if is_twice || parameter.starts_with("name*") {
             return None;
         }
+        is_file |= parameter == "filename" || parameter.starts_with("filename*");
         parameters = rest;
     }
-    name
+    // Some look for files elsewhere than for fields, and would find no such field.
+    name.filter(|name| !(is_file && matches!(*name, "model" | "stream")))
 }
 
 /// Whether nobody takes quotes, escapes or white space out of it. `model[]` is `model` to some.
@@ -49,22 +52,28 @@ fn is_plain(name: &str) -> bool {
     name.bytes().all(plain) && !is_list_of("model") && !is_list_of("stream")
 }
 
-/// The first of `name=value; …`, its value without quotes, and what follows.
+/// The first of `name=value; …`, its value without quotes, and what follows. `None`: it is none, or some would find another in it: behind an escaped quote (browsers and current clients write `%22`),
+/// or by looking for `name=` wherever it stands.
 pub(super) fn parameter(text: &str) -> Option<(&str, &str, &str)> {
     let (name, value) = text.split_once('=')?;
     let name = name.trim();
-    let Some(quoted) = value.strip_prefix('"') else {
-        let (value, rest) = value.split_once(';').unwrap_or((value, ""));
-        return Some((name, value.trim(), rest));
+    let (value, rest) = match value.strip_prefix('"') {
+        None => {
+            let (value, rest) = value.split_once(';').unwrap_or((value, ""));
+            (value.trim(), rest)
+        }
+        Some(quoted) => {
+            let (value, rest) = quoted.split_once('"')?;
+            let rest = rest.trim_start();
+            (value, if rest.is_empty() { rest } else { rest.strip_prefix(';')? })
+        }
     };
-    let mut escaped = false;
-    let end = quoted.bytes().position(|byte| {
-        let ends = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        ends
-    })?;
-    let (value, rest) = quoted.split_at_checked(end)?;
-    let rest = rest.strip_prefix('"')?.trim_start();
-    let rest = if rest.is_empty() { rest } else { rest.strip_prefix(';')? };
-    Some((name, value, rest))
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_*".contains(&byte);
+    let is_name = !name.is_empty() && name.bytes().all(is_token);
+    (is_name && !value.contains(['"', '\\']) && !names_something(value)).then_some((name, value, rest))
+}
+
+fn names_something(value: &str) -> bool {
+    let squeezed: String = value.chars().filter(|char| !char.is_whitespace()).collect();
+    squeezed.to_ascii_lowercase().contains("name=")
 }

@@ -51,7 +51,7 @@ fn read(body: &[u8]) -> Result<(Asked, Range<usize>), ApiError> {
 }
 
 const FILE: (&str, &str) = (
-    "name=\"file\"; filename=\"a \\\"b\\\"; name=model.mp3\"\r\nContent-Type: audio/mpeg",
+    "name=\"file\"; filename=\"a %22b%22; model.mp3\"\r\nContent-Type: audio/mpeg",
     "\r\n--X\r\n\r\nname=\"model\"\r\n-\r\n--",
 );
 const MODEL: (&str, &str) = ("name=\"model\"", "public");
@@ -76,7 +76,7 @@ fn a_form_says_whether_it_wants_a_stream() {
 
 #[test]
 fn what_can_be_read_in_two_ways_is_refused() {
-    let bad: [&[(&str, &str)]; 20] = [
+    let bad: [&[(&str, &str)]; 28] = [
         &[MODEL, MODEL],
         &[MODEL, FILE, MODEL],
         &[MODEL, ("name=\"stream\"", "true"), ("name=\"stream\"", "false")],
@@ -85,6 +85,16 @@ fn what_can_be_read_in_two_ways_is_refused() {
         &[("name*=utf-8''model; name=\"file\"", "m"), MODEL],
         &[("name=\"mo\\del\"", "m"), MODEL],
         &[("name='model'", "m"), MODEL],
+        // Another name is found by who reads on behind a parameter that is none, behind an escaped quote, or anywhere.
+        &[MODEL, ("name=\"file\"; junk;name=\"model\"", "m")],
+        &[MODEL, ("a=x\"; name=\"file\"; b=\"; name=model; c=\"", "m")],
+        &[MODEL, ("name=\"file\"; a=\"x\\\\\"; b=\"; name=model; c=\"", "m")],
+        &[MODEL, ("filename=\"a; name=model; \"; name=\"file\"", "m")],
+        &[MODEL, ("filename=\"a; Name = model; \"; name=\"file\"", "m")],
+        &[MODEL, ("name=\"file\"; filename=\"a\\\"b\"", "m")],
+        // A file is no field.
+        &[("name=\"model\"; filename=\"a\"", "m")],
+        &[MODEL, ("name=\"stream\"; filename*=utf-8''a", "true")],
         &[("name=\" model\"", "m"), MODEL],
         &[("name=\"%6dodel\"", "m"), MODEL],
         &[("name=\"model[]\"", "m"), MODEL],

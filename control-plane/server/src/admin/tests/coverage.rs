@@ -86,7 +86,7 @@ fn identifier(region: &str, method: &str, field: &str) -> String {
     match field {
         "organization_id" => minted::<Organization>(&jurisdiction),
         "credential_id" => minted::<Credential>(&jurisdiction),
-        "deployment_ids" => minted::<Deployment>(&jurisdiction),
+        "deployment_id" | "deployment_ids" => minted::<Deployment>(&jurisdiction),
         "key_id" => ApiKey::generate(jurisdiction.code()).key_id().to_string(),
         "model_id" => minted::<Model>(&jurisdiction),
         "id" if method.ends_with("ServiceAccount") || method.ends_with("ServiceAccountSecret") => {
