@@ -68,10 +68,12 @@ impl FromStr for EmailAddress {
         let unwanted = |c: char| c.is_whitespace() || c.is_control() || c == '@';
         let good =
             !local.is_empty() && domain.contains('.') && !domain.starts_with('.') && !domain.ends_with('.');
-        if !good || text.len() > 254 || local.contains(unwanted) || domain.contains(unwanted) {
+        // Of some letters the small one is longer.
+        let address = format!("{local}@{}", domain.to_lowercase());
+        if !good || address.len() > 254 || local.contains(unwanted) || domain.contains(unwanted) {
             return Err(NameError::Email);
         }
-        Ok(Self(format!("{local}@{}", domain.to_lowercase())))
+        Ok(Self(address))
     }
 }
 

@@ -21,6 +21,14 @@ proptest! {
 }
 
 #[test]
+fn an_address_that_grows_past_its_bound_in_small_letters_is_refused() {
+    let address = |letters| format!("a@{}.b", "Ⱥ".repeat(letters));
+    assert!(address(83).parse::<EmailAddress>().is_ok());
+    assert!(address(84).len() < 254);
+    assert_eq!(address(84).parse::<EmailAddress>(), Err(NameError::Email));
+}
+
+#[test]
 fn malformed_names_are_refused() {
     for text in ["", "a b", "modèle", "a\n", &"x".repeat(129)] {
         assert_eq!(text.parse::<ModelName>(), Err(NameError::Model), "{text:?}");
