@@ -92,6 +92,7 @@ impl ControlPlane {
             UseCaseError::refused("egress_refused", message)
         })
     }
+
     /// Whether a worker may ask there for tokens, as far as its name tells.
     ///
     /// # Errors

@@ -150,13 +150,17 @@ impl Allocator {
     }
 
     /// A lost holder's successor tells how much it used of each account of money: the rest of what it was lent is free. Its name goes with it, so that hearing this twice counts nothing twice.
-    /// Nothing happens, and nothing is answered, while the holder lives, or may for all that is known here.
+    /// Nothing happens, and nothing is answered, while the holder lives, or may for all that is known here; nor before a window has begun here that it used something in: it says so again.
     fn settle(&mut self, settlement: &Settlement) -> Step {
         let holder = settlement.holder;
         match self.holders.get(&holder) {
             Some(state) if !state.lost => return self.step(BTreeSet::new(), None, Vec::new()),
             Some(_) => {}
             None => return self.step(BTreeSet::new(), None, vec![ToHolder::Settled { holder }]),
+        }
+        let mut told = settlement.used.iter();
+        if told.any(|used| self.ledger(used.account).is_some_and(|ledger| ledger.is_before(used))) {
+            return self.step(BTreeSet::new(), None, Vec::new());
         }
         let used: BTreeMap<Account, &Consumed> =
             settlement.used.iter().map(|used| (used.account, used)).collect();

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{
     sync::mpsc,
-    task::{Id, JoinSet},
+    task::{Id, JoinError, JoinSet},
     time::sleep_until,
 };
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// An issuer that wants to be left alone for longer is asked again all the same.
 const LONGEST_ASKED_PAUSE: Duration = Duration::from_secs(300);
+
+type Outcome = Result<Issued, Failed>;
 
 /// It ends when it is told to; calls that wait then find no token.
 pub(crate) struct Keeper {
@@ -72,20 +74,14 @@ impl Keeper {
             };
             tokio::select! {
                 () = stopping.cancelled() => return,
-                Some(done) = running.join_next_with_id() => {
-                    // Only a fault of ours ends one without an outcome.
-                    let (id, outcome) = done.unwrap_or_else(|fault| (fault.id(), Err(Why::Broken.into())));
-                    if let Some((secret, begun)) = self.running.remove(&id) {
-                        self.done(&secret, begun, outcome);
-                    }
-                },
+                Some(ended) = running.join_next_with_id() => self.ended(ended),
                 Some(secret) = self.heard.recv(), if self.waiting.len() < MOST_WANTED => self.waiting.push_back(secret),
                 () = due => self.renew(Instant::now()),
             }
         }
     }
 
-    fn begin(&mut self, running: &mut JoinSet<Result<Issued, Failed>>) {
+    fn begin(&mut self, running: &mut JoinSet<Outcome>) {
         while running.len() < MOST_AT_ONCE {
             let next = self.waiting.iter().position(|secret| self.may_begin(secret));
             let Some(secret) = next.and_then(|next| self.waiting.remove(next)) else { return };
@@ -115,7 +111,15 @@ impl Keeper {
         }
     }
 
-    fn done(&mut self, secret: &Arc<Exchanged>, begun: Instant, outcome: Result<Issued, Failed>) {
+    fn ended(&mut self, ended: Result<(Id, Outcome), JoinError>) {
+        // Only a fault of ours ends one without an outcome.
+        let (id, outcome) = ended.unwrap_or_else(|fault| (fault.id(), Err(Why::Broken.into())));
+        if let Some((secret, begun)) = self.running.remove(&id) {
+            self.done(&secret, begun, outcome);
+        }
+    }
+
+    fn done(&mut self, secret: &Arc<Exchanged>, begun: Instant, outcome: Outcome) {
         self.turn += 1;
         let turn = self.turn;
         let at = match outcome {
@@ -148,3 +152,6 @@ impl Keeper {
         until
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,3 +62,6 @@ fn error_of(why: NoToken) -> ApiError {
         NoToken::Unavailable | NoToken::Late | NoToken::Overloaded => error::no_token(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use bailiwick_quota::{
     allocator::AccountUse,
-    limit::{Call, Limit, Over},
+    limit::{Account, Call, Limit, Over},
 };
 
 use super::Step;
@@ -65,11 +65,7 @@ fn is_about(limit: &Limit, key: &ApiKeyRecord, model: Option<&ModelRecord>) -> b
 }
 
 /// The one sum that a call is charged to when it begins.
-fn account(
-    limit: &Limit,
-    key: &ApiKeyRecord,
-    model: &ModelRecord,
-) -> Option<bailiwick_quota::limit::Account> {
+fn account(limit: &Limit, key: &ApiKeyRecord, model: &ModelRecord) -> Option<Account> {
     let call = Call {
         organization: key.organization.into_inner(),
         key: key.id.into_inner(),

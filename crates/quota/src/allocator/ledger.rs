@@ -295,17 +295,18 @@ impl Ledger {
         }
     }
 
-    /// All that a lost holder used is known. What it used last was in this window, in an earlier one, or nothing at all; in a later one, where its clock was ahead: then this is left until that begins.
-    /// What it had told itself to be used stays used, also where its disk had lost the end of what it wrote. Only of money: a minute is over before its worker has come back.
+    /// Whether a lost holder used something in a window that has not begun here: its clock was ahead of a new allocator's.
+    pub(super) fn is_before(&self, used: &Consumed) -> bool {
+        self.measure.is_money() && used.window_starts > self.window.starts
+    }
+
+    /// All that a lost holder used is known. What it used last was in this window, in an earlier one, or nothing at all. What it had told itself to be used stays used, also where its disk had lost the end of what it wrote. Only of money: a minute is over before its worker has come back.
     pub(super) fn settle(&mut self, holder: HolderId, used: Option<&Consumed>) {
         if !self.measure.is_money() {
             return;
         }
-        let written = match used {
-            Some(used) if used.window_starts > self.window.starts => return,
-            Some(used) if used.window_starts == self.window.starts => used.units,
-            Some(_) | None => 0,
-        };
+        let in_this = used.filter(|used| used.window_starts == self.window.starts);
+        let written = in_this.map_or(0, |used| used.units);
         let told = self.entries.remove(&holder).map(|entry| entry.consumed);
         self.removed.extend(told.map(|_| holder));
         self.fold(written.max(told.unwrap_or_default()));

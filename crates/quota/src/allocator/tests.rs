@@ -180,6 +180,22 @@ fn of_a_window_that_a_dead_worker_used_nothing_in_nothing_counts() {
 }
 
 #[test]
+fn what_a_dead_worker_used_in_a_window_that_has_not_begun_here_is_heard_when_it_has() {
+    let mut desk = Desk::new(Measure::NanoUsdPerMonth, 1000);
+    let dead = desk.hello(Vec::new(), START);
+    desk.hello(vec![dead], later(1));
+    // Its clock was ahead of this allocator's.
+    let next = Measure::NanoUsdPerMonth.period().window(START).ends;
+    let used = vec![Consumed { account: desk.account, window_starts: next, units: 70 }];
+    let settlement = FromHolder::Settlement(Settlement { holder: dead, used });
+    let step = desk.allocator.hear(&settlement, later(2));
+    assert_eq!(desk.commit(step), []);
+    let step = desk.allocator.hear(&settlement, next);
+    assert_eq!(desk.commit(step), [ToHolder::Settled { holder: dead }]);
+    assert_eq!(desk.taken(), 70);
+}
+
+#[test]
 fn what_a_dead_worker_used_of_an_account_that_nobody_knew_it_to_use_counts_once() {
     let mut desk = Desk::new(Measure::NanoUsdTotal, 1000);
     let dead = desk.hello(Vec::new(), START);

@@ -182,3 +182,17 @@ fn of_more_accounts_than_are_carried_nothing_is_told_also_in_later_segments() {
     }
     assert_eq!(after_a_kill(folder.path(), writer), None);
 }
+
+#[test]
+fn a_segment_that_cannot_be_opened_is_unknown_and_not_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(folder.path());
+    (1..=100).for_each(|round| charged(&mut writer, &[charge(1, Measure::NanoUsdTotal, now(), round)]));
+    assert!(after_a_kill(folder.path(), writer).is_some());
+    let all = segments(folder.path());
+    let (_, last) = all.last().unwrap();
+    assert!(all.len() > 1, "one before it could be read");
+    fs::remove_file(last).unwrap();
+    std::os::unix::fs::symlink("nowhere", last).unwrap();
+    assert_eq!(found(folder.path()), None);
+}

@@ -76,7 +76,7 @@ fn a_form_says_whether_it_wants_a_stream() {
 
 #[test]
 fn what_can_be_read_in_two_ways_is_refused() {
-    let bad: [&[(&str, &str)]; 28] = [
+    let bad: [&[(&str, &str)]; 29] = [
         &[MODEL, MODEL],
         &[MODEL, FILE, MODEL],
         &[MODEL, ("name=\"stream\"", "true"), ("name=\"stream\"", "false")],
@@ -92,6 +92,7 @@ fn what_can_be_read_in_two_ways_is_refused() {
         &[MODEL, ("filename=\"a; name=model; \"; name=\"file\"", "m")],
         &[MODEL, ("filename=\"a; Name = model; \"; name=\"file\"", "m")],
         &[MODEL, ("name=\"file\"; filename=\"a\\\"b\"", "m")],
+        &[MODEL, ("filename=\"a\\\"; name=\"file\"", "m")],
         // A file is no field.
         &[("name=\"model\"; filename=\"a\"", "m")],
         &[MODEL, ("name=\"stream\"; filename*=utf-8''a", "true")],
@@ -117,6 +118,18 @@ fn what_can_be_read_in_two_ways_is_refused() {
     assert!(read(&form(&[("name=\"model\"", &"m".repeat(LONGEST_VALUE))])).is_ok());
     let head_is_long = format!("name=\"file\"\r\nX: {}", "x".repeat(LONGEST_HEAD));
     assert!(read(&form(&[MODEL, (&head_is_long, "")])).is_err());
+}
+
+#[test]
+fn a_boundary_is_given_once_and_stands_in_no_head() {
+    for more in ["; boundary=YY", "; boundary*=utf-8''YY", "; boundary*0=Y"] {
+        let content_type = HeaderValue::try_from(format!("multipart/form-data; boundary=XX{more}")).unwrap();
+        assert!(Form::new(&content_type).is_err(), "{more}");
+    }
+    // One with a colon makes a line of a head of its delimiter.
+    let mut form = Form::new(&HeaderValue::from_static("multipart/form-data; boundary=\"a:b\"")).unwrap();
+    let head = b"--a:b\r\nContent-Disposition: form-data; name=\"file\"\r\n--a:b: x\r\n\r\n";
+    assert!(form.read(head).is_err());
 }
 
 #[test]

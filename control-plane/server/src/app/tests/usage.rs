@@ -103,6 +103,28 @@ async fn r10_what_is_acknowledged_is_stored_and_what_is_sent_twice_counts_once()
 }
 
 #[tokio::test]
+async fn r10_a_batch_of_large_events_is_taken() {
+    let world = World::new("eu-central-1").await;
+    let organization = world.organization().await;
+    let here = world.control_plane.parts.jurisdiction.clone();
+    let charge = wire::UsageCharge {
+        window_starts_micros: i64::MAX,
+        window_ends_micros: i64::MAX,
+        holder: u64::MAX,
+        units: u64::MAX,
+        ..Default::default()
+    };
+    let charges = vec![charge; 300];
+    let large = || wire::UsageEvent { charges: charges.clone(), ..event(&here, *organization) };
+    let events: Vec<_> = (0..500).map(|_| large()).collect();
+    let bytes: usize = events.iter().map(prost::Message::encoded_len).sum();
+    assert!(bytes > 4 << 20, "more than is taken where nobody says how much: {bytes}");
+    let mut reporter = Reporter::connect(&world).await;
+    reporter.send(1, events).await;
+    assert_eq!(reporter.heard().await.expect("stored"), (500, 500, 0));
+}
+
+#[tokio::test]
 async fn batches_are_acknowledged_in_their_order() {
     let world = World::new("eu-central-1").await;
     let organization = world.organization().await;
