@@ -15,6 +15,7 @@
 //! Never here: what was said (R8; a usage event has no field for it), a call that is served and not recorded.
 
 mod account;
+mod call;
 mod charged;
 mod journals;
 mod meter;
@@ -28,9 +29,10 @@ mod writer;
 
 pub(crate) use self::{
     account::Account,
+    call::{OpenCall, Outcome},
     charged::Charged,
     journals::{FolderLock, Journals, Lives, say_standing},
-    meter::{Meter, OpenCall, Outcome, Settled, StartedCall},
+    meter::{Meter, Settled, StartedCall},
     recorded::Recorded,
     report::Reporter,
     used::Used,

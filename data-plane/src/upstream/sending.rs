@@ -1,47 +1,38 @@
 //! A call's way from place to place, until one of them answers or nothing is left to try.
+//!
+//! What is tried, and in which order, stands here; one try in `trying`, what is made of its answer in `hearing`.
+
+mod hearing;
+mod trying;
 
 use std::{
-    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bailiwick_dialects::{Class, Failure};
 use bailiwick_domain::{
     names::ModelName,
     routing::Fallbacks,
     time::Timestamp,
     usage::{CallEnd, CallType},
 };
-use bailiwick_quota::holder::Reservation;
 use bailiwick_runtime::serving::ApiError;
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response};
 use hyper::body::Incoming;
 
-use super::{
-    Answered, Lease, Told, Upstream,
-    connect::ConnectError,
-    is_delimited,
-    leftover::discard,
-    outgoing::{self, MadeAs, NotMade},
-    pool::Sent,
-    token::NotShown,
-    verdict::{self, Verdict},
-};
+use super::{Answered, Lease, Told, Upstream, is_delimited, outgoing::MadeAs, verdict};
 use crate::{
-    answer::{Held, hold},
     body::Payload,
     error,
     limits::{Limited, Limiter},
     memory::Hold,
     metering::OpenCall,
-    metrics::{Routing, UpstreamFailure},
+    metrics::Routing,
     placement::{self, Attempt, Ill, Place, Places, Trail},
     request::Asked,
     snapshot::{DeploymentEntry, ModelEntry, Snapshot},
     timing::Timing,
-    upload::Fault,
 };
 
 /// Calls to providers that one call may cost.
@@ -52,8 +43,6 @@ const LAST_BEGIN: Duration = Duration::from_secs(30);
 const SHORT_WAIT: Duration = Duration::from_millis(100);
 /// A deployment that wants to be left alone for longer is not waited for.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// Bytes of a refusal that are read to tell which it is.
-const LARGEST_REFUSAL: usize = 64 << 10;
 
 /// What the caller wants.
 #[derive(Clone, Copy)]
@@ -212,226 +201,6 @@ impl Sending<'_> {
         placement::fall_back(self.snapshot, model, name, standings, &mut self.trail, Instant::now())
     }
 
-    fn not_shown(&mut self, why: NotShown, attempt: Attempt) -> Tried {
-        match why {
-            NotShown::Unfit => {
-                self.not_sent(error::credential_unfit());
-                Tried::Skipped
-            }
-            NotShown::None(ill, error) => {
-                self.failed(attempt, ill, CallEnd::ProviderFailed, error);
-                Tried::Failed(ill)
-            }
-        }
-    }
-
-    /// `refused`: the token that was shown there just now, and not taken.
-    async fn try_place(
-        &mut self,
-        place: &Place,
-        model: &Arc<ModelEntry>,
-        forced: bool,
-        refused: Option<u64>,
-    ) -> Tried {
-        let upstream = self.upstream;
-        let deployment = place.deployment();
-        let of_place = match self.reserve(deployment).await {
-            Ok(of_place) => of_place,
-            Err(refused) => {
-                self.not_sent(refused);
-                return Tried::Skipped;
-            }
-        };
-        let Some(attempt) = upstream.standings.begin(place.standing(), forced, Instant::now()) else {
-            of_place.into_iter().for_each(Reservation::cancel);
-            return Tried::Skipped;
-        };
-        let shown = match self.shown(place, refused).await {
-            Ok(shown) => shown,
-            Err(not_shown) => {
-                of_place.into_iter().for_each(Reservation::cancel);
-                return self.not_shown(not_shown, attempt);
-            }
-        };
-        // From here on it is this place's, should its caller leave: a call that waits for a token is still what it was.
-        self.call.goes_to(deployment.id, deployment.price);
-        self.call.holding_of_place(of_place);
-        let token = shown.as_ref();
-        let made = outgoing::make(place, token, self.call_type, self.wish, self.hold, &*upstream.clock);
-        let (request, made_as) = match made {
-            Ok(made) => made,
-            // Another place may be able to do it.
-            Err(NotMade::Refused(refused)) => {
-                self.call.not_sent_to_place();
-                self.not_sent(error::refused(&refused));
-                return Tried::Skipped;
-            }
-            Err(NotMade::Unfit) => {
-                self.call.not_sent_to_place();
-                self.not_sent(error::credential_unfit());
-                return Tried::Skipped;
-            }
-            Err(NotMade::Failed(error)) => {
-                self.call.not_sent_to_place();
-                self.not_sent(error);
-                return Tried::Over;
-            }
-        };
-        self.attempts += 1;
-        self.call.attempts(self.attempts);
-        let form = request.body().progress().map(Rc::clone);
-        self.call.sends(form.clone());
-        let begun = Instant::now();
-        let sent = self.timing.waiting(upstream.pool.send(place, request, upstream.timeouts)).await;
-        let now = Instant::now();
-        if let (Sent::Lost | Sent::Late, Some(fault)) = (&sent, form.as_ref().and_then(|form| form.fault())) {
-            return self.cut_by_caller(fault);
-        }
-        match sent {
-            Sent::Answered(response, connection) => {
-                // How long a caller takes to send is not the provider's doing.
-                let begun = form.map_or(begun, |form| form.moved().into_std().min(now));
-                let mut lease = Lease::new(connection, attempt, &upstream.standings);
-                let may_repeat = refused.is_none() && self.wish.body.can_be_sent();
-                if let Some(token) = token.filter(|_| may_repeat)
-                    && self.is_stale(place, response.status(), token)
-                {
-                    lease.says_nothing();
-                    self.wish.body.reclaim();
-                    discard(response, lease);
-                    self.fails(CallEnd::ProviderFailed, error::provider_refused_credential());
-                    return Tried::Stale(token.serial);
-                }
-                let answer = Answer {
-                    response,
-                    begun: Bytes::new(),
-                    lease,
-                    made_as,
-                    model: Arc::clone(model),
-                    deployment: Arc::clone(deployment),
-                    came: upstream.clock.now(),
-                };
-                self.answered(answer, now - begun, now).await
-            }
-            Sent::Unreached(refused) => {
-                upstream.metrics.upstream_failed(refused.class());
-                tracing::warn!(deployment = %deployment.id, reason = %refused, "a provider cannot be reached");
-                let outside = matches!(refused, ConnectError::Egress);
-                let ill = if outside { Ill::Outside } else { Ill::Unreachable };
-                self.failed(attempt, ill, CallEnd::ProviderFailed, refused.into());
-                Tried::Failed(ill)
-            }
-            // The disk did not take its record, so the provider has heard of nothing.
-            Sent::Lost if !self.call.is_recorded() => {
-                self.attempts = 0;
-                self.last = Some(Last::NotSent(error::journal_full()));
-                Tried::Over
-            }
-            Sent::Lost => {
-                upstream.metrics.upstream_failed(UpstreamFailure::InvalidResponse);
-                self.failed(attempt, Ill::Broken, CallEnd::ProviderFailed, error::provider_invalid());
-                if verdict::costs_nothing(self.call_type) { Tried::Failed(Ill::Broken) } else { Tried::Over }
-            }
-            Sent::Late => {
-                upstream.metrics.upstream_failed(UpstreamFailure::TimedOut);
-                self.failed(attempt, Ill::Late, CallEnd::TimedOut, error::provider_timeout());
-                Tried::Over
-            }
-        }
-    }
-
-    /// What the call may use at a place beyond what it holds: of the place's own limits, and where it is dearer than those that the call was admitted for.
-    async fn reserve(&mut self, deployment: &DeploymentEntry) -> Result<Option<Reservation>, ApiError> {
-        self.call.leaves_place();
-        let Some(limited) = self.limited else { return Ok(None) };
-        let (id, price, limiter) = (deployment.id, deployment.price, self.limiter);
-        let is_covered = limited.covers(price);
-        if is_covered && !limited.of_deployments {
-            return Ok(None);
-        }
-        let organization = self.snapshot.organization(&limited.call.organization);
-        let limits = organization.and_then(|organization| organization.limits.as_ref());
-        let (Some(limits), Some(held)) = (limits, self.call.reservation()) else { return Ok(None) };
-        let reserving = async {
-            let of_place = limiter.reserve_place(&limited, limits, id, price).await?;
-            if !is_covered && let Err(refused) = limiter.reserve_dearer(&limited, limits, price, held).await {
-                of_place.into_iter().for_each(Reservation::cancel);
-                return Err(refused);
-            }
-            Ok(of_place)
-        };
-        // On its own, because few calls come here, and all would carry its room.
-        self.timing.waiting(Box::pin(reserving)).await
-    }
-
-    async fn answered(&mut self, mut answer: Answer, waited: Duration, now: Instant) -> Tried {
-        let clock = &*self.upstream.clock;
-        let tried = match verdict::of(answer.response.status(), answer.response.headers(), clock) {
-            Verdict::Failure(ill) => {
-                self.note(answer.response.status());
-                answer.lease.failed(ill, now);
-                Tried::Failed(ill)
-            }
-            Verdict::MayBeRefusal if answer.model.fallbacks.refusals() => {
-                answer.lease.answered(waited, now);
-                match Box::pin(self.read_refusal(&mut answer)).await {
-                    Ok(tried) => tried,
-                    Err((ill, end, error)) => {
-                        answer.lease.failed(ill, Instant::now());
-                        self.last = Some(Last::Failed(end, error));
-                        return Tried::Over;
-                    }
-                }
-            }
-            Verdict::Answer | Verdict::MayBeRefusal => {
-                answer.lease.answered(waited, now);
-                Tried::Answered
-            }
-        };
-        if let Some(Last::Answer(before)) = self.last.replace(Last::Answer(Box::new(answer))) {
-            let Answer { response, lease, .. } = *before;
-            discard(response, lease);
-        }
-        tried
-    }
-
-    fn note(&self, status: StatusCode) {
-        if status == StatusCode::TOO_MANY_REQUESTS {
-            self.upstream.metrics.upstream_failed(UpstreamFailure::RateLimited);
-        } else if status.is_server_error() {
-            self.upstream.metrics.upstream_failed(UpstreamFailure::ServerError);
-        }
-    }
-
-    /// Which refusal it is, where the model has a fallback for it.
-    async fn read_refusal(&mut self, answer: &mut Answer) -> Result<Tried, (Ill, CallEnd, ApiError)> {
-        let idle = self.upstream.timeouts.idle;
-        let body = answer.response.body_mut();
-        let read = self.timing.waiting(hold(body, Bytes::new(), LARGEST_REFUSAL, idle, self.hold)).await;
-        match read {
-            Held::Whole(bytes) => answer.begun = bytes,
-            Held::Large(begun) => {
-                answer.begun = begun;
-                return Ok(Tried::Answered);
-            }
-            Held::Broken => return Err((Ill::Broken, CallEnd::ProviderFailed, error::provider_invalid())),
-            Held::Late => return Err((Ill::Late, CallEnd::TimedOut, error::provider_timeout())),
-        }
-        let (status, headers) = (answer.response.status().as_u16(), answer.response.headers());
-        let word = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
-        let why = match Failure::read(answer.deployment.dialect, status, word, &answer.begun).class {
-            Class::ContextLength => Routing::ContextWindow,
-            Class::ContentPolicy => Routing::ContentPolicy,
-            _ => return Ok(Tried::Answered),
-        };
-        let has_one = behind(&answer.model.fallbacks, why).is_some();
-        let may = has_one && self.attempts < MOST_ATTEMPTS && self.wish.body.can_be_sent();
-        if may {
-            self.wish.body.reclaim();
-        }
-        Ok(if may { Tried::Refused(why) } else { Tried::Answered })
-    }
-
     /// A try without an answer.
     fn failed(&mut self, mut attempt: Attempt, ill: Ill, end: CallEnd, error: ApiError) {
         self.upstream.standings.failed(&mut attempt, ill, Instant::now());
@@ -446,16 +215,6 @@ impl Sending<'_> {
         if !matches!(self.last, Some(Last::Answer(_))) {
             self.last = Some(Last::Failed(end, error));
         }
-    }
-
-    /// The form broke off on its way here.
-    fn cut_by_caller(&mut self, fault: Fault) -> Tried {
-        let end = match fault {
-            Fault::Refused(_) => CallEnd::Completed,
-            Fault::Cut => CallEnd::CallerLeft,
-        };
-        self.last = Some(Last::Failed(end, fault.into()));
-        Tried::Over
     }
 
     /// A place that no call can be made for.

@@ -3,12 +3,15 @@ use std::{path::Path, time::Duration};
 use bailiwick_proto::worker::v1::{self as wire, UsageEvent as WireEvent};
 use prost::Message as _;
 
-use bailiwick_domain::price::MediaCounts;
+use bailiwick_domain::{money::NanoUsd, price::MediaCounts};
 
 use super::*;
 use crate::metering::{
-    Journals, record,
+    Journals, StartedCall,
+    meter::if_nothing_follows,
+    record,
     tests::{call, clock, completed, now},
+    writer::JournalFull,
 };
 
 /// The events that a folder holds.

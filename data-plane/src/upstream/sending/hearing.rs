@@ -1,0 +1,94 @@
+//! What is made of a provider's answer before anything of it is passed on: whether another shall be asked.
+
+use std::time::{Duration, Instant};
+
+use bailiwick_dialects::{Class, Failure};
+use bailiwick_domain::usage::CallEnd;
+use bailiwick_runtime::serving::ApiError;
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::{Answer, Last, MOST_ATTEMPTS, Sending, Tried, behind};
+use crate::{
+    answer::{Held, hold},
+    error,
+    metrics::{Routing, UpstreamFailure},
+    placement::Ill,
+    upstream::{
+        leftover::discard,
+        verdict::{self, Verdict},
+    },
+};
+
+/// Bytes of a refusal that are read to tell which it is.
+const LARGEST_REFUSAL: usize = 64 << 10;
+
+impl Sending<'_> {
+    pub(super) async fn answered(&mut self, mut answer: Answer, waited: Duration, now: Instant) -> Tried {
+        let clock = &*self.upstream.clock;
+        let tried = match verdict::of(answer.response.status(), answer.response.headers(), clock) {
+            Verdict::Failure(ill) => {
+                self.note(answer.response.status());
+                answer.lease.failed(ill, now);
+                Tried::Failed(ill)
+            }
+            Verdict::MayBeRefusal if answer.model.fallbacks.refusals() => {
+                answer.lease.answered(waited, now);
+                match Box::pin(self.read_refusal(&mut answer)).await {
+                    Ok(tried) => tried,
+                    Err((ill, end, error)) => {
+                        answer.lease.failed(ill, Instant::now());
+                        self.last = Some(Last::Failed(end, error));
+                        return Tried::Over;
+                    }
+                }
+            }
+            Verdict::Answer | Verdict::MayBeRefusal => {
+                answer.lease.answered(waited, now);
+                Tried::Answered
+            }
+        };
+        if let Some(Last::Answer(before)) = self.last.replace(Last::Answer(Box::new(answer))) {
+            let Answer { response, lease, .. } = *before;
+            discard(response, lease);
+        }
+        tried
+    }
+
+    fn note(&self, status: StatusCode) {
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            self.upstream.metrics.upstream_failed(UpstreamFailure::RateLimited);
+        } else if status.is_server_error() {
+            self.upstream.metrics.upstream_failed(UpstreamFailure::ServerError);
+        }
+    }
+
+    /// Which refusal it is, where the model has a fallback for it.
+    async fn read_refusal(&mut self, answer: &mut Answer) -> Result<Tried, (Ill, CallEnd, ApiError)> {
+        let idle = self.upstream.timeouts.idle;
+        let body = answer.response.body_mut();
+        let read = self.timing.waiting(hold(body, Bytes::new(), LARGEST_REFUSAL, idle, self.hold)).await;
+        match read {
+            Held::Whole(bytes) => answer.begun = bytes,
+            Held::Large(begun) => {
+                answer.begun = begun;
+                return Ok(Tried::Answered);
+            }
+            Held::Broken => return Err((Ill::Broken, CallEnd::ProviderFailed, error::provider_invalid())),
+            Held::Late => return Err((Ill::Late, CallEnd::TimedOut, error::provider_timeout())),
+        }
+        let (status, headers) = (answer.response.status().as_u16(), answer.response.headers());
+        let word = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
+        let why = match Failure::read(answer.deployment.dialect, status, word, &answer.begun).class {
+            Class::ContextLength => Routing::ContextWindow,
+            Class::ContentPolicy => Routing::ContentPolicy,
+            _ => return Ok(Tried::Answered),
+        };
+        let has_one = behind(&answer.model.fallbacks, why).is_some();
+        let may = has_one && self.attempts < MOST_ATTEMPTS && self.wish.body.can_be_sent();
+        if may {
+            self.wish.body.reclaim();
+        }
+        Ok(if may { Tried::Refused(why) } else { Tried::Answered })
+    }
+}
