@@ -73,6 +73,7 @@ impl Voice {
         self.answered().await;
         self.translated().await;
         self.shapes().await;
+        self.forms().await;
         self.refused().await;
         let key = self.misplaced_keys().await;
         self.administration().await;
@@ -169,6 +170,50 @@ impl Voice {
         self.served("/chat/completions", &chat).await;
         self.served("/completions", &json!({"model": "echo", "prompt": content, "suffix": content})).await;
         self.served("/embeddings", &json!({"model": "echo", "input": [content], "user": content})).await;
+    }
+
+    /// Forms with a file: one that is held whole, one that passes while it comes, and those that are refused.
+    async fn forms(&mut self) {
+        let content = self.content.clone();
+        let part = |head: &str, value: &str| {
+            format!("--XX\r\nContent-Disposition: form-data; {head}\r\n\r\n{value}\r\n")
+        };
+        let form = |parts: &[String]| format!("{}--XX--\r\n", parts.concat());
+        let model = part("name=\"model\"", "echo");
+        let prompt = part("name=\"prompt\"", &content);
+        let file = |value: &str| part(&format!("name=\"file\"; filename=\"{content}.mp3\""), value);
+        let large = [content.as_str()].repeat(LARGE_WORDS).join(" ");
+        for path in ["/audio/transcriptions", "/audio/translations"] {
+            for (name, said) in [("held", content.as_str()), ("passing", large.as_str())] {
+                let body = form(&[model.clone(), prompt.clone(), file(said)]);
+                let answer = self.form(path, body).send().await.expect("an answer");
+                let (status, text) = (answer.status(), answer.text().await.expect("text"));
+                assert!(
+                    status == 200 && text.contains(&content),
+                    "{path} {name} {status}: it went there and back"
+                );
+                self.metered += 1;
+            }
+            for bad in [
+                form(&[part("name=\"model\"", &content), file(&content)]),
+                form(&[model.clone(), part("name=\"model\"", &content), file(&content)]),
+                form(&[
+                    model.clone(),
+                    part(&format!("name=\"file\"; filename=\"{content}; name=model\""), &content),
+                ]),
+                form(&[model.clone(), part(&format!("{content}=\"file\""), &content)]),
+                form(&[model.clone(), file(&format!("{content}--XX{content}"))]),
+                [model.clone(), file(&content)].concat(),
+                content.clone(),
+            ] {
+                refuses(self.form(path, bad), &content).await;
+            }
+        }
+    }
+
+    fn form(&self, path: &str, body: String) -> RequestBuilder {
+        let request = self.signed(self.application.http.post(self.url(path)));
+        request.header(CONTENT_TYPE, "multipart/form-data; boundary=XX").body(body)
     }
 
     async fn served(&mut self, path: &str, body: &Value) {
