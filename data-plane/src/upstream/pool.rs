@@ -35,6 +35,9 @@ use crate::{
 const IDLE_PER_DEPLOYMENT: usize = 256;
 /// Providers close idle connections after a minute or more; one that is about to be closed is not worth the risk.
 const LONGEST_IDLE: Duration = Duration::from_secs(45);
+/// A connection whose answer was read to its end is ready within a turn of the event loop. One whose provider answered early, and does not read on, never is: nor, then, are the others that lead
+/// there to be waited for, one after the other.
+const READY_WITHIN: Duration = Duration::from_secs(1);
 /// Bytes of an answer that are read ahead of the caller.
 const READ_BUFFER: usize = 64 << 10;
 
@@ -121,9 +124,13 @@ impl Pool {
         timeouts: Timeouts,
     ) -> Sent {
         while let Some(mut connection) = self.take(place) {
-            // One whose provider answered early and does not read on is not ready, maybe never.
-            if !matches!(within(timeouts.connect, connection.sender.ready()).await, Some(Ok(()))) {
-                continue;
+            match within(READY_WITHIN, connection.sender.ready()).await {
+                Some(Ok(())) => {}
+                Some(Err(_closed)) => continue,
+                None => {
+                    self.idle.borrow_mut().remove(&place.deployment().id);
+                    break;
+                }
             }
             match self.try_send(connection, request, timeouts.first_byte).await {
                 Err(whole) => request = whole,

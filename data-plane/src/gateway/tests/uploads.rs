@@ -445,3 +445,17 @@ async fn nothing_is_dialled_for_a_model_that_is_not_there() {
     assert!(text.to_ascii_lowercase().contains("connection: close"));
     assert!(listener.heard().is_empty() && world.metered_now().is_empty());
 }
+
+#[tokio::test]
+async fn connections_whose_provider_answers_early_and_reads_no_more_hold_up_no_call() {
+    let early = |status| Plan::Early(1, provider::json(status, TEXT));
+    let listener = Listener::start(&[early(413), early(413), early(200)]).await;
+    let world = World::roomy(&[listener.endpoint()]);
+    let content = "x".repeat(12 * MIB);
+    let large = format!(r#"{{"model":"public","messages":[{{"role":"user","content":"{content}"}}]}}"#);
+    let (one, other) = tokio::join!(world.call(&large), world.call(&large));
+    assert_eq!((one.status, other.status), (413, 413));
+    let small = world.call(r#"{"model":"public","messages":[]}"#);
+    assert_eq!(timeout(Duration::from_secs(30), small).await.expect("it is not held up").status, 200);
+    assert_eq!(listener.heard().len(), 3);
+}

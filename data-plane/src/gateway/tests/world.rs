@@ -102,6 +102,20 @@ impl World {
 
     /// Asks these name servers.
     pub(super) fn with(endpoints: &[String], idle: Duration, resolver: ResolverSection) -> Self {
+        Self::made(endpoints, idle, resolver, (MAX_BODY, 1 << 20))
+    }
+
+    /// Takes bodies that no connection's buffers hold.
+    pub(super) fn roomy(endpoints: &[String]) -> Self {
+        Self::made(endpoints, Duration::from_secs(20), resolver(&[]), (16 << 20, 256 << 20))
+    }
+
+    fn made(
+        endpoints: &[String],
+        idle: Duration,
+        resolver: ResolverSection,
+        (max_body_bytes, memory_bytes): (usize, usize),
+    ) -> Self {
         let regions = Regions::builtin();
         let home: Url = "https://use1.example/".parse().unwrap();
         let regions = regions.with_endpoint(&regions.by_name_str("us-east-1").unwrap().name.clone(), home);
@@ -148,8 +162,8 @@ impl World {
                 )),
                 here: Arc::clone(&here),
                 clock,
-                memory: Budget::new(1 << 20, 1).share(),
-                max_body_bytes: MAX_BODY,
+                memory: Budget::new(memory_bytes, 1).share(),
+                max_body_bytes,
                 max_upload_bytes: MAX_UPLOAD,
             }
         });
