@@ -24,7 +24,7 @@ use bailiwick_runtime::{
     lifecycle::{self, Tasks},
     membership::{Member, serve_while_a_member},
     ops::{Condition, Ops},
-    outbound::Resolver,
+    outbound::{Resolver, authorities},
     resources,
     serving::{HttpLimits, Listen, Serving, Transport, serve_per_core},
     telemetry,
@@ -180,6 +180,13 @@ impl Worker {
         Ok((signal, lock))
     }
 
+    fn dialler(&self) -> anyhow::Result<Dialler> {
+        let upstream = &self.settings.upstream;
+        let trusted = upstream.ca_file.as_deref().map(authorities).transpose();
+        let trusted = trusted.context("upstream.ca_file")?.unwrap_or_default();
+        Ok(Dialler::new(Resolver::new(&self.settings.resolver)?, &trusted, upstream.http2)?)
+    }
+
     fn serve(
         &self,
         writers: Vec<Writer>,
@@ -203,11 +210,11 @@ impl Worker {
 
         let here = self.here()?;
         // Made here, so that names are asked for beside the cores.
-        let dialler = Dialler::new(Resolver::new(&self.settings.resolver)?)?;
+        let dialler = self.dialler()?;
         let exchange = Exchange::new(dialler.clone(), snapshot.clone(), Arc::clone(&self.clock));
         let (tokens, keeper) = Tokens::new(exchange);
         let (max_body_bytes, max_upload_bytes) = (serve.max_body_bytes, serve.max_upload_bytes);
-        let timeouts = self.settings.upstream.into();
+        let timeouts = (&self.settings.upstream).into();
         let (snapshots, metrics) = (snapshot.clone(), metrics.clone());
         let writers = Mutex::new(writers);
         let serving = serve_per_core(listeners, serve.cores.get(), limits, drain, move |core| {

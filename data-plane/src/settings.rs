@@ -184,8 +184,8 @@ fn all_cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
-/// How long providers may take.
-#[derive(Clone, Copy, Debug)]
+/// How providers are reached, and how long they may take.
+#[derive(Debug)]
 pub(crate) struct UpstreamSection {
     /// For name resolution, TCP and TLS together.
     pub(crate) connect_timeout: Duration,
@@ -193,6 +193,10 @@ pub(crate) struct UpstreamSection {
     pub(crate) first_byte_timeout: Duration,
     /// Between two pieces of the answer.
     pub(crate) idle_timeout: Duration,
+    /// Certificates of authorities that are trusted beside those that the public trusts: a PEM file.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Whether HTTP/2 is spoken to providers that speak it.
+    pub(crate) http2: bool,
 }
 
 /// The same as it is written.
@@ -202,6 +206,8 @@ pub(crate) struct RawUpstreamSection {
     connect_timeout_ms: Option<u64>,
     first_byte_timeout_ms: Option<u64>,
     idle_timeout_ms: Option<u64>,
+    ca_file: Option<PathBuf>,
+    http2: Option<bool>,
 }
 
 impl Checked for UpstreamSection {
@@ -218,6 +224,8 @@ impl Checked for UpstreamSection {
             connect_timeout: connect_timeout?,
             first_byte_timeout: first_byte_timeout?,
             idle_timeout: idle_timeout?,
+            ca_file: raw.ca_file,
+            http2: raw.http2.unwrap_or(true),
         })
     }
 }

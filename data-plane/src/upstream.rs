@@ -25,7 +25,7 @@ use bailiwick_domain::{
 };
 use bailiwick_runtime::serving::ApiError;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, Response, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -62,8 +62,8 @@ pub(crate) struct Timeouts {
     pub(crate) idle: Duration,
 }
 
-impl From<UpstreamSection> for Timeouts {
-    fn from(section: UpstreamSection) -> Self {
+impl From<&UpstreamSection> for Timeouts {
+    fn from(section: &UpstreamSection) -> Self {
         Self {
             connect: section.connect_timeout,
             first_byte: section.first_byte_timeout,
@@ -297,8 +297,9 @@ impl Upstream {
     }
 }
 
-/// RFC 9112, section 6.3.
+/// RFC 9112, section 6.3. In HTTP/2 each stream says its end.
 fn is_delimited(response: &Response<Incoming>) -> bool {
-    response.body().size_hint().exact().is_some()
+    response.version() == Version::HTTP_2
+        || response.body().size_hint().exact().is_some()
         || response.headers().contains_key(header::TRANSFER_ENCODING)
 }

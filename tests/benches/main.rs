@@ -8,18 +8,26 @@ mod measure;
 mod nginx;
 mod process;
 mod provider;
+mod secure;
+mod soak;
 mod streams;
 mod subject;
 mod table;
 mod targets;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use bailiwick_runtime::resources::take_descriptors;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{
     measure::{Measurement, Plan},
+    secure::Material,
     subject::Subject,
 };
 
@@ -50,6 +58,9 @@ struct Arguments {
     /// First of the 80 ports that are used.
     #[arg(long, default_value_t = 27_000)]
     ports_from: u16,
+    /// The provider speaks TLS and HTTP/2 to a worker; to nginx, which cannot, it speaks as ever. A stream takes a worker one file then.
+    #[arg(long)]
+    http2: bool,
     /// Leaves nginx out, and with it the comparison.
     #[arg(long)]
     without_nginx: bool,
@@ -60,11 +71,35 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Loads router and worker at 70 % of their capacity for long: no error, usage exact, memory flat; anything else is an error.
+    Soak {
+        /// Seconds of the load.
+        #[arg(long, default_value_t = 3_600)]
+        seconds: u64,
+        /// Connections.
+        #[arg(long, default_value_t = 64)]
+        connections: usize,
+        /// Folder of the built programs; where this one lies.
+        #[arg(long)]
+        bin_dir: Option<PathBuf>,
+        /// First of the 80 ports that are used.
+        #[arg(long, default_value_t = 27_000)]
+        ports_from: u16,
+        /// What is printed.
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
     /// Serves as the provider, until it is killed.
     #[command(hide = true)]
     Provider {
         #[arg(long)]
         listen: SocketAddr,
+        /// Where it speaks TLS and HTTP/2, too.
+        #[arg(long, requires = "material")]
+        secure: Option<SocketAddr>,
+        /// Folder of the certificate that it shows there.
+        #[arg(long)]
+        material: Option<PathBuf>,
     },
 }
 
@@ -77,7 +112,14 @@ enum Output {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
-        Some(Command::Provider { listen }) => provider::serve(listen).map_err(Into::into),
+        Some(Command::Provider { listen, secure, material }) => {
+            provide(listen, secure.zip(material.as_deref()))
+        }
+        Some(Command::Soak { seconds, connections, bin_dir, ports_from, output }) => {
+            Subject::start(bin_dir, ports_from, false, false)
+                .and_then(|subject| soak::run(&subject, connections, Duration::from_secs(seconds)))
+                .and_then(|report| say(&report, output))
+        }
         None => run(arguments),
     };
     match result {
@@ -89,6 +131,19 @@ fn main() -> ExitCode {
     }
 }
 
+fn provide(listen: SocketAddr, secure: Option<(SocketAddr, &Path)>) -> anyhow::Result<()> {
+    let secure = secure.map(|(address, folder)| anyhow::Ok((address, Material(folder).acceptor()?)));
+    Ok(provider::serve(listen, secure.transpose()?)?)
+}
+
+fn say(report: &soak::Report, output: Output) -> anyhow::Result<()> {
+    match output {
+        Output::Table => report.print(),
+        Output::Json => println!("{}", serde_json::to_string_pretty(report)?),
+    }
+    report.judge()
+}
+
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     if cfg!(debug_assertions) {
         eprintln!("note: this is a build without optimization; measure with `cargo run --release`");
@@ -98,13 +153,18 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         only: arguments.only,
         bound: Duration::from_secs(arguments.seconds),
         connections: arguments.connections,
-        streams: arguments.streams.min(most.saturating_sub(200)),
+        streams: arguments.streams,
+        most_streams: most.saturating_sub(200),
         keys: arguments.keys,
     };
-    if plan.streams < arguments.streams {
-        eprintln!("note: the system lets a process have files for {} streams", plan.streams);
+    if plan.most_streams < plan.streams {
+        eprintln!(
+            "note: the system lets a process have files for {} streams that take two each",
+            plan.most_streams
+        );
     }
-    let mut subject = Subject::start(arguments.bin_dir, arguments.ports_from, !arguments.without_nginx)?;
+    let (nginx, http2) = (!arguments.without_nginx, arguments.http2);
+    let mut subject = Subject::start(arguments.bin_dir, arguments.ports_from, nginx, http2)?;
     let rows = plan.ways(&subject)?;
     let keys = plan.keys(&mut subject)?;
     drop(subject);

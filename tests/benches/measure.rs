@@ -47,6 +47,8 @@ pub struct Plan {
     pub connections: usize,
     /// Idle ones, held at once.
     pub streams: usize,
+    /// The same of those that take two files each of what serves them.
+    pub most_streams: usize,
     /// Numbers of keys.
     pub keys: Vec<u64>,
 }
@@ -170,9 +172,9 @@ impl Plan {
     }
 
     fn idle(&self, way: &Through, row: &mut Row) -> anyhow::Result<()> {
-        row.idle_streams = Some(self.streams);
-        row.idle_memory_bytes =
-            Some(streams::idle(&way.target, self.streams, || way.processes.memory_bytes())?);
+        let streams = if way.one_file { self.streams } else { self.streams.min(self.most_streams) };
+        row.idle_streams = Some(streams);
+        row.idle_memory_bytes = Some(streams::idle(&way.target, streams, || way.processes.memory_bytes())?);
         Ok(())
     }
 

@@ -3,17 +3,23 @@
 use std::{
     io::{self, Write as _},
     net::SocketAddr,
+    rc::Rc,
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
     task::LocalSet,
 };
+use tokio_rustls::TlsAcceptor;
 
-use crate::http::{head_of, length_of};
+use crate::{
+    http::{head_of, length_of},
+    secure,
+};
 
 /// A stream that is over at once.
 pub const SHORT: &str = "@short";
@@ -22,30 +28,43 @@ pub const PACED: &str = "@paced";
 /// A stream that begins, and goes on no more.
 pub const IDLE: &str = "@idle";
 
+/// What each answer says that it used.
+pub const PROMPT_TOKENS: u64 = 181;
+/// The same of what was written.
+pub const COMPLETION_TOKENS: u64 = 80;
+
 /// Chunks of a short stream.
 const SHORT_CHUNKS: usize = 20;
-const PACE: Duration = Duration::from_millis(2);
+/// Between two chunks of a paced stream.
+pub const PACE: Duration = Duration::from_millis(2);
 const STREAM_HEAD: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 const LARGEST_REQUEST: usize = 64 << 10;
 
-/// Serves until it is killed.
-pub fn serve(address: SocketAddr) -> io::Result<()> {
+/// Serves until it is killed; over TLS and HTTP/2 too, where that is asked for.
+pub fn serve(address: SocketAddr, secure: Option<(SocketAddr, TlsAcceptor)>) -> io::Result<()> {
     bailiwick_runtime::resources::take_descriptors();
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let threads: Vec<_> = (0..cores).map(|_| thread::spawn(move || core(address))).collect();
+    let on_one = || {
+        let secure = secure.clone();
+        thread::spawn(move || core(address, secure))
+    };
+    let threads: Vec<_> = (0..cores).map(|_| on_one()).collect();
     threads.into_iter().try_for_each(|thread| thread.join().expect("it does not panic"))
 }
 
-fn core(address: SocketAddr) -> io::Result<()> {
+fn core(address: SocketAddr, secure: Option<(SocketAddr, TlsAcceptor)>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let listener = listen(address)?;
-        let answers = std::rc::Rc::new(Answers::new());
+        let answers = Rc::new(Answers::new());
+        if let Some((address, acceptor)) = secure {
+            tokio::task::spawn_local(secure::serve(listen(address)?, acceptor, answers.body.clone()));
+        }
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            let answers = std::rc::Rc::clone(&answers);
+            let answers = Rc::clone(&answers);
             tokio::task::spawn_local(async move {
                 // Who has gone is gone.
                 let _ = connection(stream, &answers).await;
@@ -63,6 +82,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 struct Answers {
+    body: Bytes,
     whole: Vec<u8>,
     short: Vec<u8>,
 }
@@ -73,7 +93,7 @@ impl Answers {
         let body = serde_json::json!({
             "id": "chatcmpl-bench", "object": "chat.completion", "created": 1_700_000_000, "model": "bench",
             "choices": [{"index": 0, "message": {"role": "assistant", "content": text, "refusal": null}, "logprobs": null, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 181, "completion_tokens": 80, "total_tokens": 261},
+            "usage": {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": COMPLETION_TOKENS, "total_tokens": PROMPT_TOKENS + COMPLETION_TOKENS},
         })
         .to_string();
         let whole = format!(
@@ -88,11 +108,12 @@ impl Answers {
         );
         chunk(&mut short, "data: [DONE]\n\n");
         short.extend_from_slice(b"0\r\n\r\n");
-        Self { whole: whole.into_bytes(), short }
+        Self { body: body.into(), whole: whole.into_bytes(), short }
     }
 }
 
-fn delta(content: &str) -> String {
+/// A chunk of a stream, with this content.
+pub fn delta(content: &str) -> String {
     format!(
         "data: {{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"bench\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{content}\"}},\"finish_reason\":null}}]}}\n\n"
     )

@@ -2,23 +2,28 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
-use bailiwick_tests::process::{runs, terminate};
+use bailiwick_tests::{
+    installation::Region,
+    process::{runs, terminate},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{http::Target, keys, nginx::Nginx, process::Processes};
+use crate::{http::Target, keys, nginx::Nginx, process::Processes, secure::Material};
 
-const REGION: &str = "eu-central-1";
+/// The region that is measured.
+pub const REGION: &str = "eu-central-1";
 /// The installation takes its ports from the other end.
 const NGINX_PORT: u16 = 79;
 const PROVIDER_PORT: u16 = 78;
+const SECURE_PORT: u16 = 77;
 const WITHIN: Duration = Duration::from_secs(120);
 
 /// A way to the provider.
@@ -29,6 +34,8 @@ pub struct Through {
     pub target: Target,
     /// What serves them; for the direct way, the provider itself.
     pub processes: Processes,
+    /// Whether a stream takes one file of what serves it, and not two.
+    pub one_file: bool,
 }
 
 /// Three regions that run; one of them is measured. Stopped on drop.
@@ -39,6 +46,7 @@ pub struct Subject {
     description: Value,
     provider: Owned,
     nginx: Option<Nginx>,
+    http2: bool,
     /// The worker that is measured, when it was started anew.
     worker: Option<Owned>,
 }
@@ -54,8 +62,13 @@ impl Drop for Owned {
 }
 
 impl Subject {
-    /// Starts it with the programs in `bin_dir`, or beside this one; and nginx in front of its provider.
-    pub fn start(bin_dir: Option<PathBuf>, ports_from: u16, with_nginx: bool) -> anyhow::Result<Self> {
+    /// Starts it with the programs in `bin_dir`, or beside this one; and nginx in front of its provider. With `http2`, workers call that over TLS and HTTP/2.
+    pub fn start(
+        bin_dir: Option<PathBuf>,
+        ports_from: u16,
+        with_nginx: bool,
+        http2: bool,
+    ) -> anyhow::Result<Self> {
         let own = std::env::current_exe()?;
         let beside = own.parent().map(Path::to_owned);
         let bin_dir = bin_dir.or(beside).context("no folder of programs")?;
@@ -64,20 +77,34 @@ impl Subject {
         anyhow::ensure!(program.exists(), missing());
         let folder = tempfile::Builder::new().prefix("bailiwick-bench-").tempdir()?;
         let address = format!("127.0.0.1:{}", ports_from + PROVIDER_PORT);
-        let provider = Command::new(&own).args(["provider", "--listen", &address]).spawn()?;
-        let provider = Owned(provider);
+        let mut provider = Command::new(&own);
+        provider.args(["provider", "--listen", &address]);
+        if http2 {
+            Material(folder.path()).make(Ipv4Addr::LOCALHOST.into())?;
+            let secure = format!("127.0.0.1:{}", ports_from + SECURE_PORT);
+            provider.args(["--secure", &secure, "--material"]).arg(folder.path());
+        }
+        let provider = Owned(provider.spawn()?);
         until("the provider listens", || TcpStream::connect(&address).is_ok())?;
         let nginx =
             with_nginx.then(|| Nginx::start(folder.path(), ports_from + NGINX_PORT, &address)).transpose()?;
         let description = Value::Null;
-        let mut subject = Self { bin_dir, folder, ports_from, description, provider, nginx, worker: None };
+        let mut subject =
+            Self { bin_dir, folder, ports_from, description, provider, nginx, http2, worker: None };
         subject.up()?;
         Ok(subject)
     }
 
     fn up(&mut self) -> anyhow::Result<()> {
-        let upstream = format!("http://{}/v1", self.provider_address());
-        let started = Command::new(self.bin_dir.join("bailiwick-local"))
+        let upstream = match self.http2 {
+            true => format!("https://127.0.0.1:{}/v1", self.ports_from + SECURE_PORT),
+            false => format!("http://{}/v1", self.provider_address()),
+        };
+        let mut local = Command::new(self.bin_dir.join("bailiwick-local"));
+        if self.http2 {
+            local.env("BAILIWICK_WORKER_UPSTREAM__CA_FILE", Material(self.folder.path()).authority());
+        }
+        let started = local
             .args(["up", "--detach", "--plain-workers", "--upstream", &upstream, "--upstream-model", "bench"])
             .args(["--ports-from", &self.ports_from.to_string(), "--state-dir"])
             .arg(self.folder.path())
@@ -108,17 +135,21 @@ impl Subject {
             name: "direct",
             target: bench(&self.provider_address()),
             processes: Processes::of(&[self.provider.0.id()]),
+            one_file: true,
         }];
         ways.extend(self.nginx.iter().map(|nginx| Through {
             name: "nginx",
             target: bench(&nginx.address),
             processes: Processes::of(&[nginx.pid()]),
+            // Its processes share them.
+            one_file: true,
         }));
         ways.push(self.worker());
         ways.push(Through {
             name: "router + worker",
             target: self.target(&host(self.text("base_url"))),
             processes: Processes::of(&[pid("router"), pid("workers/0"), pid("workers/1")]),
+            one_file: false,
         });
         ways
     }
@@ -131,6 +162,7 @@ impl Subject {
             name: "worker",
             target: self.target(self.text("processes/workers/0/plain_address")),
             processes: Processes::of(&[pid]),
+            one_file: self.http2,
         }
     }
 
@@ -153,6 +185,12 @@ impl Subject {
         let ops = ops.trim_start_matches("http://").trim_end_matches("/metrics");
         until("the worker is ready", || is_ready(ops).unwrap_or(false))?;
         Ok(begun.elapsed())
+    }
+
+    /// The region that is measured.
+    pub fn region(&self) -> anyhow::Result<Region> {
+        let region = self.description.pointer(&format!("/regions/{REGION}")).cloned();
+        Ok(serde_json::from_value(region.unwrap_or_default())?)
     }
 
     fn target(&self, address: &str) -> Target {

@@ -21,7 +21,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{net::TcpStream, time::sleep};
 
 pub use resolver::{ResolveError, Resolver, ResolverError};
-pub use tls::public_tls;
+pub use tls::{authorities, public_tls};
 
 /// Addresses of one name that are tried.
 const MOST_ADDRESSES: usize = 8;

@@ -4,6 +4,7 @@ mod addresses;
 mod answers;
 mod cuts;
 mod dialects;
+mod http2;
 mod limits;
 mod models;
 mod provider;

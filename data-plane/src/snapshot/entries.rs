@@ -128,6 +128,13 @@ pub(crate) struct DeploymentEntry {
     pub(crate) prepared: PreparedEndpoint,
 }
 
+impl DeploymentEntry {
+    /// Whether a connection that was made for this one serves the other: the configuration can have changed between them.
+    pub(crate) fn leads_where(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        Arc::ptr_eq(self, other) || self.prepared == other.prepared
+    }
+}
+
 /// An endpoint in the pieces that a request is made of.
 #[derive(Debug, PartialEq)]
 pub(crate) struct PreparedEndpoint {

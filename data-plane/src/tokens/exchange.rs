@@ -51,7 +51,7 @@ impl From<ConnectError> for Failed {
     fn from(refused: ConnectError) -> Self {
         match refused {
             ConnectError::Egress => Why::Egress,
-            ConnectError::Io(_) => Why::Unreachable,
+            ConnectError::Io(_) | ConnectError::Undone => Why::Unreachable,
             ConnectError::Late => Why::Late,
         }
         .into()

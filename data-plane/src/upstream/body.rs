@@ -27,6 +27,14 @@ impl Outbound {
         }
     }
 
+    /// The same once more, where all of it is here.
+    pub(super) fn again(&self) -> Option<Self> {
+        match self {
+            Self::Whole(bytes) => Some(Self::Whole(bytes.clone())),
+            Self::Form(_) => None,
+        }
+    }
+
     /// All of it, where it is here.
     pub(super) fn whole(&self) -> Option<&Bytes> {
         match self {

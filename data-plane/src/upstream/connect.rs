@@ -7,11 +7,14 @@ use bailiwick_runtime::{
     outbound::{self, DialError, Resolver},
     serving::ApiError,
 };
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
 use crate::{error, metrics::UpstreamFailure, placement::Place};
+
+const HTTP1: &[u8] = b"http/1.1";
+const HTTP2: &[u8] = b"h2";
 
 /// A connection to a provider.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -29,6 +32,9 @@ pub(crate) enum ConnectError {
     /// It took too long.
     #[error("connecting took too long")]
     Late,
+    /// One connection after the other was open, and took no call.
+    #[error("it takes no calls on the connections that it opens")]
+    Undone,
 }
 
 impl From<DialError> for ConnectError {
@@ -45,7 +51,7 @@ impl ConnectError {
     pub(crate) fn class(&self) -> UpstreamFailure {
         match self {
             Self::Egress => UpstreamFailure::Egress,
-            Self::Io(_) => UpstreamFailure::Unreachable,
+            Self::Io(_) | Self::Undone => UpstreamFailure::Unreachable,
             Self::Late => UpstreamFailure::TimedOut,
         }
     }
@@ -55,45 +61,83 @@ impl From<ConnectError> for ApiError {
     fn from(refused: ConnectError) -> Self {
         match refused {
             ConnectError::Egress => error::egress_refused(),
-            ConnectError::Io(_) => error::provider_unreachable(),
+            ConnectError::Io(_) | ConnectError::Undone => error::provider_unreachable(),
             ConnectError::Late => error::provider_timeout(),
         }
     }
+}
+
+/// What a provider is offered to speak (ALPN, RFC 7301).
+#[derive(Clone, Copy)]
+pub(super) enum Offer {
+    Http1,
+    /// HTTP/2, and HTTP/1.1 where it is not spoken.
+    Either,
+}
+
+/// What it chose.
+#[derive(Clone, Copy)]
+pub(super) enum Spoken {
+    Http1,
+    Http2,
 }
 
 /// What connections are made with. All cores share it.
 #[derive(Clone)]
 pub(crate) struct Dialler {
     resolver: Resolver,
-    tls: TlsConnector,
+    http1: TlsConnector,
+    either: TlsConnector,
 }
 
 impl Dialler {
-    pub(crate) fn new(resolver: Resolver) -> Result<Self, rustls::Error> {
-        Ok(Self { resolver, tls: outbound::public_tls(b"http/1.1")? })
+    /// `trusted`: authorities that providers' certificates may come from, beside those that the public trusts.
+    pub(crate) fn new(
+        resolver: Resolver,
+        trusted: &[CertificateDer<'_>],
+        http2: bool,
+    ) -> Result<Self, rustls::Error> {
+        let http1 = outbound::public_tls(&[HTTP1], trusted)?;
+        let either = if http2 { outbound::public_tls(&[HTTP2, HTTP1], trusted)? } else { http1.clone() };
+        Ok(Self { resolver, http1, either })
     }
 
-    /// Connects to a place; to which address, too.
+    /// Connects to a place; to which address, and what is spoken there, too.
     pub(super) async fn dial(
         &self,
         place: &Place,
-    ) -> Result<(Box<dyn Stream>, AdmittedAddress), ConnectError> {
+        offer: Offer,
+    ) -> Result<(Box<dyn Stream>, AdmittedAddress, Spoken), ConnectError> {
         let endpoint = &place.deployment().prepared;
-        self.reach(place.host(), endpoint.port, endpoint.is_tls).await
+        let tls = match offer {
+            Offer::Http1 => &self.http1,
+            Offer::Either => &self.either,
+        };
+        self.connect(place.host(), endpoint.port, endpoint.is_tls.then_some(tls)).await
     }
 
-    /// Connects to a host that the policy admits.
+    /// Connects to a host that the policy admits, to speak HTTP/1.1.
     pub(crate) async fn reach(
         &self,
         host: &AdmittedHost,
         port: u16,
         is_tls: bool,
     ) -> Result<(Box<dyn Stream>, AdmittedAddress), ConnectError> {
+        let (stream, address, _) = self.connect(host, port, is_tls.then_some(&self.http1)).await?;
+        Ok((stream, address))
+    }
+
+    async fn connect(
+        &self,
+        host: &AdmittedHost,
+        port: u16,
+        tls: Option<&TlsConnector>,
+    ) -> Result<(Box<dyn Stream>, AdmittedAddress, Spoken), ConnectError> {
         let (stream, address) = outbound::dial(&self.resolver, host, port).await?;
-        if !is_tls {
-            return Ok((Box::new(stream), address));
-        }
+        let Some(tls) = tls else { return Ok((Box::new(stream), address, Spoken::Http1)) };
         let name = ServerName::try_from(host.host().to_string()).map_err(io::Error::other)?;
-        Ok((Box::new(self.tls.connect(name, stream).await?), address))
+        let stream = tls.connect(name, stream).await?;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+        Ok((Box::new(stream), address, if is_http2 { Spoken::Http2 } else { Spoken::Http1 }))
     }
 }

@@ -87,7 +87,7 @@ struct Way {
 impl Way {
     fn to(collector: &Collector, resolver: Resolver) -> Result<Self, ReachError> {
         let tls = if collector.is_tls() {
-            Some(outbound::public_tls(b"h2").map_err(io::Error::other)?)
+            Some(outbound::public_tls(&[b"h2"], &[]).map_err(io::Error::other)?)
         } else {
             None
         };

@@ -26,6 +26,7 @@ use bailiwick_runtime::{
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 use tokio::{net::TcpStream, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -102,12 +103,17 @@ impl World {
 
     /// Asks these name servers.
     pub(super) fn with(endpoints: &[String], idle: Duration, resolver: ResolverSection) -> Self {
-        Self::made(endpoints, idle, resolver, (MAX_BODY, 1 << 20))
+        Self::made(endpoints, idle, resolver, (MAX_BODY, 1 << 20), &[])
     }
 
     /// Takes bodies that no connection's buffers hold.
     pub(super) fn roomy(endpoints: &[String]) -> Self {
-        Self::made(endpoints, Duration::from_secs(20), resolver(&[]), (16 << 20, 256 << 20))
+        Self::made(endpoints, Duration::from_secs(20), resolver(&[]), (16 << 20, 256 << 20), &[])
+    }
+
+    /// Takes this certificate for an authority's.
+    pub(super) fn trusting(endpoints: &[String], idle: Duration, trusted: CertificateDer<'static>) -> Self {
+        Self::made(endpoints, idle, resolver(&[]), (MAX_BODY, 64 << 20), &[trusted])
     }
 
     fn made(
@@ -115,6 +121,7 @@ impl World {
         idle: Duration,
         resolver: ResolverSection,
         (max_body_bytes, memory_bytes): (usize, usize),
+        trusted: &[CertificateDer<'static>],
     ) -> Self {
         let regions = Regions::builtin();
         let home: Url = "https://use1.example/".parse().unwrap();
@@ -137,7 +144,7 @@ impl World {
         };
         let limits = Timeouts { connect: Duration::from_secs(5), first_byte: idle, idle };
         let (handle, writers, here) = (snapshots.clone(), Mutex::new(journals.writers), Arc::new(here));
-        let dialler = Dialler::new(Resolver::new(&resolver).unwrap()).unwrap();
+        let dialler = Dialler::new(Resolver::new(&resolver).unwrap(), trusted, true).unwrap();
         let exchange = Exchange::new(dialler.clone(), snapshots.clone(), Arc::new(SystemClock));
         let (tokens, keeper) = Tokens::new(exchange.within(Duration::from_millis(500)));
         let mut keeping = JoinSet::new();

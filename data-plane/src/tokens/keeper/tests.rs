@@ -16,7 +16,7 @@ fn keeper() -> Keeper {
     let nothing = Duration::ZERO;
     let resolver =
         ResolverSection { nameservers: Vec::new(), timeout: nothing, min_ttl: nothing, max_ttl: nothing };
-    let dialler = Dialler::new(Resolver::new(&resolver).unwrap()).unwrap();
+    let dialler = Dialler::new(Resolver::new(&resolver).unwrap(), &[], true).unwrap();
     Keeper::new(heard, Exchange::new(dialler, SnapshotHandle::default(), Arc::new(SystemClock)))
 }
 

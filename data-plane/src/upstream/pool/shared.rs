@@ -1,0 +1,82 @@
+//! HTTP/2 (RFC 9113): connections that serve many calls at once, each as a stream.
+//!
+//! A stream that its caller does not read holds up no other: a connection's window is the sum of its streams'. So windows do not adapt to the way, as they could: both would grow to the same size,
+//! and one stream would fill them.
+
+mod connection;
+mod dialling;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+};
+
+use bailiwick_domain::id::DeploymentId;
+use foldhash::fast::RandomState;
+
+use crate::{placement::Place, snapshot::DeploymentEntry};
+
+pub(crate) use connection::Stream;
+use connection::{Connection, MOST_STREAMS};
+pub(super) use dialling::{Dialling, Turn};
+
+/// One core's connections, by deployment.
+#[derive(Clone, Default)]
+pub(super) struct Connections(Rc<RefCell<HashMap<DeploymentId, Known, RandomState>>>);
+
+/// What is known of one deployment.
+struct Known {
+    open: Vec<Rc<Connection>>,
+    dialled: Vec<Rc<dialling::Dialled>>,
+    /// Whether it speaks HTTP/1.1 alone, as far as it is known: nobody waits for a connection that somebody else dials.
+    is_alone: bool,
+    /// Streams that its provider takes on one connection.
+    allowed: Rc<Cell<u32>>,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        let allowed = Rc::new(Cell::new(MOST_STREAMS));
+        Self { open: Vec::new(), dialled: Vec::new(), is_alone: false, allowed }
+    }
+}
+
+impl Connections {
+    /// A stream of an open connection that has room, still leads where the deployment is, and where the policy admits it (R7): both may have changed since it was dialled. The first that has room, so
+    /// that those no longer needed come to rest.
+    pub(super) fn join(&self, place: &Place) -> Option<Stream> {
+        let mut all = self.0.borrow_mut();
+        let known = all.get_mut(&place.deployment().id)?;
+        let allowed = known.allowed.get();
+        loop {
+            let at = known.open.iter().position(|connection| connection.has_room(allowed))?;
+            let connection = known.open.get(at)?;
+            if connection.is_good(place) {
+                return Some(Stream::of(connection));
+            }
+            // Calls that are on it go on; it ends with the last of them.
+            known.open.remove(at);
+        }
+    }
+
+    /// Whether to dial, or to wait for somebody who does.
+    pub(super) fn turn(&self, deployment: &Arc<DeploymentEntry>) -> Turn {
+        let mut all = self.0.borrow_mut();
+        let known = all.entry(deployment.id).or_default();
+        let room = known.allowed.get();
+        match known.dialled.iter().find(|dialled| !known.is_alone && dialled.has_room(room)) {
+            Some(dialled) => Turn::Wait(dialled.join()),
+            None => Turn::Dial(Dialling::begin(self, deployment.id, known)),
+        }
+    }
+
+    /// Deployments come and go; what is idle for long belongs to nobody.
+    pub(super) fn forget_old(&self, is_used: impl Fn(DeploymentId) -> bool) {
+        self.0.borrow_mut().retain(|deployment, known| {
+            known.open.retain(|connection| !connection.is_old());
+            !known.open.is_empty() || !known.dialled.is_empty() || known.is_alone && is_used(*deployment)
+        });
+    }
+}

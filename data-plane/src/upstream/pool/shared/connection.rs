@@ -1,0 +1,190 @@
+//! One connection, and its streams.
+
+use std::{
+    cell::Cell,
+    error::Error,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bailiwick_domain::egress::AdmittedAddress;
+use http::{Request, Uri, header, uri};
+use hyper::{
+    client::conn::http2::{Builder, SendRequest},
+    rt::Executor,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::timeout;
+
+use crate::{
+    metering::{Meter, Recorded},
+    placement::Place,
+    snapshot::DeploymentEntry,
+    upstream::{
+        body::Outbound,
+        connect::{self, ConnectError},
+        pool::{LONGEST_IDLE, Lease, Sent},
+    },
+};
+
+/// Streams of one connection at once: what RFC 9113, section 6.5.2, recommends that a server allows at the least.
+pub(super) const MOST_STREAMS: u32 = 100;
+/// Until a server has said how many it allows, one goes out. It says so at once, and the others go with it.
+const BEFORE_SETTINGS: usize = 1;
+/// Bytes of an answer that are read ahead of its caller.
+const STREAM_WINDOW: u32 = 128 << 10;
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MOST_STREAMS;
+/// Bytes of an answer's head.
+const LARGEST_HEAD: u32 = 64 << 10;
+/// A connection with streams that says nothing for so long is asked whether it lives, and given up when it does not say so in time.
+const PING_AFTER: Duration = Duration::from_secs(30);
+const PONG_WITHIN: Duration = Duration::from_secs(10);
+
+/// Where it leads: what may be called can change while it is open.
+pub(super) struct Connection {
+    sender: SendRequest<Outbound>,
+    authority: uri::Authority,
+    deployment: Arc<DeploymentEntry>,
+    address: AdmittedAddress,
+    streams: Cell<u32>,
+    /// Of no use for further calls.
+    is_over: Cell<bool>,
+    rests_since: Cell<Instant>,
+}
+
+/// A stream of one, or the right to one.
+pub(crate) struct Stream(Rc<Connection>);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.streams.set(self.0.streams.get().saturating_sub(1));
+        if self.0.streams.get() == 0 {
+            self.0.rests_since.set(Instant::now());
+        }
+    }
+}
+
+/// Runs on this core what a connection is made of.
+#[derive(Clone, Copy)]
+struct OnThisCore;
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for OnThisCore {
+    fn execute(&self, future: F) {
+        // It ends with its connection, or with this core's runtime.
+        drop(tokio::task::spawn_local(future));
+    }
+}
+
+impl Connection {
+    /// `allowed` is told how many streams the server takes, as soon as it is known.
+    pub(super) async fn open(
+        stream: Box<dyn connect::Stream>,
+        meter: &Meter,
+        deployment: Arc<DeploymentEntry>,
+        address: AdmittedAddress,
+        allowed: Rc<Cell<u32>>,
+    ) -> Result<Self, ConnectError> {
+        let authority = uri::Authority::try_from(deployment.prepared.host_header.as_bytes());
+        let authority = authority.map_err(io::Error::other)?;
+        let io = TokioIo::new(Recorded::new(stream, meter.clone()));
+        let handshake = Builder::new(OnThisCore)
+            .timer(TokioTimer::new())
+            .initial_max_send_streams(BEFORE_SETTINGS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(LARGEST_HEAD)
+            .keep_alive_interval(PING_AFTER)
+            .keep_alive_timeout(PONG_WITHIN)
+            .handshake(io)
+            .await;
+        let (sender, mut connection) = handshake.map_err(io::Error::other)?;
+        OnThisCore.execute(async move {
+            // How it ended, the calls on it have heard.
+            let _ended = poll_fn(|context| {
+                let polled = Pin::new(&mut connection).poll(context);
+                let most = connection.current_max_send_streams();
+                if most > BEFORE_SETTINGS {
+                    allowed.set(u32::try_from(most).unwrap_or(MOST_STREAMS).min(MOST_STREAMS));
+                }
+                polled
+            })
+            .await;
+        });
+        let (streams, is_over, rests_since) = (Cell::new(0), Cell::new(false), Cell::new(Instant::now()));
+        Ok(Self { sender, authority, deployment, address, streams, is_over, rests_since })
+    }
+
+    pub(super) fn has_room(&self, allowed: u32) -> bool {
+        self.streams.get() < allowed
+    }
+
+    /// Whether a call for this place may go on it.
+    pub(super) fn is_good(&self, place: &Place) -> bool {
+        !self.is_over.get()
+            && !self.is_old()
+            && self.deployment.leads_where(place.deployment())
+            && place.host().address(self.address.ip()).is_ok()
+    }
+
+    /// Whether it has ended, or rests for long.
+    pub(super) fn is_old(&self) -> bool {
+        let rests = self.streams.get() == 0 && self.rests_since.get().elapsed() >= LONGEST_IDLE;
+        rests || self.sender.is_closed()
+    }
+
+    /// The same request as HTTP/2 says it: its host stands in its target.
+    fn adapted(&self, request: &Request<Outbound>) -> Option<Request<Outbound>> {
+        let mut adapted = Request::new(request.body().again()?);
+        let mut parts = request.uri().clone().into_parts();
+        parts.scheme = Some(uri::Scheme::HTTPS);
+        parts.authority = Some(self.authority.clone());
+        *adapted.uri_mut() = Uri::from_parts(parts).ok()?;
+        adapted.method_mut().clone_from(request.method());
+        adapted.headers_mut().clone_from(request.headers());
+        adapted.headers_mut().remove(header::HOST);
+        Some(adapted)
+    }
+}
+
+impl Stream {
+    pub(super) fn of(connection: &Rc<Connection>) -> Self {
+        connection.streams.set(connection.streams.get() + 1);
+        Self(Rc::clone(connection))
+    }
+
+    /// `None`: the provider has not begun with it, and it may go elsewhere.
+    pub(in crate::upstream::pool) async fn send(
+        self,
+        request: &Request<Outbound>,
+        bound: Duration,
+    ) -> Option<Sent> {
+        let Some(adapted) = self.0.adapted(request) else { return Some(Sent::Lost) };
+        match timeout(bound, self.0.sender.clone().try_send_request(adapted)).await {
+            Ok(Ok(response)) => Some(Sent::Answered(response, Lease::Shared(self))),
+            Ok(Err(mut failed)) => {
+                let is_undone = failed.take_message().is_some() || is_undone(failed.error());
+                self.0.is_over.set(is_undone);
+                (!is_undone).then_some(Sent::Lost)
+            }
+            Err(_late) => {
+                // Whether it is the connection that is dead, nobody knows: no further call shall find out.
+                self.0.is_over.set(true);
+                Some(Sent::Late)
+            }
+        }
+    }
+}
+
+/// RFC 9113, section 8.7: a stream that was refused, or that came behind the last which a closing server takes, was not processed.
+fn is_undone(error: &hyper::Error) -> bool {
+    let Some(error) = error.source().and_then(|source| source.downcast_ref::<h2::Error>()) else {
+        return false;
+    };
+    let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    let closing = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+    error.is_remote() && (refused || closing)
+}
