@@ -22,7 +22,7 @@ pub(crate) struct Admitted {
     call: OpenCall,
     call_type: CallType,
     told: Option<Told>,
-    limited: Option<Limited>,
+    limited: Option<Box<Limited>>,
 }
 
 impl Admitted {
@@ -32,7 +32,7 @@ impl Admitted {
     }
 
     /// `None` of the last: its organization has no limits.
-    pub(crate) fn into_parts(self) -> (Placed, OpenCall, CallType, Option<Limited>) {
+    pub(crate) fn into_parts(self) -> (Placed, OpenCall, CallType, Option<Box<Limited>>) {
         (self.placed, self.call, self.call_type, self.limited)
     }
 }
@@ -90,7 +90,7 @@ impl Admission<'_> {
         snapshot: &Snapshot,
         placed: &Placed,
         asking: &Asking<'_>,
-    ) -> Result<Option<(Reserved, Limited)>, ApiError> {
+    ) -> Result<Option<(Reserved, Box<Limited>)>, ApiError> {
         let (key, model) = (placed.permitted().key(), placed.permitted().model().id);
         let organization = snapshot.organization(&key.organization);
         let Some(limits) = organization.and_then(|organization| organization.limits.as_ref()) else {
@@ -102,7 +102,7 @@ impl Admission<'_> {
         let reserved = self.limiter.reserve(&call, limits, &estimate, asking.shape, now).await?;
         let of_deployments = limits.iter().any(Limit::is_of_deployments);
         let limited = Limited { call, estimate, of_money: reserved.of_money, of_deployments };
-        Ok(Some((reserved, limited)))
+        Ok(Some((reserved, Box::new(limited))))
     }
 
     fn started(&self, placed: &Placed, asking: &Asking<'_>) -> StartedCall {

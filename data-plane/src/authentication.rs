@@ -27,6 +27,10 @@ impl Authenticated {
     pub(crate) fn key(&self) -> &KeyEntry {
         &self.key
     }
+
+    pub(crate) fn into_key(self) -> KeyEntry {
+        self.key
+    }
 }
 
 /// Errors: 401 (one text for all that is wrong with a key), 421 for another region's key, 403 for a suspended organization, or from where it or the key

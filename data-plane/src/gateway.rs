@@ -143,8 +143,9 @@ impl Gateway {
                 (Payload::Whole(bytes), asked)
             }
             Some(content_type) => {
+                // In a place of its own, because most calls have no form, and all would carry its room.
                 let read = Upload::begin(body, content_type, self.max_upload_bytes, self.memory.hold());
-                let (upload, asked) = timing.waiting(read).await?;
+                let (upload, asked) = timing.waiting(Box::pin(read)).await?;
                 *unread = upload.is_unread();
                 (Payload::Form(Box::new(upload)), asked)
             }

@@ -28,7 +28,7 @@ impl Permitted {
 
 /// Errors: 404 for a model that the organization does not have, 403 for one that the key may not use.
 pub(crate) fn permit(snapshot: &Snapshot, caller: Authenticated, model: &str) -> Result<Permitted, ApiError> {
-    let key = caller.key().clone();
+    let key = caller.into_key();
     let found = snapshot.model(&key.organization, model).ok_or_else(error::model_not_found)?;
     if !key.allows(model) {
         return Err(error::model_not_allowed());

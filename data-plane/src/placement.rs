@@ -28,7 +28,10 @@ pub(crate) use self::standing::{Attempt, Ill, Standings};
 
 /// Proof that every place in it is one that the region's egress policy and the organization's residency admit by name, and that belongs to the
 /// caller's organization. Only [`place`] makes one.
-pub(crate) struct Placed {
+pub(crate) struct Placed(Box<Found>);
+
+/// In a place of its own: it is handed from step to step, and what is handed on is copied.
+struct Found {
     permitted: Permitted,
     places: Places,
     trail: Trail,
@@ -94,21 +97,22 @@ impl Places {
 
 impl Placed {
     pub(crate) fn permitted(&self) -> &Permitted {
-        &self.permitted
+        &self.0.permitted
     }
 
     pub(crate) fn first(&self) -> &Place {
-        &self.places.first
+        &self.0.places.first
     }
 
     /// All places of the model, in order of preference.
     pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
-        std::iter::once(&self.places.first).chain(&self.places.others)
+        let places = &self.0.places;
+        std::iter::once(&places.first).chain(&places.others)
     }
 
     /// The places to begin with, and what was tried by then.
     pub(crate) fn into_parts(self) -> (Places, Trail) {
-        (self.places, self.trail)
+        (self.0.places, self.0.trail)
     }
 }
 
@@ -144,7 +148,8 @@ pub(crate) fn place(
     snapshot.settings().ok_or_else(error::not_configured)?;
     let mut trail = Trail::default();
     let places = find(snapshot, permitted.model(), standings, &mut trail, now);
-    Ok(Placed { permitted, places: places.ok_or_else(error::no_deployment)?, trail })
+    let places = places.ok_or_else(error::no_deployment)?;
+    Ok(Placed(Box::new(Found { permitted, places, trail })))
 }
 
 /// The places of the model that stands behind another, by this name, or of those that stand behind that one. `None`: nothing is left to fall back to.

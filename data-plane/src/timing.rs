@@ -2,25 +2,75 @@
 
 use std::{
     cell::Cell,
-    future::poll_fn,
-    io::Write as _,
-    pin::pin,
-    task::Poll,
+    pin::Pin,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use http::HeaderValue;
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
+
+/// The header's value takes no more than its text, twenty digits, a point and three more.
+const LONGEST_HEADER: usize = 40;
 
 /// What comes within this time; `None`: it did not. Nearly all of a call's pieces are there before they are asked for, and then no timer is set up.
-pub(crate) async fn within<T>(bound: Duration, awaited: impl Future<Output = T>) -> Option<T> {
-    let mut awaited = pin!(awaited);
-    let at_once = poll_fn(|context| match awaited.as_mut().poll(context) {
-        Poll::Ready(came) => Poll::Ready(Some(came)),
-        Poll::Pending => Poll::Ready(None),
-    });
-    match at_once.await {
-        Some(came) => Some(came),
-        None => tokio::time::timeout(bound, awaited).await.ok(),
+pub(crate) fn within<F: Future>(bound: Duration, awaited: F) -> Within<F> {
+    Within { awaited, bound, late: None }
+}
+
+pin_project! {
+    /// See [`within`]. A type of its own, because an `async fn` keeps what it awaits twice: as it was given, and as it is awaited.
+    pub(crate) struct Within<F> {
+        #[pin]
+        awaited: F,
+        bound: Duration,
+        #[pin]
+        late: Option<Sleep>,
+    }
+}
+
+impl<F: Future> Future for Within<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<F::Output>> {
+        let mut this = self.project();
+        if let Poll::Ready(came) = this.awaited.poll(context) {
+            return Poll::Ready(Some(came));
+        }
+        if this.late.is_none() {
+            this.late.set(Some(sleep(*this.bound)));
+        }
+        this.late.as_pin_mut().map_or(Poll::Pending, |late| late.poll(context).map(|()| None))
+    }
+}
+
+pin_project! {
+    /// See [`Timing::waiting`].
+    pub(crate) struct Waiting<'a, F> {
+        timing: &'a Timing,
+        #[pin]
+        for_others: F,
+        since: Option<Instant>,
+    }
+}
+
+impl<F: Future> Future for Waiting<'_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        match (this.for_others.poll(context), *this.since) {
+            (Poll::Pending, None) => *this.since = Some(Instant::now()),
+            (Poll::Ready(came), Some(since)) => {
+                this.timing.waited(since.elapsed());
+                return Poll::Ready(came);
+            }
+            (Poll::Ready(came), None) => return Poll::Ready(came),
+            (Poll::Pending, Some(_)) => {}
+        }
+        Poll::Pending
     }
 }
 
@@ -42,20 +92,13 @@ impl Timing {
     }
 
     /// What is waited for here is not the worker's own time. What is there at once costs no look at the clock.
-    pub(crate) async fn waiting<T>(&self, for_others: impl Future<Output = T>) -> T {
-        let (mut for_others, mut since) = (pin!(for_others), None);
-        let came = poll_fn(|context| {
-            let polled = for_others.as_mut().poll(context);
-            if polled.is_pending() {
-                since.get_or_insert_with(Instant::now);
-            }
-            polled
-        });
-        let came = came.await;
-        if let Some(since) = since {
-            self.waited.set(self.waited.get() + since.elapsed());
-        }
-        came
+    pub(crate) fn waiting<F: Future>(&self, for_others: F) -> Waiting<'_, F> {
+        Waiting { timing: self, for_others, since: None }
+    }
+
+    /// So long it waited.
+    pub(crate) fn waited(&self, time: Duration) {
+        self.waited.set(self.waited.get() + time);
     }
 
     /// The call is taken on: only from then on is it told. How long a refusal took would tell how much of a key is good, and which names others use.
@@ -69,10 +112,26 @@ impl Timing {
             return None;
         }
         let micros = self.begun.elapsed().saturating_sub(self.waited.get()).as_micros();
-        let mut text = [0_u8; 48];
-        let mut rest: &mut [u8] = &mut text;
-        write!(rest, "bailiwick;dur={}.{:03}", micros / 1000, micros % 1000).ok()?;
-        let left = rest.len();
-        HeaderValue::from_bytes(text.get(..text.len() - left)?).ok()
+        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+        let mut text = Vec::with_capacity(LONGEST_HEADER);
+        text.extend_from_slice(b"bailiwick;dur=");
+        append_number(&mut text, micros / 1000, 1);
+        text.push(b'.');
+        append_number(&mut text, micros % 1000, 100);
+        HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
     }
 }
+
+/// In decimal digits, at least as many as `unit` has: each answer carries two of these, and the standard library's way to format them costs ten times as much.
+fn append_number(text: &mut Vec<u8>, number: u64, mut unit: u64) {
+    while number / unit >= 10 {
+        unit *= 10;
+    }
+    while unit > 0 {
+        text.push(b'0' + u8::try_from(number / unit % 10).unwrap_or_default());
+        unit /= 10;
+    }
+}
+
+#[cfg(test)]
+mod tests;

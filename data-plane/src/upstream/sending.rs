@@ -57,7 +57,7 @@ pub(super) struct Sending<'a> {
     pub(super) upstream: &'a Upstream,
     pub(super) limiter: &'a Limiter,
     /// What its limits were told of it, where it has any.
-    pub(super) limited: Option<Limited>,
+    pub(super) limited: Option<Box<Limited>>,
     pub(super) snapshot: &'a Snapshot,
     pub(super) wish: Wish<'a>,
     pub(super) hold: &'a mut Hold,
@@ -130,7 +130,8 @@ impl Sending<'_> {
                 return Some(Routing::FallbackModel);
             };
             let forced_here = forced || is_repeated || refused.is_some() || self.attempts == 0;
-            let tried = self.try_place(&place, model, forced_here, refused.take()).await;
+            // In a place of its own: most of what a call keeps while it is away is this, and all who wait for it would carry its room.
+            let tried = Box::pin(self.try_place(&place, model, forced_here, refused.take())).await;
             let was_repeated = std::mem::take(&mut is_repeated);
             let ill = match tried {
                 Tried::Answered | Tried::Over => return None,

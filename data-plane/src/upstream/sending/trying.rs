@@ -90,8 +90,10 @@ impl Sending<'_> {
         let form = request.body().progress().map(Rc::clone);
         self.call.sends(form.clone());
         let begun = Instant::now();
-        let sent = self.timing.waiting(upstream.pool.send(one.place, request, upstream.timeouts)).await;
+        let sent = upstream.pool.send(one.place, request, upstream.timeouts).await;
         let now = Instant::now();
+        // All of it: a provider is never there at once.
+        self.timing.waited(now - begun);
         if let (Sent::Lost | Sent::Late, Some(fault)) = (&sent, form.as_ref().and_then(|form| form.fault())) {
             return self.cut_by_caller(fault);
         }
@@ -166,7 +168,7 @@ impl Sending<'_> {
     /// What the call may use at a place beyond what it holds: of the place's own limits, and where it is dearer than those that the call was admitted for.
     async fn reserve(&mut self, deployment: &DeploymentEntry) -> Result<Option<Reservation>, ApiError> {
         self.call.leaves_place();
-        let Some(limited) = self.limited else { return Ok(None) };
+        let Some(limited) = &self.limited else { return Ok(None) };
         let (id, price, limiter) = (deployment.id, deployment.price, self.limiter);
         let is_covered = limited.covers(price);
         if is_covered && !limited.of_deployments {
@@ -176,8 +178,8 @@ impl Sending<'_> {
         let limits = organization.and_then(|organization| organization.limits.as_ref());
         let (Some(limits), Some(held)) = (limits, self.call.reservation()) else { return Ok(None) };
         let reserving = async {
-            let of_place = limiter.reserve_place(&limited, limits, id, price).await?;
-            if !is_covered && let Err(refused) = limiter.reserve_dearer(&limited, limits, price, held).await {
+            let of_place = limiter.reserve_place(limited, limits, id, price).await?;
+            if !is_covered && let Err(refused) = limiter.reserve_dearer(limited, limits, price, held).await {
                 of_place.into_iter().for_each(Reservation::cancel);
                 return Err(refused);
             }

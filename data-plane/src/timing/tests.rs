@@ -1,0 +1,40 @@
+use proptest::prelude::*;
+
+use super::*;
+
+proptest! {
+    #[test]
+    fn numbers_are_written_as_they_always_are(number: u64, small in 0_u64..2000) {
+        for number in [number, small] {
+            let mut text = Vec::new();
+            append_number(&mut text, number, 1);
+            prop_assert_eq!(text, number.to_string().into_bytes());
+        }
+        let mut text = Vec::new();
+        append_number(&mut text, small, 100);
+        prop_assert_eq!(text, format!("{small:03}").into_bytes());
+    }
+}
+
+#[test]
+fn the_header_says_a_call_s_own_time_in_milliseconds() {
+    let timing = Timing::begin();
+    assert_eq!(timing.header(), None);
+    timing.tell();
+    let header = timing.header().unwrap();
+    let millis = header.to_str().unwrap().strip_prefix("bailiwick;dur=").unwrap();
+    assert_eq!(millis.split_once('.').map(|(_, micros)| micros.len()), Some(3));
+    assert!(millis.parse::<f64>().unwrap() >= 0.0);
+    // What others take is not the worker's.
+    timing.waited(Duration::from_secs(3600));
+    assert_eq!(timing.header().unwrap(), "bailiwick;dur=0.000");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_come_in_time_is_late() {
+    let bound = Duration::from_secs(30);
+    assert_eq!(within(bound, std::future::ready(7)).await, Some(7));
+    assert_eq!(within(bound, std::future::pending::<()>()).await, None);
+    let soon = sleep(bound / 2);
+    assert_eq!(within(bound, soon).await, Some(()));
+}
