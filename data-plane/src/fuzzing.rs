@@ -7,6 +7,7 @@
 
 mod dialects;
 mod error;
+mod json;
 mod request;
 mod retry_after;
 mod snapshot;

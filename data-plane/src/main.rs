@@ -13,6 +13,7 @@ mod dialects;
 mod error;
 mod estimate;
 mod gateway;
+mod json;
 mod limits;
 mod memory;
 mod metering;

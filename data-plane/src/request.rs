@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::de::{Deserializer as _, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::error;
+use crate::{error, json};
 
 pub(crate) use splice::splice;
 
@@ -89,13 +89,16 @@ const MOST_CHOICES: u64 = 128;
 
 /// Looks at the top level of a JSON object. Errors: 400 with the place of what is wrong; never with what stands there.
 pub(crate) fn scan(body: &Bytes) -> Result<Asked, ApiError> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let found = deserializer.deserialize_map(TopLevel).and_then(|found| deserializer.end().map(|()| found));
-    let found = found.map_err(|error| invalid(&error))?;
+    let found = match Found::in_plain(body) {
+        Some(found) => found,
+        None => Found::in_any(body)?,
+    };
     let model = found.model.ok_or_else(|| error::invalid_field("model", "model is missing"))?;
-    let name: Cow<'_, str> =
-        parse(model).ok_or_else(|| error::invalid_field("model", "model is not a string"))?;
-    let stream = match found.stream.map(RawValue::get) {
+    let name = match json::text(model.as_bytes()) {
+        Some(name) => name.to_owned(),
+        None => parse(model).ok_or_else(|| error::invalid_field("model", "model is not a string"))?,
+    };
+    let stream = match found.stream {
         None | Some("false" | "null") => false,
         Some("true") => true,
         Some(_) => return Err(error::invalid_field("stream", "stream is not a boolean")),
@@ -104,13 +107,7 @@ pub(crate) fn scan(body: &Bytes) -> Result<Asked, ApiError> {
         None => StreamOptions::Absent,
         Some(raw) => options(body, raw)?,
     };
-    Ok(Asked {
-        model: name.into_owned(),
-        stream,
-        model_at: place(body, model),
-        stream_options,
-        bounds: found.bounds,
-    })
+    Ok(Asked { model: name, stream, model_at: place(body, model), stream_options, bounds: found.bounds })
 }
 
 /// serde_json's own message can repeat what stands there; place and class cannot.
@@ -124,9 +121,8 @@ fn invalid(error: &serde_json::Error) -> ApiError {
 }
 
 /// Only what means the same to every provider passes: what one reads as yes and another as no would leave a stream without its usage.
-fn options(body: &Bytes, raw: &RawValue) -> Result<StreamOptions, ApiError> {
-    let at = place(body, raw);
-    let text = raw.get();
+fn options(body: &Bytes, text: &str) -> Result<StreamOptions, ApiError> {
+    let at = place(body, text);
     if text == "null" {
         return Ok(StreamOptions::Null(at));
     }
@@ -139,7 +135,7 @@ fn options(body: &Bytes, raw: &RawValue) -> Result<StreamOptions, ApiError> {
     })?;
     match found.include_usage.map(|value| (value.get(), value)) {
         Some(("true", _)) => Ok(StreamOptions::WithUsage),
-        Some(("false" | "null", value)) => Ok(StreamOptions::Without(place(body, value))),
+        Some(("false" | "null", value)) => Ok(StreamOptions::Without(place(body, value.get()))),
         Some(_) => {
             Err(error::invalid_field("stream_options", "stream_options.include_usage is not a boolean"))
         }
@@ -147,22 +143,55 @@ fn options(body: &Bytes, raw: &RawValue) -> Result<StreamOptions, ApiError> {
     }
 }
 
-fn parse<'a, T: serde::Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
-    serde_json::from_str(raw.get()).ok()
+fn parse(text: &str) -> Option<String> {
+    serde_json::from_str(text).ok()
 }
 
 /// Where a value that was borrowed from the body stands in it.
-fn place(body: &Bytes, raw: &RawValue) -> Range<usize> {
-    let start = (raw.get().as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
-    start..start + raw.get().len()
+fn place(body: &Bytes, text: &str) -> Range<usize> {
+    let start = (text.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
+    start..start + text.len()
 }
 
-#[derive(Default)]
+/// What stands at the top level, as it is written.
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Found<'a> {
-    model: Option<&'a RawValue>,
-    stream: Option<&'a RawValue>,
-    stream_options: Option<&'a RawValue>,
+    model: Option<&'a str>,
+    stream: Option<&'a str>,
+    stream_options: Option<&'a str>,
     bounds: Bounds,
+}
+
+impl<'a> Found<'a> {
+    /// In a body as nearly all are. `None`: the other one has to look.
+    fn in_plain(body: &'a [u8]) -> Option<Self> {
+        let (mut found, mut reader) = (Self::default(), json::Reader::new(body));
+        reader.members(|name, reader| {
+            let value = reader.skip()?;
+            let written = || std::str::from_utf8(value).ok();
+            let slot = match name {
+                b"model" => &mut found.model,
+                b"stream" => &mut found.stream,
+                b"stream_options" => &mut found.stream_options,
+                other => {
+                    if let Some(slot) = found.bounds.slot(other) {
+                        *slot = number(written()?).max(*slot);
+                    }
+                    return Some(());
+                }
+            };
+            slot.replace(written()?).is_none().then_some(())
+        })?;
+        reader.end().map(|()| found)
+    }
+
+    /// In any. Errors: it is no JSON object, or says one thing twice.
+    fn in_any(body: &'a [u8]) -> Result<Self, ApiError> {
+        let mut deserializer = serde_json::Deserializer::from_slice(body);
+        let found = deserializer.deserialize_map(TopLevel);
+        let found = found.and_then(|found| deserializer.end().map(|()| found));
+        found.map_err(|error| invalid(&error))
+    }
 }
 
 struct TopLevel;
@@ -182,15 +211,15 @@ impl<'de> Visitor<'de> for TopLevel {
                 "stream" => &mut found.stream,
                 "stream_options" => &mut found.stream_options,
                 other => {
-                    match found.bounds.slot(other) {
-                        Some(slot) => *slot = number(map.next_value()?).max(*slot),
+                    match found.bounds.slot(other.as_bytes()) {
+                        Some(slot) => *slot = number(map.next_value::<&RawValue>()?.get()).max(*slot),
                         None => drop(map.next_value::<IgnoredAny>()?),
                     }
                     continue;
                 }
             };
             // Two of them: the gateway could read one, and the provider the other.
-            if slot.replace(map.next_value()?).is_some() {
+            if slot.replace(map.next_value::<&RawValue>()?.get()).is_some() {
                 return Err(A::Error::custom("twice"));
             }
         }
@@ -199,19 +228,19 @@ impl<'de> Visitor<'de> for TopLevel {
 }
 
 impl Bounds {
-    fn slot(&mut self, key: &str) -> Option<&mut Option<u64>> {
+    fn slot(&mut self, key: &[u8]) -> Option<&mut Option<u64>> {
         match key {
-            "max_tokens" => Some(&mut self.max_tokens),
-            "max_completion_tokens" => Some(&mut self.max_completion_tokens),
-            "max_output_tokens" => Some(&mut self.max_output_tokens),
-            "n" => Some(&mut self.choices),
+            b"max_tokens" => Some(&mut self.max_tokens),
+            b"max_completion_tokens" => Some(&mut self.max_completion_tokens),
+            b"max_output_tokens" => Some(&mut self.max_output_tokens),
+            b"n" => Some(&mut self.choices),
             _ => None,
         }
     }
 }
 
-fn number(raw: &RawValue) -> Option<u64> {
-    raw.get().parse().ok()
+fn number(text: &str) -> Option<u64> {
+    text.parse().ok()
 }
 
 #[derive(Default)]

@@ -4,11 +4,13 @@ use bailiwick_domain::price::TokenCounts;
 use memchr::memmem;
 use serde::{Deserialize, de::IgnoredAny};
 
+use crate::json;
+
 /// The last event of a stream.
 const DONE: &[u8] = b"[DONE]";
 
 /// `usage`, as answers carry it.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Usage {
     prompt_tokens: u64,
@@ -17,14 +19,14 @@ pub(crate) struct Usage {
     completion_tokens_details: Option<CompletionDetails>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 struct PromptDetails {
     cached_tokens: Option<u64>,
     cache_write_tokens: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 struct CompletionDetails {
     reasoning_tokens: Option<u64>,
@@ -48,6 +50,70 @@ impl From<Usage> for TokenCounts {
     }
 }
 
+/// What is read of answers as nearly all are. `None`: serde_json has to look.
+impl Usage {
+    /// In a whole answer; the inner `None`: it does not tell.
+    fn of_plain(body: &[u8]) -> Option<Option<Self>> {
+        let (mut usage, mut reader) = (None, json::Reader::new(body));
+        reader.members(|name, reader| match name {
+            b"usage" => once(&mut usage, Self::in_plain(reader)?),
+            _ => reader.skip().map(drop),
+        })?;
+        reader.end().map(|()| usage.flatten())
+    }
+
+    fn in_plain(reader: &mut json::Reader<'_>) -> Option<Option<Self>> {
+        if reader.is_null() {
+            return Some(None);
+        }
+        let (mut prompt_tokens, mut completion_tokens) = (None, None);
+        let (mut prompt_details, mut completion_details) = (None, None);
+        reader.members(|name, reader| match name {
+            b"prompt_tokens" => once(&mut prompt_tokens, reader.unsigned()?),
+            b"completion_tokens" => once(&mut completion_tokens, reader.unsigned()?),
+            b"prompt_tokens_details" => once(&mut prompt_details, PromptDetails::in_plain(reader)?),
+            b"completion_tokens_details" => {
+                once(&mut completion_details, CompletionDetails::in_plain(reader)?)
+            }
+            _ => reader.skip().map(drop),
+        })?;
+        Some(Some(Self {
+            prompt_tokens: prompt_tokens.unwrap_or_default(),
+            completion_tokens: completion_tokens.unwrap_or_default(),
+            prompt_tokens_details: prompt_details,
+            completion_tokens_details: completion_details,
+        }))
+    }
+}
+
+impl PromptDetails {
+    fn in_plain(reader: &mut json::Reader<'_>) -> Option<Self> {
+        let (mut cached_tokens, mut cache_write_tokens) = (None, None);
+        reader.members(|name, reader| match name {
+            b"cached_tokens" => once(&mut cached_tokens, reader.unsigned()?),
+            b"cache_write_tokens" => once(&mut cache_write_tokens, reader.unsigned()?),
+            _ => reader.skip().map(drop),
+        })?;
+        Some(Self { cached_tokens, cache_write_tokens })
+    }
+}
+
+impl CompletionDetails {
+    fn in_plain(reader: &mut json::Reader<'_>) -> Option<Self> {
+        let mut reasoning_tokens = None;
+        reader.members(|name, reader| match name {
+            b"reasoning_tokens" => once(&mut reasoning_tokens, reader.unsigned()?),
+            _ => reader.skip().map(drop),
+        })?;
+        Some(Self { reasoning_tokens })
+    }
+}
+
+/// What is said twice is not followed.
+fn once<T>(slot: &mut Option<T>, value: T) -> Option<()> {
+    slot.replace(value).is_none().then_some(())
+}
+
 #[derive(Deserialize)]
 struct Whole {
     #[serde(default)]
@@ -56,6 +122,9 @@ struct Whole {
 
 /// The usage of a whole answer. `None`: it is not a JSON object, so not an answer. `Some(None)`: an answer that does not tell.
 pub(crate) fn usage_of(body: &[u8]) -> Option<Option<TokenCounts>> {
+    if let Some(usage) = Usage::of_plain(body) {
+        return Some(usage.map(TokenCounts::from));
+    }
     // From an array, serde would read the same struct by position.
     body.trim_ascii_start().strip_prefix(b"{")?;
     let whole: Whole = serde_json::from_slice(body).ok()?;
@@ -120,7 +189,24 @@ fn tells_usage(data: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn a_plain_answer_tells_what_it_tells_the_parser(bytes in json::tests::documents()) {
+            if let Some(usage) = Usage::of_plain(&bytes) {
+                prop_assert_eq!(usage, serde_json::from_slice::<Whole>(&bytes).expect("an answer").usage);
+            }
+            let answer = [&b"{\"usage\":"[..], &bytes, b"}"].concat();
+            if let Some(usage) = Usage::of_plain(&answer) {
+                prop_assert_eq!(usage, serde_json::from_slice::<Whole>(&answer).expect("an answer").usage);
+            }
+        }
+    }
 
     fn tokens(prompt: u64, completion: u64) -> TokenCounts {
         TokenCounts { prompt, completion, ..TokenCounts::default() }

@@ -137,3 +137,14 @@ proptest! {
         let _ = scan(&Bytes::from(bytes));
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2048))]
+
+    #[test]
+    fn a_plain_body_says_what_it_says_to_the_parser(bytes in crate::json::tests::documents()) {
+        if let Some(found) = Found::in_plain(&bytes) {
+            prop_assert_eq!(found, Found::in_any(&bytes).expect("an object"));
+        }
+    }
+}
