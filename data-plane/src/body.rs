@@ -117,6 +117,9 @@ pub(crate) async fn read(
         if first.is_empty() {
             room(length)?;
             first = piece;
+            if body.is_end_stream() {
+                break;
+            }
             continue;
         }
         if all.capacity() < length {
@@ -133,6 +136,10 @@ pub(crate) async fn read(
 
 /// Whatever its parameters (RFC 9110, section 8.3.1).
 fn is_of_type(value: &str, wanted: &str) -> bool {
+    // Nearly all write nothing else.
+    if value == wanted {
+        return true;
+    }
     let essence = value.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case(wanted)
 }

@@ -49,11 +49,21 @@ pub async fn report(
 /// Appends a [`crate::worker::v1::UsageEvent`], byte for byte as [`crate::convert::usage_event_to_wire`] would have it encoded, and without a string of its own for
 /// each identifier: this is done twice for each call.
 pub fn append_usage_event(out: &mut Vec<u8>, event: &UsageEvent) {
+    append_names(out, event);
+    append_outcome(out, event);
+}
+
+/// The first part of an event: what names it and its call. It never changes, so who has it encoded need not do it again.
+pub fn append_names(out: &mut Vec<u8>, event: &UsageEvent) {
     append_bytes(out, 1, |out| out.extend_from_slice(event.event_id.as_bytes()));
     append_bytes(out, 2, |out| out.extend_from_slice(event.request_id.as_bytes()));
     append_bytes(out, 3, |out| event.organization.append_to(out));
     append_bytes(out, 4, |out| event.key.append_to(out));
     append_bytes(out, 5, |out| event.model.append_to(out));
+}
+
+/// The rest of it: where it was served, and what became of it.
+pub fn append_outcome(out: &mut Vec<u8>, event: &UsageEvent) {
     append_bytes(out, 6, |out| event.deployment.append_to(out));
     let (tokens, media) = (&event.tokens, &event.media);
     let numbers = [

@@ -131,8 +131,8 @@ impl<K: Kind> Id<K> {
     pub fn append_to(&self, out: &mut Vec<u8>) {
         let mut ulid = [0; ulid::ULID_LEN];
         let ulid = Ulid(self.ulid).array_to_str(&mut ulid);
-        for part in [K::PREFIX, "_", self.region.as_str(), "_", ulid] {
-            out.extend_from_slice(part.as_bytes());
+        for part in [K::PREFIX.as_bytes(), b"_", self.region.as_bytes(), b"_", ulid.as_bytes()] {
+            out.extend_from_slice(part);
         }
     }
 }

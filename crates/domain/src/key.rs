@@ -74,10 +74,9 @@ macro_rules! token_id {
 
             /// Appends the text form, without a string of its own.
             pub fn append_to(&self, out: &mut Vec<u8>) {
-                for part in [$prefix, "_", self.region.as_str(), "_"] {
-                    out.extend_from_slice(part.as_bytes());
+                for part in [$prefix.as_bytes(), b"_", self.region.as_bytes(), b"_", &self.id] {
+                    out.extend_from_slice(part);
                 }
-                out.extend_from_slice(&self.id);
             }
         }
 
@@ -209,7 +208,7 @@ impl fmt::Debug for PresentedKey<'_> {
 /// The region that an API key's prefix names, also when the rest is malformed. This is all that a router needs to send a caller home:
 /// no look-up, so no oracle on whether the key is valid.
 pub fn region_of_prefix(text: &str) -> Option<RegionCode> {
-    text.strip_prefix("bw_")?.split_once('_')?.0.parse().ok()
+    split_once(text.strip_prefix("bw_")?)?.0.parse().ok()
 }
 
 fn assemble(
@@ -236,6 +235,12 @@ fn assemble(
     token
 }
 
+/// At the first `_`, which is never far: looked for byte by byte, because each call begins with this.
+fn split_once(text: &str) -> Option<(&str, &str)> {
+    let place = text.bytes().position(|byte| byte == b'_')?;
+    Some((text.get(..place)?, text.get(place + 1..)?))
+}
+
 fn push(text: &mut String, ascii: &[u8]) {
     text.extend(ascii.iter().map(|byte| char::from(*byte)));
 }
@@ -249,12 +254,12 @@ struct Parts<'a> {
 
 fn split<'a>(prefix: &'static str, tail_len: usize, text: &'a str) -> Result<Parts<'a>, KeyFormatError> {
     let rest = text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_'));
-    let (region, rest) =
-        rest.and_then(|rest| rest.split_once('_')).ok_or(KeyFormatError::Prefix { prefix })?;
+    let (region, rest) = rest.and_then(split_once).ok_or(KeyFormatError::Prefix { prefix })?;
     let region = region.parse().map_err(|_| KeyFormatError::Region)?;
-    let (id, tail) = rest.split_once('_').ok_or(KeyFormatError::Shape)?;
+    let (id, tail) = split_once(rest).ok_or(KeyFormatError::Shape)?;
     let id: [u8; ID_LEN] = id.as_bytes().try_into().map_err(|_| KeyFormatError::Shape)?;
-    let alphabet = id.iter().chain(tail.as_bytes()).copied().all(base62::is_digit);
+    let are_digits = |part: &[u8]| part.iter().fold(true, |all, byte| all & base62::is_digit(*byte));
+    let alphabet = are_digits(&id) && are_digits(tail.as_bytes());
     if !alphabet || tail.len() != tail_len + CHECKSUM_LEN {
         return Err(KeyFormatError::Shape);
     }

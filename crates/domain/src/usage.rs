@@ -72,7 +72,8 @@ pub struct EventId(Uuid);
 impl EventId {
     /// A new one for a call that starts now.
     pub fn new(now: Timestamp) -> Self {
-        let random: [u8; 10] = rand::random();
+        // Of one number: ten bytes one by one would be ten.
+        let [random @ .., _, _, _, _, _, _] = rand::random::<u128>().to_ne_bytes();
         Self(uuid::Builder::from_unix_timestamp_millis(now.as_millis(), &random).into_uuid())
     }
 
@@ -130,7 +131,8 @@ pub struct RequestId([u8; 16]);
 impl RequestId {
     /// A new one, from the thread's generator.
     pub fn random() -> Self {
-        Self(rand::random())
+        // Of one number: sixteen bytes one by one would be sixteen.
+        Self(rand::random::<u128>().to_ne_bytes())
     }
 
     /// 16 bytes.
@@ -145,13 +147,12 @@ impl RequestId {
 
     /// The text form, without an allocation.
     pub fn to_ascii(self) -> [u8; 36] {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' - 10 + value };
         let mut text = *b"req_00000000000000000000000000000000";
-        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        let places = text.iter_mut().skip(4);
-        places
-            .zip(digits)
-            .for_each(|(place, digit)| *place = HEX.get(usize::from(digit)).copied().unwrap_or(b'0'));
+        let (pairs, _) = text.as_chunks_mut();
+        for (pair, byte) in pairs.iter_mut().skip(2).zip(self.0) {
+            *pair = [digit(byte >> 4), digit(byte & 15)];
+        }
         text
     }
 }

@@ -120,6 +120,10 @@ impl Collected {
             if is_large || (length > UNCOUNTED && !held.try_grow_to(length)) {
                 return How::Large;
             }
+            // Most say how long they are, and are not asked once more.
+            if body.is_end_stream() {
+                return How::Whole;
+            }
         }
     }
 

@@ -1,7 +1,9 @@
 //! How a record stands in a journal: `[payload length, u32 LE][CRC-32 of kind and payload, u32 LE][kind, u8][payload]`.
 
+use std::ops::Range;
+
 use bailiwick_domain::usage::UsageEvent;
-use bailiwick_proto::encoded::append_usage_event;
+use bailiwick_proto::encoded::{append_names, append_outcome};
 use bailiwick_quota::holder::Charge;
 
 use super::charged;
@@ -63,10 +65,26 @@ impl Record<'_> {
     }
 }
 
-/// Appends a usage event as a record, and with it what the call was charged.
-pub(super) fn append_event(out: &mut Vec<u8>, kind: Kind, event: &UsageEvent, charges: &[Charge]) {
-    append(out, kind, |out| {
-        append_usage_event(out, event);
+/// Appends a usage event as a record. Gives where in it the [names](append_names) stand.
+pub(super) fn append_started(out: &mut Vec<u8>, event: &UsageEvent) -> Range<usize> {
+    let mut names = 0;
+    append(out, Kind::Started, |out| {
+        let begins = out.len();
+        append_names(out, event);
+        names = out.len() - begins;
+        append_outcome(out, event);
+    });
+    FRAME_BYTES..FRAME_BYTES + names
+}
+
+/// Appends a usage event as a record, and with it what the call was charged. `names`: as they are encoded, where they are.
+pub(super) fn append_event(out: &mut Vec<u8>, names: Option<&[u8]>, event: &UsageEvent, charges: &[Charge]) {
+    append(out, Kind::Event, |out| {
+        match names {
+            Some(names) => out.extend_from_slice(names),
+            None => append_names(out, event),
+        }
+        append_outcome(out, event);
         charged::append(out, charges);
     });
 }

@@ -8,6 +8,7 @@ use std::{
     collections::{HashMap, VecDeque},
     fs::File,
     io::{self, Write as _},
+    ops::Range,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -20,7 +21,7 @@ use ulid::Ulid;
 use super::{
     account::Account,
     charged::Sums,
-    record::{self, Kind},
+    record,
     segment::{Header, SEGMENT_BYTES, SegmentName},
 };
 
@@ -70,6 +71,14 @@ impl Published {
     }
 }
 
+/// A call's record, until it has ended.
+#[derive(Debug)]
+struct Started {
+    record: Box<[u8]>,
+    /// What names the call in it: its event begins with the same.
+    names: Range<usize>,
+}
+
 /// A record that waits to be written.
 #[derive(Debug)]
 struct Gathered {
@@ -88,8 +97,8 @@ pub(crate) struct Writer {
     file: Arc<File>,
     length: u64,
     next_sequence: u64,
-    /// Records of the calls that are open.
-    open: HashMap<EventId, Box<[u8]>, RandomState>,
+    /// The calls that are open.
+    open: HashMap<EventId, Started, RandomState>,
     /// Records that are to be written next.
     gathered: Vec<u8>,
     /// What they are, in their order.
@@ -162,7 +171,7 @@ impl Writer {
             self.write().map_err(JournalFull::Disk)?;
         }
         let begins = self.gathered.len();
-        record::append_event(&mut self.gathered, Kind::Started, event, &[]);
+        let names = record::append_started(&mut self.gathered, event);
         let started = self.gathered.get(begins..).unwrap_or_default();
         let bytes = started.len();
         if let Err(full) = self.account.admit(size(started)) {
@@ -170,7 +179,7 @@ impl Writer {
             return Err(full);
         }
         self.account.written(size(started));
-        self.open.insert(id, started.into());
+        self.open.insert(id, Started { record: started.into(), names });
         self.contents.push(Gathered { bytes, starts: Some(id) });
         if self.failing || self.gathered.len() >= GATHERED_BYTES {
             self.write().map_err(JournalFull::Disk)?;
@@ -187,14 +196,16 @@ impl Writer {
                 );
             }
         }
-        if self.open.remove(&id).is_some() {
+        let started = self.open.remove(&id);
+        if started.is_some() {
             self.account.release();
         }
         if !event.priced {
             self.account.settled_unpriced();
         }
         let begins = self.gathered.len();
-        record::append_event(&mut self.gathered, Kind::Event, event, charges);
+        let names = started.as_ref().and_then(|started| started.record.get(started.names.clone()));
+        record::append_event(&mut self.gathered, names, event, charges);
         let event = self.gathered.get(begins..).unwrap_or_default();
         self.account.written(size(event));
         self.contents.push(Gathered { bytes: event.len(), starts: None });
@@ -331,7 +342,7 @@ impl Writer {
         let name = SegmentName { number: self.name.number + 1, ..self.name };
         let mut head = Vec::new();
         Header { name, first_sequence: self.next_sequence }.append(&mut head);
-        self.open.values().for_each(|started| head.extend_from_slice(started));
+        self.open.values().for_each(|started| head.extend_from_slice(&started.record));
         self.sums.append(&mut head);
         let file = name.create(&self.directory)?;
         if let Err(error) = write_once(&file, &head) {

@@ -11,6 +11,7 @@ use std::{
 
 use bailiwick_domain::{id::DeploymentId, routing::Strategy};
 use foldhash::fast::RandomState;
+use http::{Uri, uri::InvalidUri};
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 
 use super::{
@@ -49,6 +50,15 @@ pub(crate) struct Standing {
     latency: Cell<Option<Latency>>,
     cooling: RefCell<Cooling>,
     budget: RefCell<Budget>,
+    /// Paths that were called there.
+    paths: RefCell<Vec<Path>>,
+}
+
+/// A path as a request has it, and what it was made of: parts of an endpoint that is called can change.
+struct Path {
+    prefix: Box<str>,
+    path: &'static str,
+    uri: Uri,
 }
 
 #[derive(Clone, Copy)]
@@ -206,7 +216,23 @@ impl Standing {
             latency: Cell::new(None),
             cooling: RefCell::default(),
             budget: RefCell::default(),
+            paths: RefCell::default(),
         }
+    }
+
+    /// A path behind an endpoint's own, in the form that a request has it. Made once: what it consists of is read and copied each time otherwise. Errors: together they are no path.
+    pub(crate) fn uri(&self, prefix: &str, path: &'static str) -> Result<Uri, InvalidUri> {
+        let mut paths = self.paths.borrow_mut();
+        let known = paths.iter().position(|known| known.path == path);
+        if let Some(known) = known.and_then(|known| paths.get(known)).filter(|known| *known.prefix == *prefix)
+        {
+            return Ok(known.uri.clone());
+        }
+        let uri: Uri = [prefix, path].concat().parse()?;
+        // One of each path, of which there are as many as endpoints that callers use.
+        paths.retain(|known| known.path != path);
+        paths.push(Path { prefix: prefix.into(), path, uri: uri.clone() });
+        Ok(uri)
     }
 
     /// What an administrator changed is tried at once.

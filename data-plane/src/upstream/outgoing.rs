@@ -33,6 +33,8 @@ const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 /// What of a caller's head concerns the provider. Everything else (keys, cookies, addresses) stays here.
 const PASSED_ON: [HeaderName; 2] = [header::ACCEPT, HeaderName::from_static("openai-beta")];
+/// Headers that an answer has, ours included, before room has to be made for more.
+const MOST_HEADERS: usize = 24;
 /// Copies of a body that may exist at once while it is translated: as it came, as it was read, and as it is written, in a buffer that grows.
 const TRANSLATED_COPIES: usize = 4;
 
@@ -103,11 +105,13 @@ pub(super) fn make(
     };
     let mut request = match deployment.dialect {
         Dialect::OpenAi | Dialect::OpenAiCompatible => {
-            request(place, token, call.path(), Authentication::Bearer, body, clock)?
+            let path = To::Known(call.path());
+            request(place, token, path, Authentication::Bearer, body, clock)?
         }
         _ => {
             let path = target.path(call, asked.stream).map_err(NotMade::Refused)?;
-            let mut request = request(place, token, &path, target.authentication(), body, clock)?;
+            let path = To::Made(&path);
+            let mut request = request(place, token, path, target.authentication(), body, clock)?;
             add(request.headers_mut(), &target.headers(asked.stream));
             request
         }
@@ -160,29 +164,39 @@ fn translated(
         }
         None => (translate_count(body, target).map_err(NotMade::Refused)?, Wanted::Count),
     };
-    let (path, authentication) = (&outgoing.path_and_query, outgoing.authentication);
+    let (path, authentication) = (To::Made(&outgoing.path_and_query), outgoing.authentication);
     let mut request = request(place, token, path, authentication, Bytes::from(outgoing.body).into(), clock)?;
     add(request.headers_mut(), &outgoing.headers);
     Ok((request, MadeAs::Translated(wanted)))
 }
 
+/// Where behind an endpoint's own path a request goes.
+#[derive(Clone, Copy)]
+enum To<'a> {
+    /// One of a few.
+    Known(&'static str),
+    /// With a model or more in it.
+    Made(&'a str),
+}
+
 fn request(
     place: &Place,
     token: Option<&Shown>,
-    path: &str,
+    to: To<'_>,
     authentication: Authentication<'_>,
     body: Outbound,
     clock: &dyn Clock,
 ) -> Result<Request<Outbound>, NotMade> {
     let endpoint = &place.deployment().prepared;
-    let path = format!("{}{path}", endpoint.path_prefix);
-    let uri: Uri =
-        path.parse().map_err(|_| NotMade::Failed(ApiError::internal("the endpoint has no path")))?;
-    let proof = prove(place, token, &path, authentication, &body, clock)?;
-    let mut request = Request::new(body);
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = uri;
-    let headers = request.headers_mut();
+    let prefix = &*endpoint.path_prefix;
+    let uri = match to {
+        To::Known(path) => place.standing().uri(prefix, path),
+        To::Made(path) => Uri::try_from([prefix, path].concat()),
+    };
+    let uri = uri.map_err(|_| NotMade::Failed(ApiError::internal("the endpoint has no path")))?;
+    let proof = prove(place, token, &uri, authentication, &body, clock)?;
+    // The provider's answer is read into the room of these, and the caller's is made in that.
+    let mut headers = HeaderMap::with_capacity(MOST_HEADERS);
     headers.insert(header::HOST, endpoint.host_header.clone());
     for (name, value) in proof {
         headers.insert(name, value);
@@ -190,6 +204,10 @@ fn request(
     headers.insert(header::CONTENT_TYPE, JSON);
     headers.insert(header::ACCEPT_ENCODING, IDENTITY);
     headers.insert(header::USER_AGENT, USER_AGENT);
+    let mut request = Request::new(body);
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
     Ok(request)
 }
 
@@ -197,7 +215,7 @@ fn request(
 fn prove(
     place: &Place,
     token: Option<&Shown>,
-    path: &str,
+    uri: &Uri,
     authentication: Authentication<'_>,
     body: &Outbound,
     clock: &dyn Clock,
@@ -216,7 +234,7 @@ fn prove(
         (Authentication::SigV4 { service, region }, Secret::Aws(key)) if !region.is_empty() => {
             // All of it is signed, so all of it has to be here.
             let body = body.whole().ok_or(NotMade::Unfit)?;
-            sign(place, path, (service, region), key, body, clock)
+            sign(place, uri, (service, region), key, body, clock)
         }
         _ => Err(NotMade::Unfit),
     }
@@ -225,7 +243,7 @@ fn prove(
 /// AWS' signature of the whole request: its method, host, path, type and body, at this moment.
 fn sign(
     place: &Place,
-    path: &str,
+    uri: &Uri,
     (service, region): (&str, &str),
     key: &AwsKey,
     body: &Bytes,
@@ -242,7 +260,7 @@ fn sign(
     };
     let micros = u64::try_from(clock.now().as_micros()).unwrap_or_default();
     let now = SystemTime::UNIX_EPOCH + Duration::from_micros(micros);
-    let url = format!("{scheme}://{host}{path}");
+    let url = format!("{scheme}://{host}{uri}");
     let signed =
         bedrock::sign(&url, &[("content-type", "application/json")], body, credentials, region, service, now);
     let signed = signed.map_err(|_| failed())?;

@@ -104,7 +104,7 @@ fn a_new_segment_begins_with_the_calls_that_are_open() {
     let header = record::first(&bytes).unwrap();
     let carried = record::first(&bytes[header.size()..]).unwrap();
     assert!(Header::parse(header.payload).unwrap().first_sequence > 1);
-    assert_eq!(carried.kind, Kind::Started);
+    assert_eq!(carried.kind, record::Kind::Started);
     drop(open);
 }
 
