@@ -226,7 +226,7 @@ fn route(head: &Parts) -> Result<Route<'_>, ApiError> {
 fn request_id(headers: &http::HeaderMap, connection: &ConnectionInfo) -> RequestId {
     let [name, _] = REQUEST_ID_HEADERS;
     let from_router = connection.peer.as_ref().is_some_and(|peer| peer.spiffe.role == ProcessRole::Router);
-    let given = headers.get(name).filter(|_| from_router).and_then(|value| value.to_str().ok());
+    let given = if from_router { headers.get(name) } else { None }.and_then(|value| value.to_str().ok());
     given.and_then(|text| text.parse().ok()).unwrap_or_else(RequestId::random)
 }
 

@@ -126,8 +126,9 @@ impl Meter {
         }
     }
 
-    fn is_behind(&self) -> bool {
-        self.writer.borrow().as_ref().is_some_and(Writer::is_behind)
+    /// Whether records wait to be written that others could add theirs to: there are calls that have not ended.
+    fn awaits_others(&self) -> bool {
+        self.writer.borrow().as_ref().is_some_and(|writer| writer.is_behind() && writer.has_open_calls())
     }
 }
 
@@ -180,7 +181,7 @@ impl Settled {
     pub(crate) async fn recorded(self) {
         let mut has_waited = false;
         poll_fn(|context| {
-            if has_waited || !self.meter.is_behind() {
+            if has_waited || !self.meter.awaits_others() {
                 return Poll::Ready(());
             }
             has_waited = true;

@@ -216,6 +216,11 @@ impl Writer {
         self.open.contains_key(id)
     }
 
+    /// Whether there are calls that have started, and not ended.
+    pub(super) fn has_open_calls(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// Whether records wait.
     pub(super) fn is_behind(&self) -> bool {
         !self.contents.is_empty()

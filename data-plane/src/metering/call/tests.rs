@@ -154,6 +154,7 @@ async fn r10_an_end_is_written_also_when_its_caller_leaves_while_it_waits_for_ot
         let mut journals = Journals::open(folder.path(), 1, 1 << 20, now()).unwrap();
         let meter = Meter::new(journals.writers.pop(), clock());
         let settled = meter.start(call()).unwrap().settle(completed(1), now());
+        let _other = meter.start(call()).unwrap();
         let mut recorded = Box::pin(settled.recorded());
         assert!(futures_util::poll!(&mut recorded).is_pending(), "it lets others add theirs");
         assert_eq!(events(folder.path()).len(), 0);
@@ -164,6 +165,41 @@ async fn r10_an_end_is_written_also_when_its_caller_leaves_while_it_waits_for_ot
         }
         assert_eq!(events(folder.path()).len(), 1);
     }
+}
+
+#[tokio::test]
+async fn r10_an_end_is_written_at_once_where_no_other_call_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journals = Journals::open(folder.path(), 1, 1 << 20, now()).unwrap();
+    let meter = Meter::new(journals.writers.pop(), clock());
+    let settled = meter.start(call()).unwrap().settle(completed(1), now());
+    let mut recorded = Box::pin(settled.recorded());
+    assert!(futures_util::poll!(&mut recorded).is_ready());
+    assert_eq!(events(folder.path()).len(), 1);
+}
+
+#[test]
+fn an_event_begins_with_what_named_its_call_at_its_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journals = Journals::open(folder.path(), 1, 1 << 20, now()).unwrap();
+    let meter = Meter::new(journals.writers.pop(), clock());
+    let started = [call(), call()];
+    let open: Vec<OpenCall> = started.iter().map(|call| meter.start(*call).unwrap()).collect();
+    let served_at = call().deployment;
+    for mut call in open {
+        call.goes_to(served_at, None);
+        call.settle(completed(1), now()).at_once();
+    }
+    let events = events(folder.path());
+    let names = events.iter().map(|event| {
+        (event.event_id.to_vec(), event.request_id.to_vec(), event.key_id.clone(), event.model_id.clone())
+    });
+    let expected = started.iter().map(|call| {
+        let (event, request) = (call.event_id.as_bytes().to_vec(), call.request_id.as_bytes().to_vec());
+        (event, request, call.key.to_string(), call.model.to_string())
+    });
+    assert_eq!(names.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    assert!(events.iter().all(|event| event.deployment_id == served_at.to_string()), "what changed is new");
 }
 
 #[test]

@@ -24,7 +24,12 @@ use crate::{
 const LARGEST_REFUSAL: usize = 64 << 10;
 
 impl Sending<'_> {
-    pub(super) async fn answered(&mut self, mut answer: Answer, waited: Duration, now: Instant) -> Tried {
+    pub(super) async fn answered(
+        &mut self,
+        mut answer: Box<Answer>,
+        waited: Duration,
+        now: Instant,
+    ) -> Tried {
         let clock = &*self.upstream.clock;
         let tried = match verdict::of(answer.response.status(), answer.response.headers(), clock) {
             Verdict::Failure(ill) => {
@@ -48,7 +53,7 @@ impl Sending<'_> {
                 Tried::Answered
             }
         };
-        if let Some(Last::Answer(before)) = self.last.replace(Last::Answer(Box::new(answer))) {
+        if let Some(Last::Answer(before)) = self.last.replace(Last::Answer(answer)) {
             let Answer { response, lease, .. } = *before;
             discard(response, lease);
         }

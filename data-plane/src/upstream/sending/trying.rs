@@ -101,7 +101,10 @@ impl Sending<'_> {
             Sent::Answered(response, connection) => {
                 // How long a caller takes to send is not the provider's doing.
                 let begun = form.map_or(begun, |form| form.moved().into_std().min(now));
-                self.heard(one, response, connection, (begun, now)).await
+                match self.heard(one, response, connection) {
+                    Ok(answer) => self.answered(answer, now - begun, now).await,
+                    Err(stale) => stale,
+                }
             }
             Sent::Unreached(refused) => self.unreached(one, refused),
             Sent::Lost => self.lost(one),
@@ -113,13 +116,13 @@ impl Sending<'_> {
         }
     }
 
-    async fn heard(
+    /// An answer to be judged. Errors: it speaks of the token that was shown, and is thrown away.
+    fn heard(
         &mut self,
         one: Try<'_>,
         response: Response<Incoming>,
         connection: pool::Lease,
-        (begun, now): (Instant, Instant),
-    ) -> Tried {
+    ) -> Result<Box<Answer>, Tried> {
         let upstream = self.upstream;
         let mut lease = Lease::new(connection, one.attempt, &upstream.standings);
         let may_repeat = !one.was_refused && self.wish.body.can_be_sent();
@@ -130,9 +133,9 @@ impl Sending<'_> {
             self.wish.body.reclaim();
             discard(response, lease);
             self.fails(CallEnd::ProviderFailed, error::provider_refused_credential());
-            return Tried::Stale(token.serial);
+            return Err(Tried::Stale(token.serial));
         }
-        let answer = Answer {
+        Ok(Box::new(Answer {
             response,
             begun: Bytes::new(),
             lease,
@@ -140,8 +143,7 @@ impl Sending<'_> {
             model: Arc::clone(one.model),
             deployment: Arc::clone(one.place.deployment()),
             came: upstream.clock.now(),
-        };
-        self.answered(answer, now - begun, now).await
+        }))
     }
 
     fn unreached(&mut self, one: Try<'_>, refused: ConnectError) -> Tried {
