@@ -130,8 +130,7 @@ fn serve_callers(
         client_address_from: client_address_from.clone(),
         forward: Rc::new(Forward {
             balance: Balance::new(workers.clone()),
-            pool: Rc::new(Pool::new(&to_workers)),
-            response_timeout,
+            pool: Pool::new(&to_workers, response_timeout),
             metrics: metrics.clone(),
         }),
         signup: signup.clone(),

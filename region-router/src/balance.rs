@@ -12,7 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::workers::{Worker, Workers};
+use crate::{
+    pool::Idle,
+    workers::{Worker, Workers},
+};
 
 const FIRST_EJECTION: Duration = Duration::from_millis(500);
 const LONGEST_EJECTION: Duration = Duration::from_secs(15);
@@ -36,6 +39,7 @@ pub(crate) struct Track {
     in_flight: Cell<usize>,
     failures: Cell<u32>,
     ejected_until: Cell<Option<Instant>>,
+    idle: Idle,
 }
 
 /// A call in flight: counted until it is dropped.
@@ -47,18 +51,13 @@ impl Balance {
     }
 
     /// Chooses a worker that is not in `tried`. While all are ejected, they are tried all the same: a guess is better than a refusal.
-    pub(crate) fn choose(&self, tried: &[SocketAddr], now: Instant) -> Option<InFlight> {
+    /// `now` is asked only for workers that were ejected.
+    pub(crate) fn choose(&self, tried: &[SocketAddr], now: impl Fn() -> Instant) -> Option<InFlight> {
         self.refresh();
         let known = self.known.borrow();
-        let untried = |track: &&Rc<Track>| !tried.contains(&track.worker.address);
-        let healthy =
-            |track: &&Rc<Track>| untried(track) && track.ejected_until.get().is_none_or(|until| until <= now);
-        let mut candidates: Vec<&Rc<Track>> = known.tracks.iter().filter(healthy).collect();
-        if candidates.is_empty() {
-            candidates = known.tracks.iter().filter(untried).collect();
-        }
-        let one = pick(&candidates)?;
-        let other = pick(&candidates)?;
+        let untried = || known.tracks.iter().filter(|track| !tried.contains(&track.worker.address));
+        let is_healthy = |track: &&Rc<Track>| track.ejected_until.get().is_none_or(|until| until <= now());
+        let (one, other) = two_of(|| untried().filter(is_healthy)).or_else(|| two_of(untried))?;
         let chosen = if other.in_flight.get() < one.in_flight.get() { other } else { one };
         chosen.in_flight.set(chosen.in_flight.get() + 1);
         Some(InFlight(Rc::clone(chosen)))
@@ -86,12 +85,17 @@ impl Balance {
     }
 }
 
-fn pick<'a>(candidates: &[&'a Rc<Track>]) -> Option<&'a Rc<Track>> {
-    match candidates.len() {
+/// Two at random, which may be the same.
+fn two_of<'a, Candidates: Iterator<Item = &'a Rc<Track>>>(
+    candidates: impl Fn() -> Candidates,
+) -> Option<(&'a Rc<Track>, &'a Rc<Track>)> {
+    let count = candidates().count();
+    let pick = || match count {
         0 => None,
-        1 => candidates.first().copied(),
-        count => candidates.get(rand::random::<u32>() as usize % count).copied(),
-    }
+        1 => candidates().next(),
+        _ => candidates().nth(rand::random::<u32>() as usize % count),
+    };
+    Some((pick()?, pick()?))
 }
 
 impl Track {
@@ -101,6 +105,7 @@ impl Track {
             in_flight: Cell::default(),
             failures: Cell::default(),
             ejected_until: Cell::default(),
+            idle: Idle::default(),
         }
     }
 }
@@ -108,6 +113,11 @@ impl Track {
 impl InFlight {
     pub(crate) fn address(&self) -> SocketAddr {
         self.0.worker.address
+    }
+
+    /// Connections to it.
+    pub(crate) fn idle(&self) -> &Idle {
+        &self.0.idle
     }
 
     /// The worker answered.

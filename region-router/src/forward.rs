@@ -1,10 +1,10 @@
 //! Passes an admitted request to a worker, and the answer back, as they come.
 
 use std::{
+    net::IpAddr,
     pin::Pin,
-    rc::Rc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bailiwick_domain::{address::ClientAddress, usage::RequestId};
@@ -23,10 +23,11 @@ use hyper::body::Incoming;
 use crate::{
     admission::Admitted,
     balance::{Balance, InFlight},
+    connection::{Connection, Sent},
     error,
-    headers::strip_hop_by_hop,
+    headers::{remove, strip_hop_by_hop},
     metrics::Metrics,
-    pool::{Pool, Sender, Sent},
+    pool::Pool,
 };
 
 /// Workers that are tried for one call. More would only add waiting: then the region has another problem.
@@ -37,8 +38,7 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// One core's way to the workers.
 pub(crate) struct Forward {
     pub(crate) balance: Balance,
-    pub(crate) pool: Rc<Pool>,
-    pub(crate) response_timeout: Duration,
+    pub(crate) pool: Pool,
     pub(crate) metrics: Metrics,
 }
 
@@ -62,18 +62,16 @@ impl Forward {
         let mut request = outgoing(head, body, told)?;
         let mut tried = Vec::new();
         while tried.len() < ATTEMPTS {
-            let Some(worker) = self.balance.choose(&tried, Instant::now()) else { break };
-            let address = worker.address();
-            let sent = tokio::time::timeout(self.response_timeout, self.pool.send(address, request)).await;
-            match sent.map_err(|_late| error::worker_timeout())? {
-                Sent::Answered(response, sender) => {
+            let Some(worker) = self.balance.choose(&tried, Instant::now) else { break };
+            match self.pool.send(&worker, request).await {
+                Sent::Answered(response, connection) => {
                     worker.succeeded();
-                    return Ok(self.incoming(response, sender, worker));
+                    return Ok(incoming(response, connection, worker));
                 }
                 Sent::Unsent(whole) => {
                     worker.failed(Instant::now());
                     self.metrics.ejected();
-                    tried.push(address);
+                    tried.push(worker.address());
                     request = whole;
                 }
                 Sent::Lost => {
@@ -81,27 +79,27 @@ impl Forward {
                     self.metrics.ejected();
                     return Err(error::worker_lost());
                 }
+                Sent::Late => return Err(error::worker_timeout()),
             }
         }
         Err(error::no_worker())
     }
+}
 
-    fn incoming(
-        &self,
-        response: Response<Incoming>,
-        sender: Sender,
-        worker: InFlight,
-    ) -> Response<ResponseBody> {
-        let (mut head, body) = response.into_parts();
-        // A worker that closes has answered before it read the whole body: what is left of it ends here as well.
-        let closes = says_close(&head.headers);
-        strip_hop_by_hop(&mut head.headers);
-        if closes {
-            head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        let kept = Kept { pool: Rc::clone(&self.pool), sender, worker, closes };
-        Response::from_parts(head, ResponseBody::stream(Passed { body, kept: Some(kept) }))
+fn incoming(
+    response: Response<Incoming>,
+    connection: Connection,
+    worker: InFlight,
+) -> Response<ResponseBody> {
+    let (mut head, body) = response.into_parts();
+    // A worker that closes has answered before it read the whole body: what is left of it ends here as well.
+    let closes = says_close(&head.headers);
+    strip_hop_by_hop(&mut head.headers);
+    if closes {
+        head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    let kept = Kept { connection, worker, closes };
+    Response::from_parts(head, ResponseBody::stream(Passed { body, kept: Some(kept) }))
 }
 
 fn says_close(headers: &HeaderMap) -> bool {
@@ -113,8 +111,7 @@ fn outgoing(mut head: Parts, body: Incoming, told: Told) -> Result<Request<Incom
     strip_hop_by_hop(&mut head.headers);
     tell(&mut head.headers, told)?;
     // The worker is asked for the path alone, whatever form the caller's target had.
-    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    head.uri = path.parse::<Uri>().map_err(|_| error::not_found())?;
+    head.uri = head.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
     head.version = http::Version::HTTP_11;
     Ok(Request::from_parts(head, body))
 }
@@ -122,22 +119,41 @@ fn outgoing(mut head: Parts, body: Incoming, told: Told) -> Result<Request<Incom
 /// The worker believes these headers because they come from a router's certificate; whatever the caller wrote into them is gone, and what it wrote about where it
 /// comes from, too.
 fn tell(headers: &mut HeaderMap, told: Told) -> Result<(), ApiError> {
-    for name in REQUEST_ID_HEADERS.iter().chain([&CLIENT_ADDRESS, &FORWARDED, &X_FORWARDED_FOR, &X_REAL_IP]) {
-        headers.remove(name);
-    }
+    remove(headers, |name| {
+        REQUEST_ID_HEADERS.contains(name)
+            || [CLIENT_ADDRESS, FORWARDED, X_FORWARDED_FOR, X_REAL_IP].contains(name)
+    });
     let id = HeaderValue::from_bytes(&told.request_id.to_ascii());
     let [name, _] = REQUEST_ID_HEADERS;
     headers.insert(name, id.map_err(|_| ApiError::internal("no request id"))?);
-    let client = HeaderValue::try_from(told.client.to_string());
+    let client = HeaderValue::from_maybe_shared(Bytes::from(written(told.client)));
     headers.insert(CLIENT_ADDRESS, client.map_err(|_| ApiError::internal("no client address"))?);
     Ok(())
+}
+
+/// An address as text. Each call tells one, so the short ones are not written by what writes anything.
+fn written(address: ClientAddress) -> Vec<u8> {
+    let IpAddr::V4(address) = address.ip() else { return address.to_string().into_bytes() };
+    let mut text = Vec::with_capacity("255.255.255.255".len());
+    for (index, octet) in address.octets().into_iter().enumerate() {
+        if index > 0 {
+            text.push(b'.');
+        }
+        if octet >= 100 {
+            text.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            text.push(b'0' + octet / 10 % 10);
+        }
+        text.push(b'0' + octet % 10);
+    }
+    text
 }
 
 /// What goes back into its place when the answer was read to its end. Dropped before, the connection is closed with it, and the worker hears that the
 /// caller has left.
 struct Kept {
-    pool: Rc<Pool>,
-    sender: Sender,
+    connection: Connection,
     worker: InFlight,
     /// The worker closes the connection behind this answer.
     closes: bool,
@@ -151,8 +167,8 @@ struct Passed {
 
 impl Passed {
     fn finish(&mut self) {
-        if let Some(Kept { pool, sender, worker, closes: false }) = self.kept.take() {
-            pool.keep(worker.address(), sender);
+        if let Some(Kept { connection, worker, closes: false }) = self.kept.take() {
+            worker.idle().keep(connection);
         }
     }
 }
@@ -165,12 +181,14 @@ impl Body for Passed {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Self { body, kept } = &mut *self;
+        let Some(Kept { connection, .. }) = kept else { return Poll::Ready(None) };
+        let frame = ready!(connection.poll_answer(body, cx));
         // Whoever knows the length does not ask again after the last byte.
         if frame.is_none() || self.body.is_end_stream() {
             self.finish();
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -31,7 +31,13 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in HOP_BY_HOP {
+    remove(headers, |name| HOP_BY_HOP.contains(name));
+}
+
+/// Removes the headers of these names. Most calls have none of them: comparing the few names that there are costs less than to look for each that there might be.
+pub(crate) fn remove(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {
+    let found: Vec<HeaderName> = headers.keys().filter(|name| is_unwanted(name)).cloned().collect();
+    for name in found {
         headers.remove(name);
     }
 }

@@ -5,12 +5,14 @@
 mod admission;
 mod app;
 mod balance;
+mod connection;
 mod error;
 mod forward;
 mod gateway;
 mod headers;
 mod metrics;
 mod pool;
+mod relay;
 mod settings;
 mod signup;
 mod workers;

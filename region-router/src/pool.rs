@@ -1,129 +1,169 @@
-//! One core's connections to workers: HTTP/1.1 over mutual TLS, kept open between calls.
+//! One core's connections to workers, kept open between calls.
 
-use std::{cell::RefCell, collections::HashMap, io, net::SocketAddr, time::Duration};
-
-use bailiwick_domain::time::{Clock as _, SystemClock, Timestamp};
-use bailiwick_runtime::identity::{Connector, Dial};
-use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::http1::{self, SendRequest},
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    io,
+    rc::{Rc, Weak},
+    time::Duration,
 };
+
+use bailiwick_domain::time::{Clock as _, SystemClock};
+use bailiwick_runtime::identity::{Connector, Dial};
+use http::Request;
+use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    balance::InFlight,
+    connection::{Connection, Line, Sent},
+};
 
 /// Idle connections that are kept per worker.
 const IDLE_PER_WORKER: usize = 256;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often lines are looked at, at most and at least. A call waits for a sixteenth longer than it must, or for so long.
+const SWEEPS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// Idle connections by address.
+/// One core's way to connections.
 pub(crate) struct Pool {
     connector: Connector,
-    idle: RefCell<HashMap<SocketAddr, Vec<Sender>>>,
-}
-
-/// A connection to a worker.
-pub(crate) struct Sender {
-    requests: SendRequest<Incoming>,
-    /// Fingerprint of the certificate that this router presented on it.
-    presented: [u8; 32],
-    /// When the worker's certificate expires.
-    good_until: Timestamp,
-}
-
-/// What came of a call.
-pub(crate) enum Sent {
-    /// The worker's answer, and the connection that it came on.
-    Answered(Response<Incoming>, Sender),
-    /// Nothing reached the worker: the request is whole, and may go elsewhere.
-    Unsent(Request<Incoming>),
-    /// The connection broke when the request was on its way.
-    Lost,
+    lines: Rc<Lines>,
+    _sweeping: AbortOnDropHandle<()>,
 }
 
 impl Pool {
-    pub(crate) fn new(connector: &Connector) -> Self {
-        Self { connector: connector.speaking(b"http/1.1"), idle: RefCell::default() }
+    /// Made inside its core's runtime. A worker has `response_timeout` to begin an answer.
+    pub(crate) fn new(connector: &Connector, response_timeout: Duration) -> Self {
+        let every = (response_timeout / 16).clamp(SWEEPS.0, SWEEPS.1);
+        let longest = response_timeout.as_millis().div_ceil(every.as_millis());
+        let lines = Rc::new(Lines {
+            longest: u32::try_from(longest).unwrap_or(u32::MAX),
+            now: Cell::new(0),
+            open: RefCell::default(),
+        });
+        let sweeping = tokio::task::spawn_local(Rc::clone(&lines).sweep(every));
+        Self {
+            connector: connector.speaking(b"http/1.1"),
+            lines,
+            _sweeping: AbortOnDropHandle::new(sweeping),
+        }
     }
 
     /// Sends a request on an idle connection, or on a new one. An idle connection that turns out to be closed costs nothing: the request comes back
-    /// and goes over a new one.
-    pub(crate) async fn send(&self, address: SocketAddr, mut request: Request<Incoming>) -> Sent {
-        while let Some(mut sender) = self.take(address) {
-            if sender.requests.ready().await.is_err() {
-                continue;
-            }
-            match try_send(sender, request).await {
-                Sent::Unsent(whole) => request = whole,
+    /// and goes over another one.
+    pub(crate) async fn send(&self, worker: &InFlight, mut request: Request<Incoming>) -> Sent {
+        loop {
+            let idle = self.take(worker.idle());
+            let is_new = idle.is_none();
+            let connection = match idle {
+                Some(connection) => connection,
+                // Rarely, so it takes no room in the call.
+                None => match Box::pin(self.dial(worker)).await {
+                    Some(connection) => connection,
+                    None => return Sent::Unsent(request),
+                },
+            };
+            match connection.call(request, self.lines.now.get()).await {
+                Sent::Unsent(whole) if !is_new => request = whole,
                 sent => return sent,
             }
         }
-        match tokio::time::timeout(HANDSHAKE_TIMEOUT, self.dial(address)).await {
-            Ok(Ok(sender)) => try_send(sender, request).await,
-            Ok(Err(error)) => {
-                tracing::warn!(%address, %error, "a worker cannot be reached");
-                Sent::Unsent(request)
-            }
-            Err(_late) => {
-                tracing::warn!(%address, "a worker did not shake hands in time");
-                Sent::Unsent(request)
-            }
-        }
     }
 
-    /// Keeps a connection whose answer was read to its end.
-    pub(crate) fn keep(&self, address: SocketAddr, sender: Sender) {
-        if sender.requests.is_closed() || self.is_outdated(&sender) {
-            return;
-        }
-        let mut idle = self.idle.borrow_mut();
-        let connections = idle.entry(address).or_default();
-        if connections.len() < IDLE_PER_WORKER {
-            connections.push(sender);
-        }
-    }
-
-    fn take(&self, address: SocketAddr) -> Option<Sender> {
-        let mut idle = self.idle.borrow_mut();
-        let connections = idle.get_mut(&address)?;
-        connections.retain(|sender| !self.is_outdated(sender));
-        connections.pop()
+    fn take(&self, idle: &Idle) -> Option<Connection> {
+        let mut idle = idle.connections.borrow_mut();
+        std::iter::from_fn(|| idle.pop_back())
+            .find(|connection| !connection.line.is_over() && !self.is_outdated(connection))
     }
 
     /// Opened with a certificate that this router has renewed since: the worker ends it when that one expires, which may be when a call was just sent, so it
     /// is used no more, long before. Or the worker's has expired: then it is to show whether it has another.
-    fn is_outdated(&self, sender: &Sender) -> bool {
-        sender.presented != self.connector.identity().fingerprint() || sender.good_until <= SystemClock.now()
+    fn is_outdated(&self, connection: &Connection) -> bool {
+        connection.presented != self.connector.identity().fingerprint()
+            || connection.good_until <= SystemClock.now()
     }
 
-    async fn dial(&self, address: SocketAddr) -> io::Result<Sender> {
+    async fn dial(&self, worker: &InFlight) -> Option<Connection> {
+        let address = worker.address();
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, self.connect(worker)).await {
+            Ok(Ok(connection)) => return Some(connection),
+            Ok(Err(error)) => tracing::warn!(%address, %error, "a worker cannot be reached"),
+            Err(_late) => tracing::warn!(%address, "a worker did not shake hands in time"),
+        }
+        None
+    }
+
+    async fn connect(&self, worker: &InFlight) -> io::Result<Connection> {
+        let address = worker.address();
         // Asked before: of two certificates, the older one is taken for what was presented.
         let presented = self.connector.identity().fingerprint();
         let stream = self.connector.connect(address).await?;
-        let worker = stream.peer().clone();
-        let good_until = worker.expires;
-        let (requests, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        let mut connection = tokio::task::spawn_local(connection);
-        // Both end with the connection, or with this core's runtime; how it ended, the call on it has heard.
-        drop(tokio::task::spawn_local(async move {
-            tokio::select! {
-                _ended = &mut connection => {}
-                () = worker.revoked() => {
-                    tracing::warn!(%address, spiffe_id = %worker.spiffe, "a revoked worker's connection is closed");
-                    connection.abort();
-                }
+        let peer = stream.peer().clone();
+        let good_until = peer.expires;
+        let (requests, http) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        let line = Line::new(http);
+        self.lines.open.borrow_mut().push(Rc::downgrade(&line));
+        let watched = Rc::downgrade(&line);
+        let watching = tokio::task::spawn_local(async move {
+            peer.revoked().await;
+            if let Some(line) = watched.upgrade() {
+                tracing::warn!(%address, spiffe_id = %peer.spiffe, "a revoked worker's connection is closed");
+                line.hang_up();
             }
-        }));
-        Ok(Sender { requests, presented, good_until })
+        });
+        Ok(Connection { requests, line, presented, good_until, _watching: AbortOnDropHandle::new(watching) })
     }
 }
 
-async fn try_send(mut sender: Sender, request: Request<Incoming>) -> Sent {
-    match sender.requests.try_send_request(request).await {
-        Ok(response) => Sent::Answered(response, sender),
-        Err(mut error) => match error.take_message() {
-            Some(request) => Sent::Unsent(request),
-            None => Sent::Lost,
-        },
+/// Connections to one worker that nobody uses now.
+#[derive(Default)]
+pub(crate) struct Idle {
+    /// The one that was used last stands last, and is used first.
+    connections: RefCell<VecDeque<Connection>>,
+}
+
+impl Idle {
+    /// Keeps a connection whose answer was read to its end.
+    pub(crate) fn keep(&self, connection: Connection) {
+        if !connection.rests() {
+            return;
+        }
+        let mut connections = self.connections.borrow_mut();
+        // What the worker has closed is let go of, the longest unused first.
+        while connections.front().is_some_and(|unused| unused.line.is_over()) {
+            drop(connections.pop_front());
+        }
+        if connections.len() < IDLE_PER_WORKER {
+            connections.push_back(connection);
+        }
+    }
+}
+
+/// All lines of a core. What each waits for is looked at now and then, which costs a call no timer.
+struct Lines {
+    /// Sweeps that a call may wait for.
+    longest: u32,
+    /// Sweeps since the core began.
+    now: Cell<u32>,
+    open: RefCell<Vec<Weak<Line>>>,
+}
+
+impl Lines {
+    async fn sweep(self: Rc<Self>, every: Duration) {
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            let _tick = ticks.tick().await;
+            let now = self.now.get().saturating_add(1);
+            self.now.set(now);
+            self.open.borrow_mut().retain(|line| {
+                let Some(line) = line.upgrade() else { return false };
+                line.sweep(now, self.longest);
+                !line.is_over()
+            });
+        }
     }
 }

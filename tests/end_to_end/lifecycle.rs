@@ -1,5 +1,7 @@
 //! How processes come and go.
 
+mod routing;
+
 use bailiwick_tests::{
     admin::Admin,
     calls::Application,

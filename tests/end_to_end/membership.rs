@@ -23,7 +23,7 @@ use tokio::{io::AsyncReadExt, process::Command};
 const REGION: &str = "eu-central-1";
 
 /// The operator's command against this installation's region; its exit code and what it wrote.
-async fn bailiwick(installation: &Installation, arguments: &[&str]) -> (bool, String) {
+pub(super) async fn bailiwick(installation: &Installation, arguments: &[&str]) -> (bool, String) {
     let output = Command::new(binary("bailiwick"))
         .args(["--region", REGION])
         .args(arguments)

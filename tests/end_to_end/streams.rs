@@ -30,7 +30,7 @@ const LARGEST_STREAM_BYTES: u64 = 100 * KIB;
 const OPENING: usize = 64;
 
 /// Leaves a region with one worker, which its router knows.
-async fn one_worker(region: &Region) -> &Process {
+pub(super) async fn one_worker(region: &Region) -> &Process {
     let [worker, other] = &region.processes.workers[..] else { panic!("two workers") };
     terminate(other.pid);
     eventually("it has ended", || async { (!runs(other.pid)).then_some(()) }).await;

@@ -17,7 +17,7 @@ fn balance(workers: &[Worker]) -> (Balance, Workers) {
 #[test]
 fn calls_spread_by_what_is_in_flight() {
     let (balance, _) = balance(&[worker(1, "a"), worker(2, "a"), worker(3, "a")]);
-    let held: Vec<InFlight> = (0..300).filter_map(|_| balance.choose(&[], Instant::now())).collect();
+    let held: Vec<InFlight> = (0..300).filter_map(|_| balance.choose(&[], Instant::now)).collect();
     for number in 1..=3 {
         let count = held.iter().filter(|call| call.address().port() == 7000 + number).count();
         assert!((80..=120).contains(&count), "worker {number} got {count} of 300");
@@ -30,27 +30,27 @@ fn calls_spread_by_what_is_in_flight() {
 fn a_worker_that_failed_is_left_alone_until_its_time_is_over_or_nobody_else_is_there() {
     let (balance, _) = balance(&[worker(1, "a"), worker(2, "a")]);
     let now = Instant::now();
-    let bad = balance.choose(&[], now).expect("two are there");
+    let bad = balance.choose(&[], || now).expect("two are there");
     bad.failed(now);
     let address = bad.address();
     for _ in 0..50 {
-        assert_ne!(balance.choose(&[], now).expect("one is left").address(), address);
+        assert_ne!(balance.choose(&[], || now).expect("one is left").address(), address);
     }
-    let other = balance.choose(&[], now).expect("one is left").address();
-    assert_eq!(balance.choose(&[other], now).expect("better than none").address(), address);
-    assert!(balance.choose(&[other, address], now).is_none());
+    let other = balance.choose(&[], || now).expect("one is left").address();
+    assert_eq!(balance.choose(&[other], || now).expect("better than none").address(), address);
+    assert!(balance.choose(&[other, address], || now).is_none());
     let later = now + FIRST_EJECTION;
-    assert!((0..100).any(|_| balance.choose(&[], later).expect("two are there").address() == address));
+    assert!((0..100).any(|_| balance.choose(&[], || later).expect("two are there").address() == address));
 }
 
 #[test]
 fn a_restarted_worker_begins_with_a_clean_slate_and_a_gone_one_gets_nothing() {
     let (balance, view) = balance(&[worker(1, "a"), worker(2, "a")]);
     let now = Instant::now();
-    let first = balance.choose(&[SocketAddr::from(([127, 0, 0, 1], 7002))], now).expect("there");
+    let first = balance.choose(&[SocketAddr::from(([127, 0, 0, 1], 7002))], || now).expect("there");
     first.failed(now);
     view.store(vec![worker(1, "b")]);
-    assert_eq!(balance.choose(&[], now).expect("there").address().port(), 7001);
+    assert_eq!(balance.choose(&[], || now).expect("there").address().port(), 7001);
     view.store(Vec::new());
-    assert!(balance.choose(&[], now).is_none());
+    assert!(balance.choose(&[], || now).is_none());
 }

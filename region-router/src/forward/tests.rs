@@ -1,3 +1,5 @@
+use proptest::prelude::{any, proptest};
+
 use super::*;
 
 #[test]
@@ -19,4 +21,12 @@ fn a_worker_is_told_where_a_call_comes_from_by_the_router_alone() {
     let id = told.request_id.to_string();
     let expected = [("x-bailiwick-request-id", id.as_str()), ("x-bailiwick-client-address", "203.0.113.7")];
     assert!(said.len() == 2 && expected.iter().all(|pair| said.contains(pair)), "{said:?}");
+}
+
+proptest! {
+    #[test]
+    fn an_address_is_written_as_everybody_writes_it(address in any::<IpAddr>()) {
+        let address = ClientAddress::from(address);
+        assert_eq!(written(address), address.to_string().into_bytes());
+    }
 }
