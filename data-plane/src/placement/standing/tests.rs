@@ -142,3 +142,16 @@ fn a_changed_secret_is_tried_at_once() {
 fn mint_credential() -> CredentialId {
     home().mint_random(SystemClock.now()).into_inner()
 }
+
+#[test]
+fn a_path_that_was_made_once_serves_no_other_endpoint() {
+    let standing = standing();
+    for _ in 0..2 {
+        for (prefix, path) in
+            [("/v1", "/chat/completions"), ("/v2", "/chat/completions"), ("", "/embeddings")]
+        {
+            assert_eq!(standing.uri(prefix, path).unwrap(), format!("{prefix}{path}").as_str());
+        }
+    }
+    assert_eq!(standing.paths.borrow().len(), 2, "one of each path is kept");
+}
