@@ -33,7 +33,7 @@ pub(crate) use self::{
     charged::Charged,
     journals::{FolderLock, Journals, Lives, say_standing},
     meter::{Meter, Settled, StartedCall},
-    recorded::Recorded,
+    recorded::{Carried, Recorded},
     report::Reporter,
     used::Used,
     writer::Writer,

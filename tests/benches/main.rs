@@ -23,11 +23,11 @@ use std::{
 };
 
 use bailiwick_runtime::resources::take_descriptors;
+use bailiwick_tests::secure::Material;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{
     measure::{Measurement, Plan},
-    secure::Material,
     subject::Subject,
 };
 

@@ -12,11 +12,12 @@ use anyhow::Context;
 use bailiwick_tests::{
     installation::Region,
     process::{runs, terminate},
+    secure::{CA_FILE, Material},
 };
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{http::Target, keys, nginx::Nginx, process::Processes, secure::Material};
+use crate::{http::Target, keys, nginx::Nginx, process::Processes};
 
 /// The region that is measured.
 pub const REGION: &str = "eu-central-1";
@@ -102,7 +103,7 @@ impl Subject {
         };
         let mut local = Command::new(self.bin_dir.join("bailiwick-local"));
         if self.http2 {
-            local.env("BAILIWICK_WORKER_UPSTREAM__CA_FILE", Material(self.folder.path()).authority());
+            local.env(CA_FILE, Material(self.folder.path()).authority());
         }
         let started = local
             .args(["up", "--detach", "--plain-workers", "--upstream", &upstream, "--upstream-model", "bench"])

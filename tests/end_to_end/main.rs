@@ -16,6 +16,7 @@ mod field_history;
 mod guards;
 mod hardening;
 mod hostile_providers;
+mod http2;
 mod instructions;
 mod isolation;
 mod keys;

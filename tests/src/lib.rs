@@ -10,6 +10,7 @@ pub mod installation;
 pub mod network;
 pub mod process;
 pub mod provider;
+pub mod secure;
 
 use std::time::{Duration, Instant};
 

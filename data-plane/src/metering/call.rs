@@ -6,7 +6,7 @@ use bailiwick_domain::{
     id::DeploymentId,
     price::Price,
     time::Timestamp,
-    usage::{CallEnd, CallType, RequestId, UsageEvent, UsageSource},
+    usage::{CallEnd, CallType, EventId, RequestId, UsageEvent, UsageSource},
 };
 use bailiwick_quota::holder::{self, Charge, Reservation};
 use smallvec::SmallVec;
@@ -169,6 +169,11 @@ impl OpenCall {
     /// An answer begins that may take long: no more is kept of what was asked than has to be.
     pub(crate) fn waits_long(&mut self) {
         self.0.prompt.shrink();
+    }
+
+    /// By what it is metered.
+    pub(crate) fn event_id(&self) -> EventId {
+        self.0.event.event_id
     }
 
     /// Whether the call could be recorded when it started.

@@ -82,8 +82,8 @@ impl Meter {
         }
     }
 
-    /// Records that a call starts. The record is on disk before a provider hears of it, because connections to providers write what waits first
-    /// ([`super::Recorded`]): a crash cannot hide the call.
+    /// Records that a call starts. The record is on disk before a provider hears of it, because connections to providers write it first
+    /// ([`super::Recorded`], [`Self::write_for`]): a crash cannot hide the call.
     ///
     /// # Errors
     /// [`JournalFull`]: refuse the call, because it could not be metered.
@@ -124,6 +124,15 @@ impl Meter {
             Some(writer) if writer.is_behind() => writer.write(),
             _ => Ok(()),
         }
+    }
+
+    /// Brings to disk what waits, and with it the start of this call.
+    ///
+    /// # Errors
+    /// The disk does not take it, or did not when another's was written with it: no provider may hear of the call.
+    pub(crate) fn write_for(&self, call: &EventId) -> std::io::Result<()> {
+        self.write()?;
+        if self.is_open(call) { Ok(()) } else { Err(std::io::Error::other("the call is not on record")) }
     }
 
     /// Whether records wait to be written that others could add theirs to: there are calls that have not ended.

@@ -1,26 +1,60 @@
-//! A connection to a provider, behind the journal: no byte goes out while the record of a call waits to be written (R10).
+//! A connection to a provider, behind the journal: no byte of a call goes out before its record is written (R10).
 
 use std::{
+    cell::Cell,
     io::{self, IoSlice},
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
 };
 
+use bailiwick_domain::usage::EventId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Meter;
 
-/// A stream whose core's journal is written before anything is.
+/// A stream that carries one call at a time, whose record is on disk before the first byte of it goes out. Without a call, none does.
 ///
-/// When the disk does not take a record, the connection fails: which of the calls that wait are on it, nobody knows here.
+/// When the disk does not take the record, the connection fails, and the call with it.
 pub(crate) struct Recorded<S> {
     stream: S,
     meter: Meter,
+    carried: Carried,
+}
+
+/// The call that a connection carries.
+#[derive(Clone, Default)]
+pub(crate) struct Carried(Rc<Cell<State>>);
+
+#[derive(Clone, Copy, Default)]
+enum State {
+    #[default]
+    Nothing,
+    /// This one, of which nothing has gone out.
+    New(EventId),
+    Recorded,
+}
+
+impl Carried {
+    /// What goes out from now on is of this call.
+    pub(crate) fn carries(&self, call: EventId) {
+        self.0.set(State::New(call));
+    }
 }
 
 impl<S> Recorded<S> {
-    pub(crate) fn new(stream: S, meter: Meter) -> Self {
-        Self { stream, meter }
+    pub(crate) fn new(stream: S, meter: Meter, carried: Carried) -> Self {
+        Self { stream, meter, carried }
+    }
+
+    fn record(&self) -> io::Result<()> {
+        match self.carried.0.get() {
+            State::Recorded => return Ok(()),
+            State::New(call) => self.meter.write_for(&call)?,
+            State::Nothing => return Err(io::Error::other("it carries no call")),
+        }
+        self.carried.0.set(State::Recorded);
+        Ok(())
     }
 }
 
@@ -36,7 +70,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Recorded<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Recorded<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.meter.write()?;
+        self.record()?;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -45,7 +79,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Recorded<S> {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.meter.write()?;
+        self.record()?;
         Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
     }
 

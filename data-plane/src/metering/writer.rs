@@ -156,7 +156,7 @@ impl Writer {
 
     /// Another disk.
     #[cfg(test)]
-    pub(super) fn write_to(&mut self, file: Arc<File>) -> Arc<File> {
+    pub(crate) fn write_to(&mut self, file: Arc<File>) -> Arc<File> {
         std::mem::replace(&mut self.file, file)
     }
 

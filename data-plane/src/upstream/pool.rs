@@ -7,6 +7,7 @@ mod shared;
 
 use std::{sync::Arc, time::Duration};
 
+use bailiwick_domain::usage::EventId;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::timeout;
@@ -83,6 +84,7 @@ impl Pool {
         &self,
         place: &Place,
         mut request: Request<Outbound>,
+        call: EventId,
         timeouts: Timeouts,
     ) -> Sent {
         // A form's bytes come but once, and end when their connection does.
@@ -93,7 +95,7 @@ impl Pool {
                 Some(stream) => Opened::Shared(stream),
                 None => {
                     while let Some(connection) = self.alone.take(place).await {
-                        match connection.send(request, timeouts.first_byte, &self.alone).await {
+                        match connection.send(request, call, timeouts.first_byte, &self.alone).await {
                             Err(whole) => request = whole,
                             Ok(sent) => return sent,
                         }
@@ -108,11 +110,11 @@ impl Pool {
             };
             match opened {
                 Opened::Alone(connection) => {
-                    let sent = connection.send(request, timeouts.first_byte, &self.alone).await;
+                    let sent = connection.send(request, call, timeouts.first_byte, &self.alone).await;
                     return sent.unwrap_or(Sent::Lost);
                 }
                 Opened::Shared(stream) => {
-                    if let Some(sent) = Box::pin(stream.send(&request, timeouts.first_byte)).await {
+                    if let Some(sent) = Box::pin(stream.send(&request, &call, timeouts.first_byte)).await {
                         return sent;
                     }
                 }
@@ -124,7 +126,7 @@ impl Pool {
     /// A new connection, or a stream of one that somebody else dials at this moment.
     async fn open(&self, place: &Place, may_share: bool) -> Result<Opened, ConnectError> {
         self.alone.forget_old();
-        self.shared.forget_old(|deployment| self.alone.has(deployment));
+        self.shared.forget_old();
         if !may_share {
             return self.dial(place, Offer::Http1, None).await;
         }

@@ -1,6 +1,7 @@
 //! A gateway that really serves, its tenant, and callers.
 
 use std::{
+    fs::File,
     path::Path,
     rc::Rc,
     sync::{Arc, Mutex},
@@ -66,6 +67,20 @@ pub(super) struct World {
     _signal: Signal,
 }
 
+/// What a worker is told, or meets.
+struct Set<'a> {
+    max_body_bytes: usize,
+    memory_bytes: usize,
+    trusted: &'a [CertificateDer<'static>],
+    has_full_disk: bool,
+}
+
+impl Default for Set<'_> {
+    fn default() -> Self {
+        Self { max_body_bytes: MAX_BODY, memory_bytes: 1 << 20, trusted: &[], has_full_disk: false }
+    }
+}
+
 /// What a caller saw.
 #[derive(Debug)]
 pub(super) struct Seen {
@@ -103,26 +118,33 @@ impl World {
 
     /// Asks these name servers.
     pub(super) fn with(endpoints: &[String], idle: Duration, resolver: ResolverSection) -> Self {
-        Self::made(endpoints, idle, resolver, (MAX_BODY, 1 << 20), &[])
+        Self::made(endpoints, idle, resolver, &Set::default())
     }
 
     /// Takes bodies that no connection's buffers hold.
     pub(super) fn roomy(endpoints: &[String]) -> Self {
-        Self::made(endpoints, Duration::from_secs(20), resolver(&[]), (16 << 20, 256 << 20), &[])
+        let set = Set { max_body_bytes: 16 << 20, memory_bytes: 256 << 20, ..Set::default() };
+        Self::made(endpoints, Duration::from_secs(20), resolver(&[]), &set)
     }
 
-    /// Takes this certificate for an authority's.
-    pub(super) fn trusting(endpoints: &[String], idle: Duration, trusted: CertificateDer<'static>) -> Self {
-        Self::made(endpoints, idle, resolver(&[]), (MAX_BODY, 64 << 20), &[trusted])
-    }
-
-    fn made(
+    /// Takes these certificates for authorities'.
+    pub(super) fn trusting(
         endpoints: &[String],
         idle: Duration,
-        resolver: ResolverSection,
-        (max_body_bytes, memory_bytes): (usize, usize),
         trusted: &[CertificateDer<'static>],
     ) -> Self {
+        let set = Set { memory_bytes: 64 << 20, trusted, ..Set::default() };
+        Self::made(endpoints, idle, resolver(&[]), &set)
+    }
+
+    /// The same, when the disk has begun to take nothing.
+    pub(super) fn with_full_disk(endpoints: &[String], trusted: &[CertificateDer<'static>]) -> Self {
+        let set = Set { trusted, has_full_disk: true, ..Set::default() };
+        Self::made(endpoints, Duration::from_secs(20), resolver(&[]), &set)
+    }
+
+    fn made(endpoints: &[String], idle: Duration, resolver: ResolverSection, set: &Set<'_>) -> Self {
+        let &Set { max_body_bytes, memory_bytes, trusted, has_full_disk } = set;
         let regions = Regions::builtin();
         let home: Url = "https://use1.example/".parse().unwrap();
         let regions = regions.with_endpoint(&regions.by_name_str("us-east-1").unwrap().name.clone(), home);
@@ -134,7 +156,11 @@ impl World {
             name: HeaderValue::from_static("eu-central-1"),
         };
         let folder = tempfile::tempdir().unwrap();
-        let journals = Journals::open(folder.path(), 1, 1 << 20, SystemClock.now()).unwrap();
+        let mut journals = Journals::open(folder.path(), 1, 1 << 20, SystemClock.now()).unwrap();
+        if has_full_disk {
+            let full = File::options().write(true).open("/dev/full").unwrap();
+            let _good = journals.writers[0].write_to(Arc::new(full));
+        }
         let snapshots = SnapshotHandle::default();
         let (signal, watch) = drain::channel();
         let listen = Listen {

@@ -1,6 +1,6 @@
 use std::{fs::OpenOptions, path::Path, sync::Arc};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::*;
 use crate::metering::{
@@ -12,15 +12,21 @@ fn journal(folder: &Path) -> Writer {
     Journals::open(folder, 1, 1 << 20, now()).unwrap().writers.pop().unwrap()
 }
 
+/// A connection, whose other end this is, and what it is told.
+fn connect(meter: &Meter) -> (Recorded<DuplexStream>, DuplexStream, Carried) {
+    let ((ours, provider), carried) = (tokio::io::duplex(64), Carried::default());
+    (Recorded::new(ours, meter.clone(), carried.clone()), provider, carried)
+}
+
 #[tokio::test]
 async fn r10_no_byte_goes_to_a_provider_before_the_call_is_on_disk() {
     let folder = tempfile::tempdir().unwrap();
     let on_disk = || settled::started(folder.path()).len();
     let meter = Meter::new(Some(journal(folder.path())), clock());
-    let (ours, mut provider) = tokio::io::duplex(64);
-    let mut connection = Recorded::new(ours, meter.clone());
+    let (mut connection, mut provider, carried) = connect(&meter);
     let open: Vec<OpenCall> = (0..3).map(|_| meter.start(call()).unwrap()).collect();
     assert_eq!(on_disk(), 0, "they wait for each other");
+    carried.carries(open[1].event_id());
     connection.write_all(b"POST").await.unwrap();
     provider.read_exact(&mut [0; 4]).await.unwrap();
     assert_eq!(on_disk(), 3);
@@ -30,6 +36,7 @@ async fn r10_no_byte_goes_to_a_provider_before_the_call_is_on_disk() {
     // The same where it comes in pieces, as hyper writes it.
     let open = meter.start(call()).unwrap();
     assert_eq!(on_disk(), 3);
+    carried.carries(open.event_id());
     let written = connection.write_vectored(&[IoSlice::new(b"PO"), IoSlice::new(b"ST")]).await.unwrap();
     assert_eq!(written, 4);
     provider.read_exact(&mut [0; 4]).await.unwrap();
@@ -38,19 +45,41 @@ async fn r10_no_byte_goes_to_a_provider_before_the_call_is_on_disk() {
 }
 
 #[tokio::test]
+async fn r10_a_connection_that_carries_no_call_lets_nothing_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let meter = Meter::new(Some(journal(folder.path())), clock());
+    let (mut connection, mut provider, carried) = connect(&meter);
+    let open = meter.start(call()).unwrap();
+    connection.write_all(b"POST").await.unwrap_err();
+    let over = open.event_id();
+    open.settle(completed(1), now()).at_once();
+    carried.carries(over);
+    connection.write_all(b"POST").await.unwrap_err();
+    drop(connection);
+    let mut heard = Vec::new();
+    provider.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(heard, b"");
+}
+
+#[tokio::test]
 async fn r10_a_disk_that_takes_no_record_lets_nothing_out() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = journal(folder.path());
     let _good = writer.write_to(Arc::new(OpenOptions::new().write(true).open("/dev/full").unwrap()));
     let meter = Meter::new(Some(writer), clock());
-    let (ours, mut provider) = tokio::io::duplex(64);
-    let mut connection = Recorded::new(ours, meter.clone());
-    let open = meter.start(call()).unwrap();
+    let (mut connection, mut provider, carried) = connect(&meter);
+    let (mut another, mut elsewhere, of_another) = connect(&meter);
+    let (open, with_it) = (meter.start(call()).unwrap(), meter.start(call()).unwrap());
+    carried.carries(open.event_id());
+    of_another.carries(with_it.event_id());
     connection.write_all(b"POST").await.unwrap_err();
-    assert!(!open.is_recorded());
+    another.write_all(b"POST").await.expect_err("its record was lost with the first one's");
+    assert!(!open.is_recorded() && !with_it.is_recorded());
     assert!(meter.start(call()).is_err(), "from now on, calls are refused before anything is made of them");
-    drop((connection, open));
-    let mut heard = Vec::new();
-    provider.read_to_end(&mut heard).await.unwrap();
-    assert_eq!(heard, b"");
+    drop((connection, another, open, with_it));
+    for provider in [&mut provider, &mut elsewhere] {
+        let mut heard = Vec::new();
+        provider.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"");
+    }
 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bailiwick_domain::{egress::AdmittedAddress, id::DeploymentId};
+use bailiwick_domain::{egress::AdmittedAddress, id::DeploymentId, usage::EventId};
 use foldhash::fast::RandomState;
 use http::Request;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -18,7 +18,7 @@ use tokio::{task::AbortHandle, time::timeout};
 
 use super::{LONGEST_IDLE, Sent};
 use crate::{
-    metering::{Meter, Recorded},
+    metering::{Carried, Meter, Recorded},
     placement::Place,
     snapshot::DeploymentEntry,
     timing::within,
@@ -48,6 +48,7 @@ pub(super) struct Connection {
     sender: SendRequest<Outbound>,
     deployment: Arc<DeploymentEntry>,
     address: AdmittedAddress,
+    carried: Carried,
     task: AbortHandle,
 }
 
@@ -101,23 +102,26 @@ impl Connection {
     ) -> Result<Self, ConnectError> {
         let mut handshake = http1::Builder::new();
         handshake.max_buf_size(READ_BUFFER);
-        let io = TokioIo::new(Recorded::new(stream, meter.clone()));
+        let carried = Carried::default();
+        let io = TokioIo::new(Recorded::new(stream, meter.clone(), carried.clone()));
         let (sender, connection) =
             handshake.handshake(io).await.map_err(|error| ConnectError::Io(io::Error::other(error)))?;
         // It ends with its connection, or with this core's runtime; how it ended, the call on it has heard.
         let task = tokio::task::spawn_local(connection).abort_handle();
-        Ok(Self { sender, deployment, address, task })
+        Ok(Self { sender, deployment, address, carried, task })
     }
 
     /// Errors: the request, whole, when none of it was sent: an idle connection can turn out to be closed.
     pub(super) async fn send(
         mut self,
         request: Request<Outbound>,
+        call: EventId,
         bound: Duration,
         idle: &Idle,
     ) -> Result<Sent, Request<Outbound>> {
         let form = request.body().progress().map(Rc::clone);
         let form = form.map(|progress| Sending { progress, task: self.task.clone() });
+        self.carried.carries(call);
         let sent = self.sender.try_send_request(request);
         let sent = match &form {
             None => timeout(bound, sent).await.ok(),
@@ -165,10 +169,6 @@ impl Idle {
         }
         idle.remove(&deployment.id);
         None
-    }
-
-    pub(super) fn has(&self, deployment: DeploymentId) -> bool {
-        self.0.borrow().contains_key(&deployment)
     }
 
     /// Deployments come and go; what is idle for long belongs to nobody.

@@ -11,11 +11,13 @@ use std::{
     collections::HashMap,
     rc::Rc,
     sync::Arc,
+    time::Instant,
 };
 
 use bailiwick_domain::id::DeploymentId;
 use foldhash::fast::RandomState;
 
+use super::LONGEST_IDLE;
 use crate::{placement::Place, snapshot::DeploymentEntry};
 
 pub(crate) use connection::Stream;
@@ -30,8 +32,8 @@ pub(super) struct Connections(Rc<RefCell<HashMap<DeploymentId, Known, RandomStat
 struct Known {
     open: Vec<Rc<Connection>>,
     dialled: Vec<Rc<dialling::Dialled>>,
-    /// Whether it speaks HTTP/1.1 alone, as far as it is known: nobody waits for a connection that somebody else dials.
-    is_alone: bool,
+    /// When it was last seen to speak HTTP/1.1 alone. Then nobody waits for a connection that somebody else dials.
+    alone_since: Option<Instant>,
     /// Streams that its provider takes on one connection.
     allowed: Rc<Cell<u32>>,
 }
@@ -39,7 +41,7 @@ struct Known {
 impl Default for Known {
     fn default() -> Self {
         let allowed = Rc::new(Cell::new(MOST_STREAMS));
-        Self { open: Vec::new(), dialled: Vec::new(), is_alone: false, allowed }
+        Self { open: Vec::new(), dialled: Vec::new(), alone_since: None, allowed }
     }
 }
 
@@ -66,17 +68,18 @@ impl Connections {
         let mut all = self.0.borrow_mut();
         let known = all.entry(deployment.id).or_default();
         let room = known.allowed.get();
-        match known.dialled.iter().find(|dialled| !known.is_alone && dialled.has_room(room)) {
+        match known.dialled.iter().find(|dialled| known.alone_since.is_none() && dialled.has_room(room)) {
             Some(dialled) => Turn::Wait(dialled.join()),
             None => Turn::Dial(Dialling::begin(self, deployment.id, known)),
         }
     }
 
     /// Deployments come and go; what is idle for long belongs to nobody.
-    pub(super) fn forget_old(&self, is_used: impl Fn(DeploymentId) -> bool) {
-        self.0.borrow_mut().retain(|deployment, known| {
+    pub(super) fn forget_old(&self) {
+        self.0.borrow_mut().retain(|_, known| {
             known.open.retain(|connection| !connection.is_old());
-            !known.open.is_empty() || !known.dialled.is_empty() || known.is_alone && is_used(*deployment)
+            known.alone_since = known.alone_since.filter(|since| since.elapsed() < LONGEST_IDLE);
+            !known.open.is_empty() || !known.dialled.is_empty() || known.alone_since.is_some()
         });
     }
 }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bailiwick_domain::egress::AdmittedAddress;
+use bailiwick_domain::{egress::AdmittedAddress, usage::EventId};
 use http::{Request, Uri, header, uri};
 use hyper::{
     client::conn::http2::{Builder, SendRequest},
@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::timeout;
 
 use crate::{
-    metering::{Meter, Recorded},
+    metering::Meter,
     placement::Place,
     snapshot::DeploymentEntry,
     upstream::{
@@ -47,6 +47,7 @@ const PONG_WITHIN: Duration = Duration::from_secs(10);
 /// Where it leads: what may be called can change while it is open.
 pub(super) struct Connection {
     sender: SendRequest<Outbound>,
+    meter: Meter,
     authority: uri::Authority,
     deployment: Arc<DeploymentEntry>,
     address: AdmittedAddress,
@@ -90,7 +91,7 @@ impl Connection {
     ) -> Result<Self, ConnectError> {
         let authority = uri::Authority::try_from(deployment.prepared.host_header.as_bytes());
         let authority = authority.map_err(io::Error::other)?;
-        let io = TokioIo::new(Recorded::new(stream, meter.clone()));
+        let io = TokioIo::new(stream);
         let handshake = Builder::new(OnThisCore)
             .timer(TokioTimer::new())
             .initial_max_send_streams(BEFORE_SETTINGS)
@@ -115,7 +116,8 @@ impl Connection {
             .await;
         });
         let (streams, is_over, rests_since) = (Cell::new(0), Cell::new(false), Cell::new(Instant::now()));
-        Ok(Self { sender, authority, deployment, address, streams, is_over, rests_since })
+        let meter = meter.clone();
+        Ok(Self { sender, meter, authority, deployment, address, streams, is_over, rests_since })
     }
 
     pub(super) fn has_room(&self, allowed: u32) -> bool {
@@ -160,15 +162,24 @@ impl Stream {
     pub(in crate::upstream::pool) async fn send(
         self,
         request: &Request<Outbound>,
+        call: &EventId,
         bound: Duration,
     ) -> Option<Sent> {
         let Some(adapted) = self.0.adapted(request) else { return Some(Sent::Lost) };
+        // Others of this turn of the event loop add their records, for one write. Were it the connection that wrote them, a disk that takes none would end all streams on it.
+        tokio::task::yield_now().await;
+        if self.0.meter.write_for(call).is_err() {
+            return Some(Sent::Lost);
+        }
         match timeout(bound, self.0.sender.clone().try_send_request(adapted)).await {
             Ok(Ok(response)) => Some(Sent::Answered(response, Lease::Shared(self))),
             Ok(Err(mut failed)) => {
                 let is_undone = failed.take_message().is_some() || is_undone(failed.error());
-                self.0.is_over.set(is_undone);
-                (!is_undone).then_some(Sent::Lost)
+                if !is_undone {
+                    return Some(Sent::Lost);
+                }
+                self.0.is_over.set(true);
+                None
             }
             Err(_late) => {
                 // Whether it is the connection that is dead, nobody knows: no further call shall find out.

@@ -1,6 +1,6 @@
 //! A connection that is dialled, and those who wait for it: a burst of calls dials as many connections as it needs, and no more.
 
-use std::{cell::Cell, rc::Rc, sync::Arc};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 
 use bailiwick_domain::{egress::AdmittedAddress, id::DeploymentId};
 use tokio::sync::Notify;
@@ -69,7 +69,7 @@ impl Dialling {
         let connection = Rc::new(Connection::open(stream, meter, deployment, address, allowed).await?);
         let stream = Stream::of(&connection);
         self.note(|known| {
-            known.is_alone = false;
+            known.alone_since = None;
             known.open.push(connection);
         });
         Ok(stream)
@@ -77,7 +77,7 @@ impl Dialling {
 
     /// It speaks HTTP/1.1 alone.
     pub(in crate::upstream::pool) fn speaks_http1(self) {
-        self.note(|known| known.is_alone = true);
+        self.note(|known| known.alone_since = Some(Instant::now()));
     }
 
     fn note(&self, what: impl FnOnce(&mut Known)) {
