@@ -90,12 +90,9 @@ fn two_of<'a, Candidates: Iterator<Item = &'a Rc<Track>>>(
     candidates: impl Fn() -> Candidates,
 ) -> Option<(&'a Rc<Track>, &'a Rc<Track>)> {
     let count = candidates().count();
-    let pick = || match count {
-        0 => None,
-        1 => candidates().next(),
-        _ => candidates().nth(rand::random::<u32>() as usize % count),
-    };
-    Some((pick()?, pick()?))
+    let (one, other) = if count > 1 { rand::random::<(u32, u32)>() } else { (0, 0) };
+    let pick = |random: u32| candidates().nth((random as usize).checked_rem(count)?);
+    Some((pick(one)?, pick(other)?))
 }
 
 impl Track {

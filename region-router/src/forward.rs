@@ -25,15 +25,18 @@ use crate::{
     balance::{Balance, InFlight},
     connection::{Connection, Sent},
     error,
-    headers::{remove, strip_hop_by_hop},
+    headers::strip,
     metrics::Metrics,
     pool::Pool,
 };
 
 /// Workers that are tried for one call. More would only add waiting: then the region has another problem.
 const ATTEMPTS: usize = 3;
-/// Nobody here reads it; somebody behind might.
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// What says which call it is.
+static REQUEST_IDS: [HeaderName; 2] = REQUEST_ID_HEADERS;
+/// What says where a call comes from. Nobody here reads the last; somebody behind might.
+static ORIGINS: [HeaderName; 4] =
+    [CLIENT_ADDRESS, FORWARDED, X_FORWARDED_FOR, HeaderName::from_static("x-real-ip")];
 
 /// One core's way to the workers.
 pub(crate) struct Forward {
@@ -94,7 +97,7 @@ fn incoming(
     let (mut head, body) = response.into_parts();
     // A worker that closes has answered before it read the whole body: what is left of it ends here as well.
     let closes = says_close(&head.headers);
-    strip_hop_by_hop(&mut head.headers);
+    strip(&mut head.headers, |_| false);
     if closes {
         head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -108,23 +111,22 @@ fn says_close(headers: &HeaderMap) -> bool {
 }
 
 fn outgoing(mut head: Parts, body: Incoming, told: Told) -> Result<Request<Incoming>, ApiError> {
-    strip_hop_by_hop(&mut head.headers);
     tell(&mut head.headers, told)?;
     // The worker is asked for the path alone, whatever form the caller's target had.
-    head.uri = head.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
+    if head.uri.authority().is_some() {
+        head.uri = head.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
+    }
     head.version = http::Version::HTTP_11;
     Ok(Request::from_parts(head, body))
 }
 
-/// The worker believes these headers because they come from a router's certificate; whatever the caller wrote into them is gone, and what it wrote about where it
+/// Leaves nothing that is meant for this hop alone, and tells the worker what it must know. It believes these headers because they come from a router's certificate; whatever the caller wrote into them is gone, and what it wrote about where it
 /// comes from, too.
 fn tell(headers: &mut HeaderMap, told: Told) -> Result<(), ApiError> {
-    remove(headers, |name| {
-        REQUEST_ID_HEADERS.contains(name)
-            || [CLIENT_ADDRESS, FORWARDED, X_FORWARDED_FOR, X_REAL_IP].contains(name)
-    });
+    let is_ours = |name: &str| REQUEST_IDS.iter().chain(&ORIGINS).any(|ours| ours.as_str() == name);
+    strip(headers, is_ours);
     let id = HeaderValue::from_bytes(&told.request_id.to_ascii());
-    let [name, _] = REQUEST_ID_HEADERS;
+    let [name, _] = &REQUEST_IDS;
     headers.insert(name, id.map_err(|_| ApiError::internal("no request id"))?);
     let client = HeaderValue::from_maybe_shared(Bytes::from(written(told.client)));
     headers.insert(CLIENT_ADDRESS, client.map_err(|_| ApiError::internal("no client address"))?);

@@ -3,21 +3,24 @@
 use bailiwick_runtime::serving::API_KEY;
 use http::{HeaderMap, HeaderName, header};
 
-/// Meant for one hop only (RFC 9110, section 7.6.1), and `Expect`, which was answered here.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::EXPECT,
-    HeaderName::from_static("keep-alive"),
-];
+/// Whether it is meant for one hop only (RFC 9110, section 7.6.1), or `Expect`, which was answered here.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "expect"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
-/// Removes what is meant for one hop only, what `Connection` names, too.
-pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+/// Removes what is meant for one hop only, what `Connection` names, too; and what is unwanted besides, by its name in small letters.
+pub(crate) fn strip(headers: &mut HeaderMap, is_unwanted: impl Fn(&str) -> bool) {
     if headers.contains_key(header::CONNECTION) {
         let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
         let named = named
@@ -31,12 +34,9 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    remove(headers, |name| HOP_BY_HOP.contains(name));
-}
-
-/// Removes the headers of these names. Most calls have none of them: comparing the few names that there are costs less than to look for each that there might be.
-pub(crate) fn remove(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {
-    let found: Vec<HeaderName> = headers.keys().filter(|name| is_unwanted(name)).cloned().collect();
+    // Most calls have none of them: comparing the few names that there are costs less than to look for each that there might be.
+    let goes = |name: &&HeaderName| is_hop_by_hop(name.as_str()) || is_unwanted(name.as_str());
+    let found: Vec<HeaderName> = headers.keys().filter(goes).cloned().collect();
     for name in found {
         headers.remove(name);
     }
@@ -49,12 +49,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_belongs_to_one_hop_is_removed() {
+    fn only_what_belongs_to_one_hop_or_is_unwanted_is_removed() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("connection", "close, x-private, authorization, x-api-key"),
             ("keep-alive", "5"),
             ("x-private", "1"),
+            ("x-unwanted", "1"),
             ("transfer-encoding", "chunked"),
             ("authorization", "Bearer x"),
             ("x-api-key", "x"),
@@ -62,7 +63,7 @@ mod tests {
         ] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        strip_hop_by_hop(&mut headers);
+        strip(&mut headers, |name| name == "x-unwanted");
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["authorization", "content-type", "x-api-key"]);

@@ -13,7 +13,6 @@ fn a_worker_is_told_where_a_call_comes_from_by_the_router_alone() {
     // What the caller's `Connection` names is removed before, not after.
     headers
         .insert(CONNECTION, HeaderValue::from_static("x-bailiwick-client-address, x-bailiwick-request-id"));
-    strip_hop_by_hop(&mut headers);
     let told = Told { request_id: RequestId::random(), client: "203.0.113.7".parse().expect("an address") };
     tell(&mut headers, told).expect("told");
     let said: Vec<(&str, &str)> =
