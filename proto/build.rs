@@ -54,6 +54,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             ".bailiwick.worker.v1.SnapshotChunk",
         ])
         .bytes(".bailiwick.worker.v1")
+        // Its events stay as they are encoded, see `encoded`.
+        .extern_path(".bailiwick.worker.v1.ReportRequest", "crate::encoded::ReportRequest")
         .compile_protos(&FILES, &["."])?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 pub mod limit;
 pub mod quota;
+pub mod usage;
 
 use std::str::FromStr;
 
@@ -10,16 +11,13 @@ use bailiwick_domain::{
     address::{AddressError, AllowedRanges},
     egress::{EgressRule, HostPattern, Residency},
     guard::Guard,
-    id::{DeploymentId, ModelId, OrganizationId},
     jurisdiction::{ForeignRegion, Jurisdiction, Local, Regional},
-    key::KeyId,
-    money::NanoUsd,
     organization::OnStale,
-    price::{MediaCounts, PerMillion, Price, TokenCounts},
+    price::{PerMillion, Price},
     provider::{ApiVersion, Provider},
     routing::{self, GivenRank, Rank, Strategy},
     time::Timestamp,
-    usage::{CallEnd, CallType, EventId, RequestId, UsageEvent, UsageSource},
+    usage::{CallEnd, CallType, UsageEvent, UsageSource},
 };
 
 use crate::{
@@ -189,72 +187,6 @@ pub fn usage_event_to_wire(event: &UsageEvent) -> wire::UsageEvent {
         audio_millis: event.media.audio_millis,
         charges: Vec::new(),
     }
-}
-
-/// A usage event from the wire. Counts and cost must fit signed 64 bits; the cost is not negative.
-pub fn usage_event_from_wire(
-    jurisdiction: &Jurisdiction,
-    event: &wire::UsageEvent,
-) -> Result<Local<UsageEvent>, ConvertError> {
-    let tokens = [
-        ("prompt_tokens", event.prompt_tokens),
-        ("completion_tokens", event.completion_tokens),
-        ("cached_prompt_tokens", event.cached_prompt_tokens),
-        ("reasoning_tokens", event.reasoning_tokens),
-        ("cache_write_tokens", event.cache_write_tokens),
-        ("cache_write_hour_tokens", event.cache_write_hour_tokens),
-        ("images", event.images),
-        ("audio_millis", event.audio_millis),
-    ];
-    if let Some((field, _)) = tokens.iter().find(|(_, count)| i64::try_from(*count).is_err()) {
-        return Err(invalid(field, "is over 2^63 - 1"));
-    }
-    if event.cost_nanos_usd < 0 {
-        return Err(invalid("cost_nanos_usd", "is negative"));
-    }
-    let guard = Guard::UsageIdentifiers;
-    let first_byte = Some(event.first_byte_at_micros).filter(|micros| *micros != 0);
-    let event = UsageEvent {
-        event_id: EventId::from_bytes(sixteen("event_id", &event.event_id)?)
-            .map_err(|e| invalid("event_id", e))?,
-        request_id: RequestId::from_bytes(sixteen("request_id", &event.request_id)?),
-        organization: admit::<OrganizationId>(
-            guard,
-            jurisdiction,
-            "organization_id",
-            &event.organization_id,
-        )?
-        .into_inner(),
-        key: admit::<KeyId>(guard, jurisdiction, "key_id", &event.key_id)?.into_inner(),
-        model: admit::<ModelId>(guard, jurisdiction, "model_id", &event.model_id)?.into_inner(),
-        deployment: admit::<DeploymentId>(guard, jurisdiction, "deployment_id", &event.deployment_id)?
-            .into_inner(),
-        call_type: call_type_from_wire(event.call_type())?,
-        stream: event.stream,
-        status: u16::try_from(event.status).map_err(|e| invalid("status", e))?,
-        end: call_end_from_wire(event.end())?,
-        source: source_from_wire(event.source())?,
-        tokens: TokenCounts {
-            prompt: event.prompt_tokens,
-            completion: event.completion_tokens,
-            cached_prompt: event.cached_prompt_tokens,
-            cache_write: event.cache_write_tokens,
-            cache_write_hour: event.cache_write_hour_tokens,
-            reasoning: event.reasoning_tokens,
-        },
-        media: MediaCounts { images: event.images, audio_millis: event.audio_millis },
-        cost: NanoUsd::from_nanos(event.cost_nanos_usd),
-        priced: event.priced,
-        started: Timestamp::from_micros(event.started_at_micros),
-        first_byte: first_byte.map(Timestamp::from_micros),
-        finished: Timestamp::from_micros(event.finished_at_micros),
-        attempts: u16::try_from(event.attempts).map_err(|e| invalid("attempts", e))?,
-    };
-    Ok(jurisdiction.admit_at(Guard::UsageIdentifiers, event)?)
-}
-
-fn sixteen(field: &'static str, bytes: &[u8]) -> Result<[u8; 16], ConvertError> {
-    bytes.try_into().map_err(|_| invalid(field, format!("has {} bytes, not 16", bytes.len())))
 }
 
 pub(crate) fn call_type_to_wire(value: CallType) -> wire::CallType {

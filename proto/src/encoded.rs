@@ -5,20 +5,10 @@ use prost::{
     bytes::Bytes,
     encoding::{WireType, encode_key, encode_varint},
 };
-use tonic::{
-    Request, Response, Status, Streaming,
-    client::Grpc,
-    codegen::{http::uri::PathAndQuery, tokio_stream::Stream},
-    transport::Channel,
-};
-use tonic_prost::ProstCodec;
 
-use crate::{
-    convert::{call_end_to_wire, call_type_to_wire, source_to_wire},
-    worker::v1::ReportResponse,
-};
+use crate::convert::{call_end_to_wire, call_type_to_wire, source_to_wire};
 
-/// [`crate::worker::v1::ReportRequest`], with its events as they are encoded.
+/// `bailiwick.worker.v1.ReportRequest`, with its events as they are encoded: a worker keeps them so in its journals, and a control plane reads them where they lie.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ReportRequest {
     /// A ULID.
@@ -30,20 +20,6 @@ pub struct ReportRequest {
     /// 1 to 1000 of [`crate::worker::v1::UsageEvent`].
     #[prost(bytes = "bytes", repeated, tag = "3")]
     pub events: Vec<Bytes>,
-}
-
-/// `UsageService.Report`.
-///
-/// # Errors
-/// What the server answers, or what became of the connection.
-pub async fn report(
-    channel: Channel,
-    requests: impl Stream<Item = ReportRequest> + Send + 'static,
-) -> Result<Response<Streaming<ReportResponse>>, Status> {
-    let mut client = Grpc::new(channel);
-    client.ready().await.map_err(|error| Status::from_error(error.into()))?;
-    let path = PathAndQuery::from_static("/bailiwick.worker.v1.UsageService/Report");
-    client.streaming(Request::new(requests), path, ProstCodec::default()).await
 }
 
 /// Appends a [`crate::worker::v1::UsageEvent`], byte for byte as [`crate::convert::usage_event_to_wire`] would have it encoded, and without a string of its own for
@@ -122,15 +98,24 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
-    use crate::{
-        raw,
-        worker::v1::{self as wire, UsageEvent},
-    };
+    use crate::worker::v1 as wire;
+
+    /// The message as the contract has it.
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Plain {
+        #[prost(string, tag = "1")]
+        journal_id: String,
+        #[prost(uint64, tag = "2")]
+        first_sequence: u64,
+        #[prost(message, repeated, tag = "3")]
+        events: Vec<wire::UsageEvent>,
+    }
 
     #[test]
     fn a_report_of_encoded_events_is_a_report() {
-        let event = |status| UsageEvent { status, key_id: "key".to_owned(), ..UsageEvent::default() };
-        let plain = wire::ReportRequest {
+        let event =
+            |status| wire::UsageEvent { status, key_id: "key".to_owned(), ..wire::UsageEvent::default() };
+        let plain = Plain {
             journal_id: "journal".to_owned(),
             first_sequence: 7,
             events: vec![event(200), event(404)],
@@ -138,11 +123,6 @@ mod tests {
         let events = plain.events.iter().map(|event| event.encode_to_vec().into()).collect();
         let encoded = ReportRequest { journal_id: plain.journal_id.clone(), first_sequence: 7, events };
         assert_eq!(encoded.encode_to_vec(), plain.encode_to_vec());
-    }
-
-    #[test]
-    fn the_method_is_one_of_the_contract() {
-        let methods = raw::methods(|service| service == "bailiwick.worker.v1.UsageService").unwrap();
-        assert_eq!(methods[0].path, "/bailiwick.worker.v1.UsageService/Report");
+        assert_eq!(ReportRequest::decode(&*plain.encode_to_vec()), Ok(encoded));
     }
 }

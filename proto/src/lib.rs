@@ -39,5 +39,7 @@ pub mod worker {
     #[allow(missing_docs, clippy::all, reason = "generated")]
     pub mod v1 {
         tonic::include_proto!("bailiwick.worker.v1");
+
+        pub use crate::encoded::ReportRequest;
     }
 }

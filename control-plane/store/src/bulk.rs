@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use crate::backend::Backend;
 
-/// 512 rows of 21 columns stay far below SQLite's 32,766 parameters and PostgreSQL's 65,535.
+/// 512 rows of the widest of them stay far below SQLite's 32,766 parameters and PostgreSQL's 65,535.
 const LARGEST: usize = 512;
 
 /// Splits into the largest powers of two that fit.

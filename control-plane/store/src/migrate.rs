@@ -106,6 +106,12 @@ const STEPS: &[Step] = &[
         only: None,
         sql: include_str!("../migrations/0020_deployment_limits.sql"),
     },
+    Step {
+        version: 21,
+        description: "packed usage",
+        only: None,
+        sql: include_str!("../migrations/0021_packed_usage.sql"),
+    },
 ];
 
 /// Runs the steps that this store has not had. Replicas that start together take turns.

@@ -23,6 +23,11 @@ impl<'a> Row<'a> {
         Self { row, table, home }
     }
 
+    /// By whose authority it is read.
+    pub(crate) fn home(&self) -> &'a Jurisdiction {
+        self.home
+    }
+
     pub(crate) fn text(&self, column: &str) -> Result<&'a str, StoreError> {
         self.value(column)
     }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 type Reading = Session<PoolConnection<Any>>;
-type InTransaction = Session<sqlx::Transaction<'static, Any>>;
+pub(crate) type InTransaction = Session<sqlx::Transaction<'static, Any>>;
 
 /// The store of one region. Cheap to clone.
 #[derive(Clone, Debug)]

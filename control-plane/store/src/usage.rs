@@ -3,82 +3,123 @@
 
 mod event;
 mod query;
+mod record;
 mod rollup;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use bailiwick_core::{ports::store::StoreError, records::UsageInserted};
 use bailiwick_domain::{guard::Guard, id::OrganizationId, jurisdiction::Local, usage::UsageEvent};
 
-use crate::{bulk, session::Db};
+use crate::{
+    bulk, error,
+    session::Db,
+    store::{InTransaction, SqlStore},
+};
 
 pub(crate) use event::list as event_list;
 pub(crate) use query::query;
 
 /// Stores the events that are new, and adds them to the roll-ups.
 ///
-/// Events and roll-ups are written in one order, by identifier and by key: transactions that share some of them wait for each
-/// other, and never in a circle.
+/// Nearly always all are new, and then no row has to come back from the database. Where one is not, nothing of that is kept, and a second transaction asks which.
 pub(crate) async fn insert(
-    db: &mut Db<'_>,
+    store: &SqlStore,
     events: &[Local<UsageEvent>],
 ) -> Result<UsageInserted, StoreError> {
-    let known = known_organizations(db, events).await?;
-    let is_known =
-        |event: &UsageEvent| known.contains(&event.organization) || !Guard::UsageOrganizations.stands();
-    let unknown = events.iter().enumerate().filter(|(_, event)| !is_known(event)).map(|(index, _)| index);
-    let unknown_organization = unknown.collect();
+    let ordered = ordered(events);
+    let mut transaction = store.write().await?;
+    let ours = ours(&mut transaction.db(), &ordered).await?;
+    if all_new(&mut transaction.db(), &ours.events).await? {
+        return finish(transaction, ours, events).await;
+    }
+    transaction.connection.rollback().await.map_err(error::of)?;
 
-    let mut ours: Vec<&UsageEvent> = events.iter().map(Local::get).filter(|event| is_known(event)).collect();
-    ours.sort_by_key(|event| event.event_id);
-    ours.dedup_by_key(|event| event.event_id);
-    let new = match all_new(db, &ours).await? {
-        true => ours,
-        false => those_that_are_new(db, ours).await?,
-    };
-    let mut rollups = rollup::Rollups::default();
-    new.iter().for_each(|event| rollups.add(event));
-    let inserted = u32::try_from(new.len()).unwrap_or(u32::MAX);
-    rollups.store(db).await?;
-    Ok(UsageInserted { inserted, unknown_organization })
+    let mut transaction = store.write().await?;
+    let mut ours = self::ours(&mut transaction.db(), &ordered).await?;
+    keep_new(&mut transaction.db(), &mut ours.events).await?;
+    finish(transaction, ours, events).await
 }
 
-/// Stores them if all are new, which they nearly always are: then no row has to come back from the database. Else nothing is stored.
+/// By organization and identifier, each once. Events and roll-ups are written in one order: transactions that share some of them wait for each other, and never in a circle.
+/// And an organization's rows stand side by side, where few pages have to be changed for them.
+fn ordered(events: &[Local<UsageEvent>]) -> Vec<&UsageEvent> {
+    let mut ordered: Vec<&UsageEvent> = events.iter().map(Local::get).collect();
+    ordered.sort_unstable_by_key(|event| (event.organization.local_bytes(), event.event_id));
+    ordered.dedup_by_key(|event| event::identity(event));
+    ordered
+}
+
+/// Events of organizations that this region has, and those organizations.
+struct Ours<'a> {
+    known: HashSet<OrganizationId>,
+    events: Vec<&'a UsageEvent>,
+}
+
+impl Ours<'_> {
+    fn has(&self, organization: OrganizationId) -> bool {
+        is_known(&self.known, organization)
+    }
+}
+
+fn is_known(known: &HashSet<OrganizationId>, organization: OrganizationId) -> bool {
+    known.contains(&organization) || !Guard::UsageOrganizations.stands()
+}
+
+async fn ours<'a>(db: &mut Db<'_>, ordered: &[&'a UsageEvent]) -> Result<Ours<'a>, StoreError> {
+    let runs = || ordered.chunk_by(|one, other| one.organization == other.organization);
+    let named: Vec<OrganizationId> =
+        runs().filter_map(<[_]>::first).map(|event| event.organization).collect();
+    let known = known_organizations(db, &named).await?;
+    let events = runs().filter(|run| run.first().is_some_and(|event| is_known(&known, event.organization)));
+    let events = events.flatten().copied().collect();
+    Ok(Ours { known, events })
+}
+
+/// Stores them if all are new; else what was stored is not to be kept.
 async fn all_new(db: &mut Db<'_>, events: &[&UsageEvent]) -> Result<bool, StoreError> {
-    db.execute(sqlx::query("SAVEPOINT usage_events")).await?;
-    for chunk in bulk::chunks(events) {
+    for chunk in events.chunks(event::MOST) {
         let inserted = event::insert(db, chunk).await?;
         if usize::try_from(inserted) != Ok(chunk.len()) {
-            db.execute(sqlx::query("ROLLBACK TO SAVEPOINT usage_events")).await?;
             return Ok(false);
         }
     }
-    db.execute(sqlx::query("RELEASE SAVEPOINT usage_events")).await?;
     Ok(true)
 }
 
-/// Stores and gives those that were not there before.
-async fn those_that_are_new<'a>(
-    db: &mut Db<'_>,
-    events: Vec<&'a UsageEvent>,
-) -> Result<Vec<&'a UsageEvent>, StoreError> {
+/// Stores those that were not there before, and keeps no others.
+async fn keep_new(db: &mut Db<'_>, events: &mut Vec<&UsageEvent>) -> Result<(), StoreError> {
     let mut new = HashSet::new();
-    for chunk in bulk::chunks(&events) {
+    for chunk in events.chunks(event::MOST) {
         new.extend(event::insert_telling(db, chunk).await?);
     }
-    Ok(events.into_iter().filter(|event| new.contains(&event.event_id)).collect())
+    events.retain(|event| new.contains(&event::identity(event)));
+    Ok(())
+}
+
+/// Adds the new ones to the roll-ups, and commits.
+async fn finish(
+    mut transaction: InTransaction,
+    new: Ours<'_>,
+    events: &[Local<UsageEvent>],
+) -> Result<UsageInserted, StoreError> {
+    rollup::add(&mut transaction.db(), &new.events).await?;
+    transaction.connection.commit().await.map_err(error::of)?;
+    let unknown = events.iter().enumerate().filter(|(_, event)| !new.has(event.organization));
+    Ok(UsageInserted {
+        inserted: u32::try_from(new.events.len()).unwrap_or(u32::MAX),
+        unknown_organization: unknown.map(|(index, _)| index).collect(),
+    })
 }
 
 /// Deleted organizations are known until their usage is closed: what their last calls cost still counts. After that their events are destroyed, and one
 /// that came again could not be told from a new one.
 async fn known_organizations(
     db: &mut Db<'_>,
-    events: &[Local<UsageEvent>],
+    named: &[OrganizationId],
 ) -> Result<HashSet<OrganizationId>, StoreError> {
-    let named: BTreeSet<OrganizationId> = events.iter().map(|event| event.organization).collect();
-    let named: Vec<OrganizationId> = named.into_iter().collect();
     let mut known = HashSet::new();
-    for chunk in bulk::chunks(&named) {
+    for chunk in bulk::chunks(named) {
         let before = "SELECT id FROM organizations WHERE NOT EXISTS (SELECT 1 FROM destructions \
              WHERE destructions.organization_id = organizations.id AND usage_closed_at IS NOT NULL) AND id IN (";
         let mut statement = sqlx::query(bulk::statement(db.backend, before, chunk.len(), 1, ")"));

@@ -84,9 +84,19 @@ impl<K: Kind> Id<K> {
         let millis = i64::try_from(Ulid(self.ulid).timestamp_ms()).unwrap_or_default();
         Timestamp::from_micros(millis.saturating_mul(1000))
     }
+
+    /// What it is within its kind and region; sorts as the text form does.
+    pub fn local_bytes(&self) -> [u8; 16] {
+        self.ulid.to_be_bytes()
+    }
 }
 
 impl Jurisdiction {
+    /// The identifier of this region that has these [`Id::local_bytes`].
+    pub fn identified<K: Kind>(&self, local: [u8; 16]) -> Local<Id<K>> {
+        self.admitted(Id { region: self.code(), ulid: u128::from_be_bytes(local), kind: PhantomData })
+    }
+
     /// A new identifier of this region. The low 80 bits of `entropy` are used.
     pub fn mint<K: Kind>(&self, now: Timestamp, entropy: u128) -> Local<Id<K>> {
         let ulid = Ulid::from_parts(now.as_millis(), entropy).0;

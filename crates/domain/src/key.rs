@@ -21,7 +21,12 @@ pub use self::{
     pepper::{KeyDigest, Pepper, Purpose},
     tokens::{JoinToken, ServiceSecret},
 };
-use crate::{base62, jurisdiction::Regional, region::RegionCode, text::serde_as_text};
+use crate::{
+    base62,
+    jurisdiction::{Jurisdiction, Local, Regional},
+    region::RegionCode,
+    text::serde_as_text,
+};
 
 mod fingerprint;
 mod pepper;
@@ -122,6 +127,21 @@ macro_rules! token_id {
 token_id!(KeyId, "key", "an API key's id");
 token_id!(JoinTokenId, "join", "a join token's id");
 token_id!(ServiceAccountId, "svc", "a service account's id");
+
+impl KeyId {
+    /// What it is within its region: 16 letters and digits.
+    pub fn local_bytes(&self) -> [u8; 16] {
+        self.id
+    }
+}
+
+impl Jurisdiction {
+    /// The key of this region that has these [`KeyId::local_bytes`]. `None`: no key has them.
+    pub fn key_identified(&self, local: [u8; 16]) -> Option<Local<KeyId>> {
+        let good = local.iter().copied().all(base62::is_digit);
+        good.then(|| self.admitted(KeyId { region: self.code(), id: local }))
+    }
+}
 
 /// A whole API key, just made. It zeroes itself on drop and never prints.
 pub struct ApiKey {

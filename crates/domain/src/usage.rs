@@ -18,7 +18,7 @@ use crate::{
 /// What one call cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UsageEvent {
-    /// Names the event; the store keeps one of each.
+    /// Names the event within its organization; the store keeps one of each.
     pub event_id: EventId,
     /// Names the call, to the caller too.
     pub request_id: RequestId,
@@ -200,7 +200,7 @@ macro_rules! words {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
-            /// The word that stands for it in stores and answers.
+            /// The word that stands for it in answers.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)+

@@ -5,10 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use bailiwick_proto::{
-    encoded::{self, ReportRequest},
-    worker::v1::ReportResponse,
-};
+use bailiwick_proto::worker::v1::{ReportRequest, ReportResponse, usage_service_client::UsageServiceClient};
 use bailiwick_runtime::backoff::Backoff;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -164,8 +161,8 @@ impl Reporter {
         // Room for every batch of a window, so that sending never waits.
         let (up, requests) = mpsc::channel(WINDOW * 2);
         send(&up, batches)?;
-        let mut down =
-            encoded::report(self.channel.clone(), ReceiverStream::new(requests)).await?.into_inner();
+        let mut client = UsageServiceClient::new(self.channel.clone());
+        let mut down = client.report(ReceiverStream::new(requests)).await?.into_inner();
         let mut heard = Instant::now();
         loop {
             let acknowledged = tokio::select! {

@@ -111,7 +111,8 @@ impl Table {
         let part = |cell: &Cell| match cell {
             Cell::Integer(number) => number.to_string(),
             Cell::Text(text) => text.clone(),
-            Cell::Null | Cell::Blob(_) => "?".to_owned(),
+            Cell::Blob(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            Cell::Null => "?".to_owned(),
         };
         self.key_of(cells).iter().map(part).collect::<Vec<_>>().join("/")
     }

@@ -17,7 +17,10 @@ use bailiwick_domain::{
     usage::UsageEvent,
 };
 use bailiwick_proto::{
-    convert::{self, ConvertError},
+    convert::{
+        ConvertError,
+        usage::{organization_named, usage_event_from_wire},
+    },
     status::Refusal,
     worker::v1::{ReportRequest, ReportResponse, usage_service_server::UsageService},
 };
@@ -115,9 +118,9 @@ impl UsageGrpc {
     fn admit(&self, batch: &ReportRequest) -> Result<(Vec<Local<UsageEvent>>, Vec<String>), Refusal> {
         let (mut events, mut foreign) = (Vec::with_capacity(batch.events.len()), Vec::new());
         for (index, event) in batch.events.iter().enumerate() {
-            match convert::usage_event_from_wire(&self.0.jurisdiction, event) {
+            match usage_event_from_wire(&self.0.jurisdiction, event) {
                 Ok(event) => events.push(event),
-                Err(ConvertError::Foreign(_)) => foreign.push(event.organization_id.clone()),
+                Err(ConvertError::Foreign(_)) => foreign.push(organization_named(event)),
                 Err(ConvertError::Field { field, problem }) => {
                     return Err(Refusal::invalid(format!("events[{index}].{field}"), problem));
                 }

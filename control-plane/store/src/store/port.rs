@@ -279,10 +279,7 @@ impl Store for SqlStore {
     }
 
     async fn usage_insert(&self, events: &[Local<UsageEvent>]) -> Result<UsageInserted, StoreError> {
-        let mut transaction = self.write().await?;
-        let inserted = usage::insert(&mut transaction.db(), events).await?;
-        transaction.connection.commit().await.map_err(error::of)?;
-        Ok(inserted)
+        usage::insert(self, events).await
     }
 
     async fn usage_query(&self, query: &UsageQuery) -> Result<PageOf<UsageRow>, StoreError> {

@@ -1,78 +1,101 @@
 //! Single usage events.
 
+use std::fmt::Write as _;
+
 use bailiwick_core::{
     ports::store::StoreError,
     records::{Page, PageOf},
 };
 use bailiwick_domain::{
     id::OrganizationId,
-    jurisdiction::Local,
-    money::NanoUsd,
-    price::{MediaCounts, TokenCounts},
-    time::Timestamp,
+    jurisdiction::{Jurisdiction, Local},
     usage::{EventId, UsageEvent},
 };
-use sqlx::{Any, any::AnyArguments, query, query::Query};
+use sqlx::{Any, AssertSqlSafe, any::AnyArguments, query, query::Query};
 
-use crate::{backend::Backend, bulk, page, row::Row, session::Db};
+use super::record;
+use crate::{backend::Backend, error, page, row::Row, session::Db};
 
 const TABLE: &str = "usage_events";
-const COLUMNS: usize = 25;
+/// Rows of one statement.
+pub(crate) const MOST: usize = 1024;
+const EVENT_ID: usize = 16;
 
-/// Stores events that are not there, and tells how many those are.
+/// What tells events apart.
+pub(crate) type Identity = (OrganizationId, EventId);
+
+pub(crate) fn identity(event: &UsageEvent) -> Identity {
+    (event.organization, event.event_id)
+}
+
+/// Stores events that are not there, and tells how many those are. At most [`MOST`] at once.
 pub(crate) async fn insert(db: &mut Db<'_>, events: &[&UsageEvent]) -> Result<u64, StoreError> {
-    let statement = statement(db.backend, events, " ON CONFLICT DO NOTHING");
+    let statement = statement(db, events, "")?;
     db.execute(statement).await
 }
 
-/// Stores events that are not there, and tells which those are.
+/// Stores events that are not there, and tells which those are. At most [`MOST`] at once.
 pub(crate) async fn insert_telling(
     db: &mut Db<'_>,
     events: &[&UsageEvent],
-) -> Result<Vec<EventId>, StoreError> {
-    let statement = statement(db.backend, events, " ON CONFLICT DO NOTHING RETURNING event_id");
-    db.all(TABLE, statement, |row| row.parsed("event_id")).await
+) -> Result<Vec<Identity>, StoreError> {
+    let statement = statement(db, events, " RETURNING organization_id, event_id")?;
+    db.all(TABLE, statement, |row| Ok((row.bare_id("organization_id")?, event_id(row)?))).await
 }
 
+/// All rows in one value, one behind the other, of which the database cuts them: a value of its own for each column of each row costs more than storing it.
 fn statement(
-    backend: Backend,
+    db: &Db<'_>,
     events: &[&UsageEvent],
     after: &'static str,
-) -> Query<'static, Any, AnyArguments> {
-    let before = "INSERT INTO usage_events (event_id, request_id, organization_id, key_id, model_id, deployment_id, \
-         call_type, stream, status, call_end, source, prompt_tokens, completion_tokens, cached_prompt_tokens, \
-         reasoning_tokens, cost_nanos_usd, priced, started_at, first_byte_at, finished_at, attempts, \
-         cache_write_tokens, cache_write_hour_tokens, images, audio_millis) VALUES ";
-    let mut statement = query(bulk::statement(backend, before, events.len(), COLUMNS, after));
+) -> Result<Query<'static, Any, AnyArguments>, StoreError> {
+    let (rows, width) = rows(db.home, events)?;
+    let last = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    let sql = insertion(db.backend, width, events.len().next_power_of_two(), after);
+    Ok(query(AssertSqlSafe(sql)).bind(rows).bind(last))
+}
+
+/// The rows, and how many bytes each has: the organization's text, the event's name, its record.
+fn rows(home: &Jurisdiction, events: &[&UsageEvent]) -> Result<(Vec<u8>, usize), StoreError> {
+    let width = organization_text(home) + EVENT_ID + record::BYTES;
+    let mut rows = Vec::with_capacity(events.len() * width);
     for event in events {
-        statement = statement
-            .bind(event.event_id.to_string())
-            .bind(event.request_id.to_string())
-            .bind(event.organization.to_string())
-            .bind(event.key.to_string())
-            .bind(event.model.to_string())
-            .bind(event.deployment.to_string())
-            .bind(event.call_type.as_str())
-            .bind(i64::from(event.stream))
-            .bind(i64::from(event.status))
-            .bind(event.end.as_str())
-            .bind(event.source.as_str())
-            .bind(tokens(event.tokens.prompt))
-            .bind(tokens(event.tokens.completion))
-            .bind(tokens(event.tokens.cached_prompt))
-            .bind(tokens(event.tokens.reasoning))
-            .bind(event.cost.as_nanos())
-            .bind(i64::from(event.priced))
-            .bind(event.started.as_micros())
-            .bind(event.first_byte.map(Timestamp::as_micros))
-            .bind(event.finished.as_micros())
-            .bind(i64::from(event.attempts))
-            .bind(tokens(event.tokens.cache_write))
-            .bind(tokens(event.tokens.cache_write_hour))
-            .bind(tokens(event.media.images))
-            .bind(tokens(event.media.audio_millis));
+        event.organization.append_to(&mut rows);
+        rows.extend_from_slice(event.event_id.as_bytes());
+        record::append(&mut rows, home, event).map_err(|_| {
+            error::refused("a usage event names a key, model or deployment of another region")
+        })?;
     }
-    statement
+    // The database cuts by this width alone.
+    match rows.len() == events.len() * width {
+        true => Ok((rows, width)),
+        false => Err(error::refused("a usage event is of another region")),
+    }
+}
+
+/// Bytes of an organization's text form in this region.
+fn organization_text(home: &Jurisdiction) -> usize {
+    "org__".len() + home.code().as_str().len() + 26
+}
+
+/// Inserts as many as `places` rows. What a statement says depends on how many those are, and each text is prepared once: so there are few of them.
+fn insertion(backend: Backend, width: usize, places: usize, after: &str) -> String {
+    let event_id = width - EVENT_ID - record::BYTES;
+    let (record, record_length) = (event_id + EVENT_ID, record::BYTES);
+    let organization = backend.text_of(&format!("substr($1, column1, {event_id})"));
+    let mut sql = format!(
+        "INSERT INTO usage_events (organization_id, event_id, record) \
+         SELECT {organization}, substr($1, column1 + {event_id}, {EVENT_ID}), \
+         substr($1, column1 + {record}, {record_length}) FROM (VALUES (1)"
+    );
+    sql.reserve(places * 9);
+    for row in 1..places {
+        // Into a string it always succeeds.
+        let _ = write!(sql, ",({})", row * width + 1);
+    }
+    sql.push_str(") AS places WHERE column1 <= $2 ON CONFLICT DO NOTHING");
+    sql.push_str(after);
+    sql
 }
 
 /// Newest first: an event's identifier starts with its time.
@@ -81,13 +104,11 @@ pub(crate) async fn list(
     organization: Local<OrganizationId>,
     page: &Page,
 ) -> Result<PageOf<Local<UsageEvent>>, StoreError> {
-    // `g` sorts after every hexadecimal digit.
-    let before = page::after::<EventId>(page)?.map_or_else(|| "g".to_owned(), |id| id.to_string());
+    // One byte more than an identifier has, and after each of them.
+    let before = page::after::<EventId>(page)?
+        .map_or_else(|| vec![u8::MAX; EVENT_ID + 1], |id| id.as_bytes().to_vec());
     let statement = query(
-        "SELECT event_id, request_id, organization_id, key_id, model_id, deployment_id, call_type, stream, status, \
-         call_end, source, prompt_tokens, completion_tokens, cached_prompt_tokens, reasoning_tokens, cost_nanos_usd, \
-         priced, started_at, first_byte_at, finished_at, attempts, cache_write_tokens, cache_write_hour_tokens, images, \
-         audio_millis FROM usage_events \
+        "SELECT organization_id, event_id, record FROM usage_events \
          WHERE organization_id = $1 AND event_id < $2 ORDER BY event_id DESC LIMIT $3",
     );
     let statement = statement.bind(organization.to_string()).bind(before).bind(page::limit(page));
@@ -95,39 +116,17 @@ pub(crate) async fn list(
     Ok(page::of(rows, page, |last| last.event_id.to_string()))
 }
 
-/// The wire admits only counts that fit; one that does not counts as the largest.
-pub(super) fn tokens(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
+fn read(row: Row<'_>) -> Result<Local<UsageEvent>, StoreError> {
+    let (organization, event_id) = (row.id("organization_id")?, event_id(row)?);
+    let event = record::read(row.home(), organization, event_id, row.blob("record")?);
+    row.admit("organization_id", event.ok_or_else(|| row.corrupt("record", "is malformed"))?)
 }
 
-fn read(row: Row<'_>) -> Result<Local<UsageEvent>, StoreError> {
-    let event = UsageEvent {
-        event_id: row.parsed("event_id")?,
-        request_id: row.parsed("request_id")?,
-        organization: row.bare_id("organization_id")?,
-        key: row.bare_id("key_id")?,
-        model: row.bare_id("model_id")?,
-        deployment: row.bare_id("deployment_id")?,
-        call_type: row.parsed("call_type")?,
-        stream: row.flag("stream")?,
-        status: row.number("status")?,
-        end: row.parsed("call_end")?,
-        source: row.parsed("source")?,
-        tokens: TokenCounts {
-            prompt: row.number("prompt_tokens")?,
-            completion: row.number("completion_tokens")?,
-            cached_prompt: row.number("cached_prompt_tokens")?,
-            cache_write: row.number("cache_write_tokens")?,
-            cache_write_hour: row.number("cache_write_hour_tokens")?,
-            reasoning: row.number("reasoning_tokens")?,
-        },
-        media: MediaCounts { images: row.number("images")?, audio_millis: row.number("audio_millis")? },
-        cost: NanoUsd::from_nanos(row.integer("cost_nanos_usd")?),
-        priced: row.flag("priced")?,
-        started: row.time("started_at")?,
-        first_byte: row.optional_time("first_byte_at")?,
-        finished: row.time("finished_at")?,
-        attempts: row.number("attempts")?,
-    };
-    row.admit("organization_id", event)
+fn event_id(row: Row<'_>) -> Result<EventId, StoreError> {
+    let bytes = row.blob("event_id")?.try_into().ok();
+    let id = bytes.and_then(|bytes| EventId::from_bytes(bytes).ok());
+    id.ok_or_else(|| row.corrupt("event_id", "is malformed"))
 }
+
+#[cfg(test)]
+mod tests;

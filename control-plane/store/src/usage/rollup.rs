@@ -14,14 +14,34 @@ use bailiwick_domain::{
 };
 use sqlx::query;
 
-use super::event::tokens;
 use crate::{bulk, session::Db};
 
 const COLUMNS: usize = 16;
 
-/// What to add, by the roll-ups' key.
-#[derive(Default)]
-pub(super) struct Rollups(BTreeMap<(OrganizationId, Timestamp, KeyId, ModelId), Sums>);
+/// Adds events to the roll-ups. Those of an organization stand side by side.
+pub(super) async fn add(db: &mut Db<'_>, events: &[&UsageEvent]) -> Result<(), StoreError> {
+    let runs = events.chunk_by(|one, other| one.organization == other.organization);
+    let rows: Vec<Row> = runs.flat_map(rows).collect();
+    for chunk in bulk::chunks(&rows) {
+        store(db, chunk).await?;
+    }
+    Ok(())
+}
+
+type Row = (OrganizationId, Key, Sums);
+/// A roll-up within its organization.
+type Key = (Timestamp, KeyId, ModelId);
+
+/// What to add for events of one organization, in the order of the table's key.
+fn rows(events: &[&UsageEvent]) -> Vec<Row> {
+    let Some(first) = events.first() else { return Vec::new() };
+    let mut rollups: BTreeMap<Key, Sums> = BTreeMap::new();
+    for event in events {
+        let hour = event.event_id.time().hour();
+        rollups.entry((hour, event.key, event.model)).or_default().add(event);
+    }
+    rollups.into_iter().map(|(key, sums)| (first.organization, key, sums)).collect()
+}
 
 #[derive(Clone, Copy, Default)]
 struct Sums {
@@ -39,57 +59,56 @@ struct Sums {
     cost_nanos_usd: i64,
 }
 
-impl Rollups {
-    pub(super) fn add(&mut self, event: &UsageEvent) {
-        let hour = event.event_id.time().hour();
-        let sums = self.0.entry((event.organization, hour, event.key, event.model)).or_default();
+impl Sums {
+    fn add(&mut self, event: &UsageEvent) {
         let failed = event.end != CallEnd::Completed || event.status >= 400;
-        sums.calls += 1;
-        sums.failed_calls += i64::from(failed);
-        sums.unpriced_calls += i64::from(!event.priced);
-        sums.estimated_calls += i64::from(event.source == UsageSource::Estimated);
+        self.calls += 1;
+        self.failed_calls += i64::from(failed);
+        self.unpriced_calls += i64::from(!event.priced);
+        self.estimated_calls += i64::from(event.source == UsageSource::Estimated);
         for (sum, count) in [
-            (&mut sums.prompt_tokens, event.tokens.prompt),
-            (&mut sums.completion_tokens, event.tokens.completion),
-            (&mut sums.cached_prompt_tokens, event.tokens.cached_prompt),
-            (&mut sums.cache_write_tokens, event.tokens.cache_write),
-            (&mut sums.reasoning_tokens, event.tokens.reasoning),
-            (&mut sums.images, event.media.images),
-            (&mut sums.audio_millis, event.media.audio_millis),
+            (&mut self.prompt_tokens, event.tokens.prompt),
+            (&mut self.completion_tokens, event.tokens.completion),
+            (&mut self.cached_prompt_tokens, event.tokens.cached_prompt),
+            (&mut self.cache_write_tokens, event.tokens.cache_write),
+            (&mut self.reasoning_tokens, event.tokens.reasoning),
+            (&mut self.images, event.media.images),
+            (&mut self.audio_millis, event.media.audio_millis),
         ] {
-            *sum = sum.saturating_add(tokens(count));
+            *sum = sum.saturating_add(bounded(count));
         }
         // Not negative by the wire's rule; were it, the bound below would not hold.
-        sums.cost_nanos_usd = sums.cost_nanos_usd.saturating_add(event.cost.as_nanos().max(0));
+        self.cost_nanos_usd = self.cost_nanos_usd.saturating_add(event.cost.as_nanos().max(0));
     }
+}
 
-    pub(super) async fn store(self, db: &mut Db<'_>) -> Result<(), StoreError> {
-        let rows: Vec<_> = self.0.into_iter().collect();
-        for chunk in bulk::chunks(&rows) {
-            let mut statement = query(bulk::statement(db.backend, BEFORE, chunk.len(), COLUMNS, AFTER));
-            for ((organization, hour, key, model), sums) in chunk {
-                statement = statement
-                    .bind(organization.to_string())
-                    .bind(hour.as_micros())
-                    .bind(key.to_string())
-                    .bind(model.to_string())
-                    .bind(sums.calls)
-                    .bind(sums.failed_calls)
-                    .bind(sums.unpriced_calls)
-                    .bind(sums.estimated_calls)
-                    .bind(sums.prompt_tokens)
-                    .bind(sums.completion_tokens)
-                    .bind(sums.cached_prompt_tokens)
-                    .bind(sums.cache_write_tokens)
-                    .bind(sums.reasoning_tokens)
-                    .bind(sums.images)
-                    .bind(sums.audio_millis)
-                    .bind(sums.cost_nanos_usd);
-            }
-            db.execute(statement).await?;
-        }
-        Ok(())
+async fn store(db: &mut Db<'_>, rows: &[Row]) -> Result<(), StoreError> {
+    let mut statement = query(bulk::statement(db.backend, BEFORE, rows.len(), COLUMNS, AFTER));
+    for (organization, (hour, key, model), sums) in rows {
+        statement = statement
+            .bind(organization.to_string())
+            .bind(hour.as_micros())
+            .bind(key.to_string())
+            .bind(model.to_string())
+            .bind(sums.calls)
+            .bind(sums.failed_calls)
+            .bind(sums.unpriced_calls)
+            .bind(sums.estimated_calls)
+            .bind(sums.prompt_tokens)
+            .bind(sums.completion_tokens)
+            .bind(sums.cached_prompt_tokens)
+            .bind(sums.cache_write_tokens)
+            .bind(sums.reasoning_tokens)
+            .bind(sums.images)
+            .bind(sums.audio_millis)
+            .bind(sums.cost_nanos_usd);
     }
+    db.execute(statement).await.map(|_| ())
+}
+
+/// The wire admits only counts that fit; one that does not counts as the largest.
+fn bounded(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 const BEFORE: &str = "INSERT INTO usage_hourly (organization_id, hour, key_id, model_id, calls, failed_calls, \

@@ -5,7 +5,7 @@ use bailiwick_core::{
         store::{Store, StoreError},
         vault::KeyScope,
     },
-    records::{ModelDeployment, ModelRecord},
+    records::{ModelDeployment, ModelRecord, UsageQuery},
 };
 use bailiwick_domain::{
     address::AllowedRanges,
@@ -14,6 +14,7 @@ use bailiwick_domain::{
     organization::OrganizationStatus,
     routing::{Fallbacks, Rank, Strategy},
     spiffe::ProcessRole,
+    time::Timestamp,
 };
 
 use crate::{
@@ -344,7 +345,16 @@ pub(crate) async fn a_row_that_was_changed_from_outside_is_corrupt(fixture: &Fix
 pub(crate) async fn r2_a_row_that_names_another_region_is_corrupt(fixture: &Fixture) {
     let tenant = Tenant::stored(fixture).await;
     fixture.store.usage_insert(&[tenant.call(fixture, NOW)]).await.expect("stored");
-    fixture.tamper("UPDATE usage_events SET deployment_id = REPLACE(deployment_id, 'euc1', 'usw1')").await;
-    let events = fixture.store.usage_event_list(tenant.organization.id, &page(10, None)).await;
-    assert!(matches!(events, Err(StoreError::Corrupt { table: "usage_events", .. })), "{events:?}");
+    fixture.tamper("UPDATE usage_hourly SET model_id = REPLACE(model_id, 'euc1', 'usw1')").await;
+    let query = UsageQuery {
+        organization: tenant.organization.id,
+        from: Timestamp::default(),
+        to: later(1),
+        by_key: false,
+        by_model: true,
+        by_hour: false,
+        page: page(10, None),
+    };
+    let sums = fixture.store.usage_query(&query).await;
+    assert!(matches!(sums, Err(StoreError::Corrupt { table: "usage_hourly", .. })), "{sums:?}");
 }

@@ -12,6 +12,7 @@ use bailiwick_core::{
         restoring::{Consent, Files, Restore, Restored},
     },
     ports::{
+        quota::QuotaStore as _,
         rows::Cells,
         store::{Store, StoreError},
         vault::{Vault, VaultError},
@@ -159,6 +160,26 @@ pub(crate) async fn a_backup_is_restored_as_it_was_taken(fixture: &Fixture) {
     let (_folder, other) = elsewhere().await;
     restore(&region, &other, &taken, Consent::default()).await.expect("restored");
     assert_eq!(dump(&other).await, before);
+    other.close().await;
+}
+
+/// Else whoever restores a region gives everybody their limits anew.
+pub(crate) async fn what_was_spent_of_limits_comes_back(fixture: &Fixture) {
+    let region = Inhabited::new(fixture).await;
+    let resident = region.resident().await;
+    region.limit(&resident).await;
+    let spent = crate::quota::spent(&fixture.store, resident.key.into_inner()).await;
+    let taken = Taken::of(&region).await;
+
+    let (_folder, other) = elsewhere().await;
+    restore(&region, &other, &taken, Consent::default()).await.expect("restored");
+    restore(&region, &fixture.store, &taken, REPLACE).await.expect("restored");
+    for store in [&other, &fixture.store] {
+        let found = store.take_office(1).await.expect("taken");
+        assert_eq!(found.stored, spent.stored);
+        assert_eq!(found.workers, spent.workers);
+        assert!(found.term > spent.term, "whoever was in office before is in none");
+    }
     other.close().await;
 }
 

@@ -108,6 +108,7 @@ conformance! {
         long_deltas_come_in_pages;
     backup:
         a_backup_is_restored_as_it_was_taken,
+        what_was_spent_of_limits_comes_back,
         a_region_is_replaced_only_when_that_is_said,
         what_the_replaced_store_ended_stays_ended,
         r12_a_restore_brings_back_no_service_account_that_was_revoked_and_no_secret_that_was_replaced,
@@ -160,6 +161,8 @@ conformance! {
         data_keys_are_unlocked_many_at_a_time_and_not_all_at_once;
     usage:
         r10_an_event_is_counted_once_however_often_it_is_sent,
+        r10_a_batch_of_any_size_is_counted_whole,
+        r10_no_organizations_event_takes_the_place_of_anothers,
         r10_concurrent_duplicate_batches_count_once,
         r10_late_usage_counts_in_the_hour_of_its_start,
         r10_absurd_counts_stop_nobodys_usage,

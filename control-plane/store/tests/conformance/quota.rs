@@ -9,13 +9,16 @@ use bailiwick_core::{
     },
     records::{ChangedResource, LimitDraft},
 };
-use bailiwick_domain::{id::OrganizationId, jurisdiction::Local, organization::OrganizationStatus};
+use bailiwick_domain::{
+    id::OrganizationId, jurisdiction::Local, key::KeyId, organization::OrganizationStatus,
+};
 use bailiwick_quota::{
     allocator::{AccountRow, HolderRow, LeaseRow, Row, Stored},
     limit::{Account, LimitId, Measure, Over},
     protocol::HolderId,
     window::Window,
 };
+use bailiwick_store::SqlStore;
 
 use crate::{
     fixture::{Fixture, NOW},
@@ -178,6 +181,23 @@ pub(crate) async fn changed_limits_are_told_by_their_organization(fixture: &Fixt
     assert_eq!(gone.changed, [(org.into_inner(), Vec::new())]);
     fixture.store.trim_configuration_log(0).await.expect("trimmed");
     assert!(fixture.store.limits_since(before).await.expect("reads").truncated);
+}
+
+/// Spends of the only limit that there is, which is one key's: by a worker that still holds some, and by others that are gone. Gives what is known of it then.
+pub(crate) async fn spent(store: &SqlStore, key: KeyId) -> Office {
+    let office = store.take_office(1).await.expect("taken");
+    let limit = office.limits[0].id();
+    let account = Account { limit, key: Some(key), member: None, model: None, deployment: None };
+    let rows = [
+        Row::Holder(HolderRow { holder: HolderId(1), lost: false }),
+        Row::Account(AccountRow { account, window_starts: Window::ALWAYS.starts, gone: 700_000 }),
+        Row::Lease(lease(account, 1, 2)),
+    ];
+    store.write_quota(office.term, &rows, &workers()).await.expect("written");
+    let known = store.take_office(1).await.expect("taken");
+    let counts = (known.stored.holders.len(), known.stored.accounts.len(), known.stored.leases.len());
+    assert_eq!(counts, (1, 1, 1));
+    known
 }
 
 /// Of those that are written here.

@@ -74,6 +74,40 @@ pub(crate) async fn r10_an_event_is_counted_once_however_often_it_is_sent(fixtur
     assert_eq!(fixture.number("SELECT COUNT(*) FROM usage_events").await, 1001);
 }
 
+pub(crate) async fn r10_a_batch_of_any_size_is_counted_whole(fixture: &Fixture) {
+    let (one, two) = (Tenant::stored(fixture).await, Tenant::stored(fixture).await);
+    let mut count = 0;
+    for size in [1_usize, 2, 3, 1023, 1024, 1025, 2500] {
+        let mut events: Vec<_> =
+            (0..size).map(|n| if n % 3 == 0 { &one } else { &two }.call(fixture, NOW)).collect();
+        assert_eq!(fixture.store.usage_insert(&events).await.expect("stored").inserted as usize, size);
+        // Among as many that are there already, what is new is found, wherever it stands.
+        let last = events.len() - 1;
+        events[last] = one.call(fixture, NOW);
+        events.push(two.call(fixture, NOW));
+        assert_eq!(fixture.store.usage_insert(&events).await.expect("stored").inserted, 2);
+        count += size as u64 + 2;
+    }
+    let calls = rows(fixture, &all(&one)).await[0].calls + rows(fixture, &all(&two)).await[0].calls;
+    assert_eq!(calls, count);
+    assert_eq!(fixture.number("SELECT COUNT(*) FROM usage_events").await.unsigned_abs(), count);
+}
+
+pub(crate) async fn r10_no_organizations_event_takes_the_place_of_anothers(fixture: &Fixture) {
+    let (one, two) = (Tenant::stored(fixture).await, Tenant::stored(fixture).await);
+    let mine = one.call(fixture, NOW);
+    let same_name = changed(fixture, &two.call(fixture, NOW), |event| event.event_id = mine.event_id);
+    for expected in [2, 0] {
+        let inserted = fixture.store.usage_insert(&[mine, same_name]).await.expect("stored").inserted;
+        assert_eq!(inserted, expected);
+    }
+    for tenant in [&one, &two] {
+        assert_eq!(rows(fixture, &all(tenant)).await[0].calls, 1);
+        let listed = fixture.store.usage_event_list(tenant.organization.id, &page(10, None)).await;
+        assert_eq!(listed.expect("lists").rows.len(), 1);
+    }
+}
+
 pub(crate) async fn r10_concurrent_duplicate_batches_count_once(fixture: &Fixture) {
     let (one, two) = (Tenant::stored(fixture).await, Tenant::stored(fixture).await);
     let events: Vec<_> = (0..400).map(|n| if n % 2 == 0 { &one } else { &two }.call(fixture, NOW)).collect();

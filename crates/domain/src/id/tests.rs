@@ -19,6 +19,14 @@ proptest! {
     }
 
     #[test]
+    fn r1_what_is_kept_without_its_region_comes_back_in_it(local: [u8; 16]) {
+        let eu = jurisdiction("eu-central-1");
+        let id: Local<ModelId> = eu.identified(local);
+        prop_assert_eq!((id.local_bytes(), id.region_code()), (local, eu.code()));
+        prop_assert_eq!(id.to_string().parse::<ModelId>(), Ok(id.into_inner()));
+    }
+
+    #[test]
     fn r2_a_foreign_identifier_is_never_admitted(entropy: u128) {
         let (eu, us) = (jurisdiction("eu-central-1"), jurisdiction("us-west-1"));
         let foreign = us.mint::<Organization>(Timestamp::default(), entropy).into_inner();

@@ -12,6 +12,7 @@ use bailiwick_proto::worker::v1::{
 };
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::BoxStream};
+use prost::Message as _;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
@@ -87,6 +88,7 @@ impl Intake {
             refused: 0,
         };
         for event in batch.events {
+            let event = UsageEvent::decode(event).unwrap();
             stored.delivered += 1;
             stored.events.entry(event.event_id.clone()).or_insert(event);
         }

@@ -13,6 +13,7 @@ use bailiwick_proto::{
         usage_service_client::UsageServiceClient,
     },
 };
+use prost::Message as _;
 use tonic::{Code, Status, transport::Channel};
 
 use super::{identifiers::nobody, layer};
@@ -107,7 +108,8 @@ fn event(of: &Armed) -> UsageEvent {
 
 async fn report(probe: Probe, channel: Channel, event: UsageEvent) -> Attempt {
     let journal_id = ulid();
-    let batch = ReportRequest { journal_id: journal_id.clone(), first_sequence: 1, events: vec![event] };
+    let events = vec![event.encode_to_vec().into()];
+    let batch = ReportRequest { journal_id: journal_id.clone(), first_sequence: 1, events };
     let asked = async {
         let mut client = UsageServiceClient::new(channel);
         client.report(tokio_stream::once(batch)).await?.into_inner().message().await

@@ -15,6 +15,7 @@ use bailiwick_proto::{
     status::violations_of,
     worker::v1::{self as wire, ReportRequest, ReportResponse, usage_service_client::UsageServiceClient},
 };
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
@@ -62,6 +63,7 @@ impl Reporter {
 
     async fn send(&self, first_sequence: u64, events: Vec<wire::UsageEvent>) {
         let journal_id = "01JD0W6KQ4V6J5T6T9N2X8Y3ZB".to_owned();
+        let events = events.iter().map(|event| event.encode_to_vec().into()).collect();
         self.up.send(ReportRequest { journal_id, first_sequence, events }).await.expect("open");
     }
 

@@ -1,0 +1,153 @@
+//! Usage events from the wire, read where they lie: a control plane takes them by the ten thousand a second, and a message between would have a string of its own for
+//! each identifier.
+
+use std::str::FromStr;
+
+use bailiwick_domain::{
+    guard::Guard,
+    jurisdiction::{Jurisdiction, Local, Regional},
+    money::NanoUsd,
+    price::{MediaCounts, TokenCounts},
+    time::Timestamp,
+    usage::{EventId, RequestId, UsageEvent},
+};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+
+use super::{ConvertError, admit, call_end_from_wire, call_type_from_wire, invalid, source_from_wire};
+
+/// A usage event from its encoded [`crate::worker::v1::UsageEvent`]. Counts and cost must fit signed 64 bits; the cost is not negative.
+///
+/// # Errors
+/// The bytes are no such message, a field breaks its rule, or an identifier is another region's.
+pub fn usage_event_from_wire(
+    jurisdiction: &Jurisdiction,
+    encoded: &[u8],
+) -> Result<Local<UsageEvent>, ConvertError> {
+    let fields = Fields::read(encoded).ok_or_else(|| invalid("bytes", "are no usage event"))?;
+    let [event_id, request_id, organization, key, model, deployment] = fields.texts;
+    let [call_type, stream, status, end, source, prompt, completion, cached_prompt, reasoning, ..] =
+        fields.numbers;
+    let [
+        ..,
+        cost,
+        priced,
+        started,
+        first_byte,
+        finished,
+        attempts,
+        cache_write,
+        cache_write_hour,
+        images,
+        audio_millis,
+    ] = fields.numbers;
+    let event = UsageEvent {
+        event_id: EventId::from_bytes(sixteen("event_id", event_id)?)
+            .map_err(|error| invalid("event_id", error))?,
+        request_id: RequestId::from_bytes(sixteen("request_id", request_id)?),
+        organization: identifier(jurisdiction, "organization_id", organization)?,
+        key: identifier(jurisdiction, "key_id", key)?,
+        model: identifier(jurisdiction, "model_id", model)?,
+        deployment: identifier(jurisdiction, "deployment_id", deployment)?,
+        call_type: call_type_from_wire(word(call_type))?,
+        stream: stream != 0,
+        status: small("status", status)?,
+        end: call_end_from_wire(word(end))?,
+        source: source_from_wire(word(source))?,
+        tokens: TokenCounts {
+            prompt: count("prompt_tokens", prompt)?,
+            completion: count("completion_tokens", completion)?,
+            cached_prompt: count("cached_prompt_tokens", cached_prompt)?,
+            cache_write: count("cache_write_tokens", cache_write)?,
+            cache_write_hour: count("cache_write_hour_tokens", cache_write_hour)?,
+            reasoning: count("reasoning_tokens", reasoning)?,
+        },
+        media: MediaCounts {
+            images: count("images", images)?,
+            audio_millis: count("audio_millis", audio_millis)?,
+        },
+        cost: not_negative("cost_nanos_usd", cost)?,
+        priced: priced != 0,
+        started: Timestamp::from_micros(started.cast_signed()),
+        first_byte: (first_byte != 0).then(|| Timestamp::from_micros(first_byte.cast_signed())),
+        finished: Timestamp::from_micros(finished.cast_signed()),
+        attempts: small("attempts", attempts)?,
+    };
+    Ok(jurisdiction.admit_at(Guard::UsageIdentifiers, event)?)
+}
+
+/// The organization that an encoded event names, whatever stands there: for the record of its refusal.
+pub fn organization_named(encoded: &[u8]) -> String {
+    let [_, _, organization, ..] = Fields::read(encoded).map(|fields| fields.texts).unwrap_or_default();
+    String::from_utf8_lossy(organization).into_owned()
+}
+
+/// The fields of an encoded event; those that are missing have their defaults. Charges are passed over: the control plane makes nothing of them.
+#[derive(Default)]
+struct Fields<'a> {
+    /// Those with the tags 1 to 6, strings and bytes.
+    texts: [&'a [u8]; 6],
+    /// Those with the tags 7 to 25, varints.
+    numbers: [u64; 19],
+}
+
+impl<'a> Fields<'a> {
+    /// `None`: the bytes are no such message.
+    fn read(mut rest: &'a [u8]) -> Option<Self> {
+        let mut fields = Self::default();
+        while !rest.is_empty() {
+            let (tag, kind) = decode_key(&mut rest).ok()?;
+            let place = usize::try_from(tag).ok()?;
+            if let Some(text) = fields.texts.get_mut(place.wrapping_sub(1)) {
+                *text = (kind == WireType::LengthDelimited).then(|| delimited(&mut rest))??;
+            } else if let Some(number) = fields.numbers.get_mut(place.wrapping_sub(7)) {
+                *number = (kind == WireType::Varint).then(|| decode_varint(&mut rest).ok())??;
+            } else {
+                skip_field(kind, tag, &mut rest, DecodeContext::default()).ok()?;
+            }
+        }
+        Some(fields)
+    }
+}
+
+fn delimited<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(decode_varint(rest).ok()?).ok()?;
+    let (text, after) = rest.split_at_checked(length)?;
+    *rest = after;
+    Some(text)
+}
+
+fn sixteen(field: &'static str, bytes: &[u8]) -> Result<[u8; 16], ConvertError> {
+    bytes.try_into().map_err(|_| invalid(field, format!("has {} bytes, not 16", bytes.len())))
+}
+
+fn identifier<T: FromStr<Err: ToString> + Regional>(
+    jurisdiction: &Jurisdiction,
+    field: &'static str,
+    bytes: &[u8],
+) -> Result<T, ConvertError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| invalid(field, "is no text"))?;
+    admit(Guard::UsageIdentifiers, jurisdiction, field, text).map(Local::into_inner)
+}
+
+/// A word of one of the enumerations. What does not fit is none.
+fn word<T: TryFrom<i32> + Default>(number: u64) -> T {
+    i32::try_from(number).ok().and_then(|number| T::try_from(number).ok()).unwrap_or_default()
+}
+
+fn small(field: &'static str, number: u64) -> Result<u16, ConvertError> {
+    u16::try_from(number).map_err(|error| invalid(field, error))
+}
+
+fn count(field: &'static str, number: u64) -> Result<u64, ConvertError> {
+    let fits = i64::try_from(number).is_ok();
+    fits.then_some(number).ok_or_else(|| invalid(field, "is over 2^63 - 1"))
+}
+
+fn not_negative(field: &'static str, number: u64) -> Result<NanoUsd, ConvertError> {
+    // As the wire has it, a negative number is one that does not fit.
+    let nanos = i64::try_from(number).map_err(|_| invalid(field, "is negative"))?;
+    Ok(NanoUsd::from_nanos(nanos))
+}
+
+#[cfg(test)]
+mod tests;
