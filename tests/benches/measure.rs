@@ -174,7 +174,8 @@ impl Plan {
     fn idle(&self, way: &Through, row: &mut Row) -> anyhow::Result<()> {
         let streams = if way.one_file { self.streams } else { self.streams.min(self.most_streams) };
         row.idle_streams = Some(streams);
-        row.idle_memory_bytes = Some(streams::idle(&way.target, streams, || way.processes.memory_bytes())?);
+        let memory = || way.processes.memory_bytes();
+        row.idle_memory_bytes = Some(streams::idle(&way.target, streams, way.is_slow, memory)?);
         Ok(())
     }
 

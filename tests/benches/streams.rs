@@ -73,8 +73,8 @@ pub fn gap(target: &Target, bound: Duration) -> anyhow::Result<f64> {
     })
 }
 
-/// Holds so many streams that have begun and say nothing, and asks `measure` meanwhile.
-pub fn idle<T>(target: &Target, streams: usize, measure: impl Fn() -> T) -> anyhow::Result<T> {
+/// Holds so many streams that have begun and say little or nothing, and asks `measure` meanwhile. Where they are `slow`, each has to go on afterwards.
+pub fn idle<T>(target: &Target, streams: usize, slow: bool, measure: impl Fn() -> T) -> anyhow::Result<T> {
     on_one_thread(async {
         let (mut opening, mut open) = (JoinSet::new(), Vec::with_capacity(streams));
         for started in 0..streams {
@@ -93,6 +93,9 @@ pub fn idle<T>(target: &Target, streams: usize, measure: impl Fn() -> T) -> anyh
             open.push(opened??);
         }
         let measured = measure();
+        for connection in open.iter_mut().filter(|_| slow) {
+            while !has(connection.piece().await.context("a stream was cut")?, b"data: ") {}
+        }
         drop(open);
         Ok(measured)
     })

@@ -37,6 +37,8 @@ pub struct Through {
     pub processes: Processes,
     /// Whether a stream takes one file of what serves it, and not two.
     pub one_file: bool,
+    /// Whether idle streams go on slowly, rather than not at all.
+    pub is_slow: bool,
 }
 
 /// Three regions that run; one of them is measured. Stopped on drop.
@@ -137,6 +139,7 @@ impl Subject {
             target: bench(&self.provider_address()),
             processes: Processes::of(&[self.provider.0.id()]),
             one_file: true,
+            is_slow: false,
         }];
         ways.extend(self.nginx.iter().map(|nginx| Through {
             name: "nginx",
@@ -144,6 +147,7 @@ impl Subject {
             processes: Processes::of(&[nginx.pid()]),
             // Its processes share them.
             one_file: true,
+            is_slow: false,
         }));
         ways.push(self.worker());
         ways.push(Through {
@@ -151,6 +155,7 @@ impl Subject {
             target: self.target(&host(self.text("base_url"))),
             processes: Processes::of(&[pid("router"), pid("workers/0"), pid("workers/1")]),
             one_file: false,
+            is_slow: self.http2,
         });
         ways
     }
@@ -164,6 +169,7 @@ impl Subject {
             target: self.target(self.text("processes/workers/0/plain_address")),
             processes: Processes::of(&[pid]),
             one_file: self.http2,
+            is_slow: self.http2,
         }
     }
 
