@@ -297,9 +297,9 @@ impl Upstream {
     }
 }
 
-/// RFC 9112, section 6.3. In HTTP/2 each stream says its end.
+/// RFC 9112, section 6.3. In HTTP/2 a stream that says its end has ended; one that was reset without an error has, too, for hyper.
 fn is_delimited(response: &Response<Incoming>) -> bool {
-    response.version() == Version::HTTP_2
-        || response.body().size_hint().exact().is_some()
-        || response.headers().contains_key(header::TRANSFER_ENCODING)
+    response.version() != Version::HTTP_2
+        && (response.body().size_hint().exact().is_some()
+            || response.headers().contains_key(header::TRANSFER_ENCODING))
 }

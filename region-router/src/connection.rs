@@ -18,6 +18,7 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
+use tokio::task::coop;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::relay::Relay;
@@ -44,15 +45,18 @@ pub(crate) enum Sent {
     Unsent(Request<Incoming>),
     /// The connection broke when the request was on its way.
     Lost,
+    /// The request broke, and the connection with it: its caller's doing.
+    Broken,
     /// The worker did not begin to answer in time.
     Late,
 }
 
 impl Connection {
-    /// Sends a request, and waits for the head of its answer until [`Line::hang_up_if_late`] finds that this takes too long.
+    /// Sends a request, and waits for the head of its answer until [`Line::sweep`] finds that this takes too long.
     pub(crate) async fn call(mut self, request: Request<Incoming>, now: u32) -> Sent {
         self.line.phase.set(Phase::Awaiting { since: now });
-        let mut answer = pin!(self.requests.try_send_request(request));
+        // What is there is seen also when this task's turn is used up: no answer on a line that is over means that none comes.
+        let mut answer = pin!(coop::unconstrained(self.requests.try_send_request(request)));
         let line = &self.line;
         let answered = poll_fn(|cx| {
             line.relay.drive(cx, |cx| {
@@ -72,6 +76,8 @@ impl Connection {
             Some(Err(mut error)) => match error.take_message() {
                 Some(request) => Sent::Unsent(request),
                 None if self.line.phase.get() == Phase::Late => Sent::Late,
+                None if self.line.phase.get() == Phase::HungUp => Sent::Lost,
+                None if error.error().is_user() => Sent::Broken,
                 None => Sent::Lost,
             },
             None => Sent::Lost,
@@ -133,6 +139,8 @@ enum Phase {
     Answering,
     /// It was hung up because its call waited for too long.
     Late,
+    /// It was hung up for another reason.
+    HungUp,
 }
 
 impl Line {
@@ -167,6 +175,9 @@ impl Line {
 
     /// Closes it; a call on it hears so.
     pub(crate) fn hang_up(&self) {
+        if self.phase.get() != Phase::Late {
+            self.phase.set(Phase::HungUp);
+        }
         drop(self.http.borrow_mut().take());
         self.relay.wake();
     }

@@ -49,6 +49,10 @@ pub(crate) fn worker_lost() -> ApiError {
     ApiError::new(StatusCode::BAD_GATEWAY, "worker_lost", message)
 }
 
+pub(crate) fn body_incomplete() -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "request_incomplete", "the body broke off before its end")
+}
+
 pub(crate) fn worker_timeout() -> ApiError {
     ApiError::new(StatusCode::GATEWAY_TIMEOUT, "worker_timeout", "the worker did not answer in time")
 }

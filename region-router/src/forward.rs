@@ -82,6 +82,8 @@ impl Forward {
                     self.metrics.ejected();
                     return Err(error::worker_lost());
                 }
+                // A worker is not to blame for it.
+                Sent::Broken => return Err(error::body_incomplete()),
                 Sent::Late => return Err(error::worker_timeout()),
             }
         }

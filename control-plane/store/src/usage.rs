@@ -41,11 +41,11 @@ pub(crate) async fn insert(
     finish(transaction, ours, events).await
 }
 
-/// By organization and identifier, each once. Events and roll-ups are written in one order: transactions that share some of them wait for each other, and never in a circle.
+/// By organization and identifier, each once: the first of its name. Events and roll-ups are written in one order: transactions that share some of them wait for each other, and never in a circle.
 /// And an organization's rows stand side by side, where few pages have to be changed for them.
 fn ordered(events: &[Local<UsageEvent>]) -> Vec<&UsageEvent> {
     let mut ordered: Vec<&UsageEvent> = events.iter().map(Local::get).collect();
-    ordered.sort_unstable_by_key(|event| (event.organization.local_bytes(), event.event_id));
+    ordered.sort_by_key(|event| (event.organization.local_bytes(), event.event_id));
     ordered.dedup_by_key(|event| event::identity(event));
     ordered
 }

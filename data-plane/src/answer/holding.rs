@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::{Response, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -36,21 +37,21 @@ pub(super) async fn hold_answer(
     let Answered { response, call, begun, .. } = answered;
     let counts = response.status().is_success();
     let mut hearing = Hearing { call, collected: Collected::begin(std::mem::take(begun)), counts, is_own };
-    let how = hearing.collected.read(response.body_mut(), limit, idle, held).await;
+    let how = hearing.collected.read(response, limit, idle, held).await;
     hearing.counts &= how == How::Late;
     hearing.collected.held(how)
 }
 
-/// Reads a body, of which `begun` was read before.
+/// Reads an answer's body, of which `begun` was read before.
 pub(crate) async fn hold(
-    body: &mut Incoming,
+    response: &mut Response<Incoming>,
     begun: Bytes,
     limit: usize,
     idle: Duration,
     held: &mut Hold,
 ) -> Held {
     let mut collected = Collected::begin(begun);
-    let how = collected.read(body, limit, idle, held).await;
+    let how = collected.read(response, limit, idle, held).await;
     collected.held(how)
 }
 
@@ -102,13 +103,23 @@ impl Collected {
         if self.all.is_empty() { &self.first } else { &self.all }
     }
 
-    async fn read(&mut self, body: &mut Incoming, limit: usize, idle: Duration, held: &mut Hold) -> How {
+    async fn read(
+        &mut self,
+        response: &mut Response<Incoming>,
+        limit: usize,
+        idle: Duration,
+        held: &mut Hold,
+    ) -> How {
+        // A stream that is reset without an error was cut, though no error comes.
+        let says_its_end = response.version() == Version::HTTP_2;
+        let body = response.body_mut();
         if body.size_hint().lower() > limit as u64 {
             return How::Large;
         }
         loop {
             let frame = match within(idle, body.frame()).await {
                 None => return How::Late,
+                Some(None) if says_its_end && !body.is_end_stream() => return How::Broken,
                 Some(None) => return How::Whole,
                 Some(Some(Err(_broken))) => return How::Broken,
                 Some(Some(Ok(frame))) => frame,

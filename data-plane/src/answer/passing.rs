@@ -166,7 +166,8 @@ impl Passing {
 
     /// The provider has said everything; or its connection has ended, which may be a cut.
     fn ended(&mut self) {
-        if !self.delimited && self.metering.status.is_success() && !self.reader.is_closed() {
+        let is_told = self.delimited || self.body.is_end_stream();
+        if !is_told && self.metering.status.is_success() && !self.reader.is_closed() {
             self.broken(CallEnd::ProviderFailed);
             return;
         }

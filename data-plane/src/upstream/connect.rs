@@ -87,7 +87,8 @@ pub(super) enum Spoken {
 pub(crate) struct Dialler {
     resolver: Resolver,
     http1: TlsConnector,
-    either: TlsConnector,
+    /// `None`: HTTP/2 is spoken to nobody.
+    either: Option<TlsConnector>,
 }
 
 impl Dialler {
@@ -98,8 +99,12 @@ impl Dialler {
         http2: bool,
     ) -> Result<Self, rustls::Error> {
         let http1 = outbound::public_tls(&[HTTP1], trusted)?;
-        let either = if http2 { outbound::public_tls(&[HTTP2, HTTP1], trusted)? } else { http1.clone() };
+        let either = http2.then(|| outbound::public_tls(&[HTTP2, HTTP1], trusted)).transpose()?;
         Ok(Self { resolver, http1, either })
+    }
+
+    pub(super) fn speaks_http2(&self) -> bool {
+        self.either.is_some()
     }
 
     /// Connects to a place; to which address, and what is spoken there, too.
@@ -111,7 +116,7 @@ impl Dialler {
         let endpoint = &place.deployment().prepared;
         let tls = match offer {
             Offer::Http1 => &self.http1,
-            Offer::Either => &self.either,
+            Offer::Either => self.either.as_ref().unwrap_or(&self.http1),
         };
         self.connect(place.host(), endpoint.port, endpoint.is_tls.then_some(tls)).await
     }

@@ -17,11 +17,13 @@ use super::{
     body::Outbound,
     connect::{ConnectError, Dialler, Offer, Spoken},
 };
-use crate::{metering::Meter, placement::Place};
+use crate::{metering::Meter, placement::Place, timing::within};
 
 /// Providers close idle connections after a minute or more; one that is about to be closed is not worth the risk.
 const LONGEST_IDLE: Duration = Duration::from_secs(45);
-/// Connections on which a provider may leave a call undone, before it counts as one that cannot be reached.
+/// How long a connection is waited for that somebody else dials, before one is dialled beside it.
+const LONGEST_DIAL: Duration = Duration::from_secs(1);
+/// New connections on which a provider may leave a call undone, before it counts as one that cannot be reached.
 const MOST_UNDONE: usize = 3;
 
 pub(super) struct Pool {
@@ -88,12 +90,16 @@ impl Pool {
         timeouts: Timeouts,
     ) -> Sent {
         // A form's bytes come but once, and end when their connection does.
-        let may_share = place.deployment().prepared.is_tls && request.body().progress().is_none();
-        for _ in 0..MOST_UNDONE {
+        let speaks_http2 = self.dialler.speaks_http2() && place.deployment().prepared.is_tls;
+        let may_share = speaks_http2 && request.body().progress().is_none();
+        let mut undone = 0;
+        while undone < MOST_UNDONE {
             let stream = if may_share { self.shared.join(place) } else { None };
             let opened = match stream {
+                // One that leads nowhere any more is used by nobody after this, so there is an end of them.
                 Some(stream) => Opened::Shared(stream),
                 None => {
+                    undone += 1;
                     while let Some(connection) = self.alone.take(place).await {
                         match connection.send(request, call, timeouts.first_byte, &self.alone).await {
                             Err(whole) => request = whole,
@@ -131,12 +137,17 @@ impl Pool {
             return self.dial(place, Offer::Http1, None).await;
         }
         loop {
-            match self.shared.turn(place.deployment()) {
-                shared::Turn::Wait(dialled) => dialled.end().await,
+            let waits = match self.shared.turn(place.deployment()) {
+                shared::Turn::Wait(dialled) => within(LONGEST_DIAL, dialled.end()).await,
                 shared::Turn::Dial(turn) => return self.dial(place, Offer::Either, Some(turn)).await,
-            }
+            };
             if let Some(stream) = self.shared.join(place) {
                 return Ok(Opened::Shared(stream));
+            }
+            // What came of somebody else's dial, or does not come, is nobody else's fate.
+            if waits != Some(shared::End::Opened) {
+                let turn = self.shared.dials(place.deployment());
+                return self.dial(place, Offer::Either, Some(turn)).await;
             }
         }
     }

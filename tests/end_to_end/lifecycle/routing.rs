@@ -8,6 +8,11 @@ use bailiwick_tests::{
     process::{Owned, go_on, kill_hard, runs, stop},
 };
 
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
 use crate::{membership::bailiwick, streams::one_worker};
 
 const REGION: &str = "eu-central-1";
@@ -47,6 +52,35 @@ async fn connections_that_a_worker_has_closed_cost_no_call() {
     let is_up = || async { reqwest::get(worker.readyz()).await.ok()?.error_for_status().ok().map(drop) };
     eventually("it serves again", is_up).await;
     assert!(side_by_side().await, "each of them was still open when it was last used");
+}
+
+/// A call whose body is none: what the router says of it.
+async fn break_off(region: &Region) -> String {
+    let address = region.base_url.trim_start_matches("http://").trim_end_matches("/v1");
+    let mut stream = TcpStream::connect(address).await.expect("connected");
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{{\"mod\r\nZZ\r\n",
+        region.api_key
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let mut answer = Vec::new();
+    let _ended = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_whose_body_breaks_off_shuts_out_no_worker() {
+    let installation = Installation::start();
+    let region = installation.region(REGION);
+    for _ in 0..4 {
+        let answer = break_off(region).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+    let metrics = reqwest::get(&region.processes.router.metrics).await.expect("metrics");
+    let metrics = metrics.text().await.expect("metrics");
+    let ejections = metrics.lines().filter(|line| !line.starts_with('#') && line.contains("ejections_total"));
+    let ejections: Vec<&str> = ejections.collect();
+    assert!(!ejections.is_empty() && ejections.iter().all(|line| line.ends_with(" 0")), "{ejections:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

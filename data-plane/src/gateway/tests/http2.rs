@@ -120,6 +120,29 @@ async fn a_stream_that_fails_is_not_sent_once_more() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_reset_without_an_error_before_its_end_is_none_the_less_cut() {
+    let speech = Play::Cut("audio/mpeg", "half of what was to be said");
+    let provider = Provider::start(USUAL, [Play::Cut("text/event-stream", EVENT), speech]).await;
+    let world = world(&provider);
+    let seen = world.call(STREAM).await;
+    assert!(!seen.whole || seen.body.contains("\"error\""), "{}", seen.body);
+    let seen = world.send(world.post("/v1/audio/speech", PLAIN)).await;
+    assert_eq!((seen.status, seen.code().as_str()), (502, "provider_invalid_response"));
+    assert!(world.metered(2).await.iter().all(|event| event.end() == CallEnd::ProviderFailed));
+}
+
+#[tokio::test]
+async fn a_dial_that_hangs_holds_up_nobody_but_whoever_dialled() {
+    let provider = Provider::start(Speech::Hangs, [Play::Answer(ANSWER)]).await;
+    let world = world(&provider);
+    let seen = join_all((0..6).map(|_| world.call(PLAIN))).await;
+    assert!(seen.iter().all(|seen| seen.status == 200), "{seen:?}");
+    let mut attempts: Vec<_> = world.metered(6).await.iter().map(|event| event.attempts).collect();
+    attempts.sort_unstable();
+    assert_eq!(attempts, [1, 1, 1, 1, 1, 2], "whoever dialled tried once more");
+}
+
+#[tokio::test]
 async fn a_provider_that_takes_few_streams_gets_no_more_at_once() {
     let provider = Provider::start(Speech::Http2 { most: 3 }, [Play::Answer(ANSWER)]).await;
     let world = world(&provider);

@@ -12,6 +12,21 @@ fn journal(folder: &Path) -> Writer {
     Journals::open(folder, 1, 1 << 20, now()).unwrap().writers.pop().unwrap()
 }
 
+#[tokio::test]
+async fn a_call_on_record_goes_out_also_when_the_disk_takes_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let meter = Meter::new(Some(journal(folder.path())), clock());
+    let (mut connection, mut provider, carried) = connect(&meter);
+    let open = meter.start(call()).unwrap();
+    meter.write().unwrap();
+    meter.write_to(OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let other = meter.start(call()).unwrap();
+    carried.carries(open.event_id());
+    connection.write_all(b"POST").await.unwrap();
+    provider.read_exact(&mut [0; 4]).await.unwrap();
+    assert!(open.is_recorded() && !other.is_recorded());
+}
+
 /// A connection, whose other end this is, and what it is told.
 fn connect(meter: &Meter) -> (Recorded<DuplexStream>, DuplexStream, Carried) {
     let ((ours, provider), carried) = (tokio::io::duplex(64), Carried::default());

@@ -22,7 +22,7 @@ use crate::{placement::Place, snapshot::DeploymentEntry};
 
 pub(crate) use connection::Stream;
 use connection::{Connection, MOST_STREAMS};
-pub(super) use dialling::{Dialling, Turn};
+pub(super) use dialling::{Dialling, End, Turn};
 
 /// One core's connections, by deployment.
 #[derive(Clone, Default)]
@@ -72,6 +72,12 @@ impl Connections {
             Some(dialled) => Turn::Wait(dialled.join()),
             None => Turn::Dial(Dialling::begin(self, deployment.id, known)),
         }
+    }
+
+    /// The turn to dial, whoever else does.
+    pub(super) fn dials(&self, deployment: &Arc<DeploymentEntry>) -> Dialling {
+        let mut all = self.0.borrow_mut();
+        Dialling::begin(self, deployment.id, all.entry(deployment.id).or_default())
     }
 
     /// Deployments come and go; what is idle for long belongs to nobody.

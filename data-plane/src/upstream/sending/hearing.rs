@@ -71,8 +71,10 @@ impl Sending<'_> {
     /// Which refusal it is, where the model has a fallback for it.
     async fn read_refusal(&mut self, answer: &mut Answer) -> Result<Tried, (Ill, CallEnd, ApiError)> {
         let idle = self.upstream.timeouts.idle;
-        let body = answer.response.body_mut();
-        let read = self.timing.waiting(hold(body, Bytes::new(), LARGEST_REFUSAL, idle, self.hold)).await;
+        let read = self
+            .timing
+            .waiting(hold(&mut answer.response, Bytes::new(), LARGEST_REFUSAL, idle, self.hold))
+            .await;
         match read {
             Held::Whole(bytes) => answer.begun = bytes,
             Held::Large(begun) => {

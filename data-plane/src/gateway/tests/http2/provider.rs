@@ -31,6 +31,8 @@ pub(super) enum Play {
     Together(usize, &'static str),
     /// It begins with these events, and goes on no more.
     Begin(&'static str),
+    /// It is answered with this type and this text, and is reset before its end, as if that were all.
+    Cut(&'static str, &'static str),
     /// It begins, and is sent as much as is taken.
     Endless,
     /// It is never answered.
@@ -49,6 +51,8 @@ pub(super) enum Speech {
     },
     /// HTTP/1.1 alone: each connection is closed after its answer.
     Http1(&'static str),
+    /// HTTP/2, but of the first connection nothing is ever heard.
+    Hangs,
     /// HTTP/2, on a connection that is given up, with the first stream on it, as soon as that comes.
     Leaves,
 }
@@ -63,6 +67,7 @@ struct State {
     left: AtomicUsize,
     sent: AtomicUsize,
     starving: AtomicUsize,
+    hanging: AtomicUsize,
     come: tokio::sync::Notify,
 }
 
@@ -83,7 +88,9 @@ impl Provider {
         let mut config = config.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
         config.alpn_protocols = match speech {
             Speech::Http1(_) => vec![b"http/1.1".to_vec()],
-            Speech::Http2 { .. } | Speech::Leaves => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            Speech::Http2 { .. } | Speech::Leaves | Speech::Hangs => {
+                vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+            }
         };
         let (listener, acceptor) =
             (TcpListener::bind("127.0.0.1:0").await.unwrap(), TlsAcceptor::from(Arc::new(config)));
@@ -94,6 +101,13 @@ impl Provider {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, state) = (acceptor.clone(), Arc::clone(&shared));
+                if matches!(speech, Speech::Hangs) && state.hanging.fetch_add(1, Ordering::SeqCst) == 0 {
+                    connections.spawn(async move {
+                        let _held = stream;
+                        std::future::pending::<()>().await;
+                    });
+                    continue;
+                }
                 connections.spawn(async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
                     state.dialled.fetch_add(1, Ordering::SeqCst);
@@ -103,7 +117,7 @@ impl Provider {
                         Speech::Leaves if speaks_http2 && state.dialled.load(Ordering::SeqCst) == 1 => {
                             leave(stream).await;
                         }
-                        Speech::Leaves if speaks_http2 => talk(stream, 100, state).await,
+                        Speech::Leaves | Speech::Hangs if speaks_http2 => talk(stream, 100, state).await,
                         Speech::Http1(answer) => old(stream, answer).await,
                         _ => old(stream, super::super::ANSWER).await,
                     }
@@ -219,6 +233,16 @@ async fn play(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, st
                 sending.send_data(vec![b' '; room].into(), false).unwrap();
             }
             state.left.fetch_add(1, Ordering::SeqCst);
+        }
+        Play::Cut(kind, text) => {
+            let head = Response::builder().header("content-type", kind).body(()).unwrap();
+            let mut sending = respond.send_response(head, false).unwrap();
+            sending.send_data(text.into(), false).unwrap();
+            // What was said has gone out by then.
+            sending.reserve_capacity(1);
+            let _room = std::future::poll_fn(|context| sending.poll_capacity(context)).await;
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            sending.send_reset(Reason::NO_ERROR);
         }
         Play::Silence => {
             let _reason = std::future::poll_fn(|context| respond.poll_reset(context)).await;

@@ -22,7 +22,17 @@ pub(in crate::upstream::pool) enum Turn {
 pub(in crate::upstream::pool) struct Dialled {
     /// Calls that it is for.
     calls: Cell<u32>,
+    end: Cell<End>,
     ended: Notify,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::upstream::pool) enum End {
+    /// It is open, or HTTP/2 is not spoken there.
+    Opened,
+    /// Neither is known.
+    Failed,
 }
 
 impl Dialled {
@@ -36,8 +46,9 @@ impl Dialled {
     }
 
     /// Until it is open, or is known not to be.
-    pub(in crate::upstream::pool) async fn end(&self) {
+    pub(in crate::upstream::pool) async fn end(&self) -> End {
         self.ended.notified().await;
+        self.end.get()
     }
 }
 
@@ -51,7 +62,8 @@ pub(in crate::upstream::pool) struct Dialling {
 
 impl Dialling {
     pub(super) fn begin(connections: &Connections, deployment: DeploymentId, known: &mut Known) -> Self {
-        let dialled = Rc::new(Dialled { calls: Cell::new(1), ended: Notify::new() });
+        let dialled =
+            Rc::new(Dialled { calls: Cell::new(1), end: Cell::new(End::Failed), ended: Notify::new() });
         known.dialled.push(Rc::clone(&dialled));
         let allowed = Rc::clone(&known.allowed);
         Self { connections: connections.clone(), deployment, dialled, allowed }
@@ -68,6 +80,7 @@ impl Dialling {
         let allowed = Rc::clone(&self.allowed);
         let connection = Rc::new(Connection::open(stream, meter, deployment, address, allowed).await?);
         let stream = Stream::of(&connection);
+        self.dialled.end.set(End::Opened);
         self.note(|known| {
             known.alone_since = None;
             known.open.push(connection);
@@ -77,6 +90,7 @@ impl Dialling {
 
     /// It speaks HTTP/1.1 alone.
     pub(in crate::upstream::pool) fn speaks_http1(self) {
+        self.dialled.end.set(End::Opened);
         self.note(|known| known.alone_since = Some(Instant::now()));
     }
 
