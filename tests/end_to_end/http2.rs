@@ -131,10 +131,7 @@ async fn hundreds_of_streams_share_few_connections_and_each_fares_by_itself() {
     let credential = admin.new_credential(&region.organization, "key").await;
     let endpoint = format!("https://{address}/v1");
     let revision = admin.new_model(&region.organization, "held", &endpoint, "held", &credential).await;
-    eventually("the workers have applied it", || async {
-        admin.workers().await.iter().all(|worker| worker.applied_revision >= revision).then_some(())
-    })
-    .await;
+    admin.applied(revision).await;
 
     let mut callers = begin(region, STREAMS).await;
     let connections = held.connections.load(Relaxed);

@@ -78,7 +78,8 @@ async fn a_caller_whose_body_breaks_off_shuts_out_no_worker() {
     }
     let metrics = reqwest::get(&region.processes.router.metrics).await.expect("metrics");
     let metrics = metrics.text().await.expect("metrics");
-    let ejections = metrics.lines().filter(|line| !line.starts_with('#') && line.contains("ejections_total"));
+    let ejections =
+        metrics.lines().filter(|line| !line.starts_with('#') && line.contains("worker_failures_total"));
     let ejections: Vec<&str> = ejections.collect();
     assert!(!ejections.is_empty() && ejections.iter().all(|line| line.ends_with(" 0")), "{ejections:?}");
 }
