@@ -102,12 +102,7 @@ async fn begin(region: &Region, number: usize) -> Vec<Caller> {
     let mut opening = JoinSet::new();
     for _ in 0..number {
         let (base_url, key) = (region.base_url.clone(), region.api_key.clone());
-        opening.spawn(async move {
-            let mut caller = Caller::stream(&base_url, &key, "held").await.expect("connected");
-            let begun = caller.read_to("word ").await.expect("a stream");
-            assert!(begun, "{}", String::from_utf8_lossy(&caller.received));
-            caller
-        });
+        opening.spawn(async move { Caller::begun(&base_url, &key, "held", "word ").await });
     }
     opening.join_all().await
 }

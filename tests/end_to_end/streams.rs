@@ -80,12 +80,7 @@ async fn thousands_of_slow_streams_are_carried_side_by_side_in_little_memory() {
             open.push(opening.join_next().await.expect("one is opening").expect("it is open"));
         }
         let (base_url, key) = (region.base_url.clone(), region.api_key.clone());
-        opening.spawn(async move {
-            let mut caller = Caller::stream(&base_url, &key, "held").await.expect("connected");
-            let begun = caller.read_to("word ").await.expect("a stream");
-            assert!(begun, "{}", String::from_utf8_lossy(&caller.received));
-            caller
-        });
+        opening.spawn(async move { Caller::begun(&base_url, &key, "held", "word ").await });
     }
     open.extend(opening.join_all().await);
     assert_eq!(open.len(), streams, "all of them at once");

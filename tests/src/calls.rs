@@ -70,6 +70,17 @@ impl Caller {
         Self::with_buffer(base_url, key, model, None).await
     }
 
+    /// The same, once this has come of it.
+    ///
+    /// # Panics
+    /// It never comes.
+    pub async fn begun(base_url: &str, key: &str, model: &str, first: &str) -> Self {
+        let mut caller = Self::stream(base_url, key, model).await.expect("connected");
+        let begun = caller.read_to(first).await.expect("a stream");
+        assert!(begun, "{}", String::from_utf8_lossy(&caller.received));
+        caller
+    }
+
     /// The same with a socket that takes no more than about so many bytes ahead of its reader.
     pub async fn with_buffer(
         base_url: &str,

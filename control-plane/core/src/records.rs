@@ -18,11 +18,15 @@ use bailiwick_domain::{
 
 use crate::ports::vault::{KeyScope, Sealed};
 
+mod audit;
 mod limit;
+mod page;
 mod trust;
 mod usage;
 
+pub use audit::{AuditDraft, AuditRecord, Chain};
 pub use limit::{LimitDraft, LimitRecord, SAME_LIMIT, TOO_MANY_LIMITS};
+pub use page::{Page, PageOf};
 pub use trust::{
     AuthorityStage, HeldCertificate, MAX_REVOKED_CERTIFICATES, RevokedCertificate, RootSlot, TrustRecord,
     TrustVersion,
@@ -247,51 +251,6 @@ pub struct WorkerRecord {
     pub last_seen_at: Option<Timestamp>,
 }
 
-/// Which audit chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Chain {
-    /// The region's own.
-    Region,
-    /// One organization's.
-    Organization(Local<OrganizationId>),
-}
-
-/// An audit record before it has its place in the chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditDraft {
-    /// Chain it goes to.
-    pub chain: Chain,
-    /// When.
-    pub at: Timestamp,
-    /// Who, sealed (`audit_records.actor`, row = the chain's text form).
-    pub actor: Sealed,
-    /// What, e.g. `key.revoke`.
-    pub action: &'static str,
-    /// To what: text form of an identifier.
-    pub subject: String,
-}
-
-/// An audit record in its chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditRecord {
-    /// Chain it is in.
-    pub chain: Chain,
-    /// Counts from 1, gap-free.
-    pub sequence: u64,
-    /// When.
-    pub at: Timestamp,
-    /// Who, sealed.
-    pub actor: Sealed,
-    /// What.
-    pub action: String,
-    /// To what.
-    pub subject: String,
-    /// Revision of the change; `None` where it does not concern workers.
-    pub revision: Option<Revision>,
-    /// See [`crate::audit::leaf_hash`].
-    pub hash: [u8; 32],
-}
-
 /// A resource that a mutation changed or took away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChangedResource {
@@ -372,24 +331,6 @@ pub struct DestructionRecord {
     pub destroyed: Vec<(String, u64)>,
     /// The end of the newest file of wrapped keys that may hold its keys; `None`: there is none.
     pub keys_in_backups_until: Option<Timestamp>,
-}
-
-/// Which page of a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// 1 to 1000.
-    pub size: u32,
-    /// From the previous answer.
-    pub token: Option<String>,
-}
-
-/// One page.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PageOf<T> {
-    /// Its rows.
-    pub rows: Vec<T>,
-    /// `None`: this was the last.
-    pub next: Option<String>,
 }
 
 /// A rotation of keys, under way or over.

@@ -51,16 +51,10 @@ impl Connections {
     pub(super) fn join(&self, place: &Place) -> Option<Stream> {
         let mut all = self.0.borrow_mut();
         let known = all.get_mut(&place.deployment().id)?;
+        // Calls that are on one of the others go on; it ends with the last of them.
+        known.open.retain(|connection| connection.is_good(place));
         let allowed = known.allowed.get();
-        loop {
-            let at = known.open.iter().position(|connection| connection.has_room(allowed))?;
-            let connection = known.open.get(at)?;
-            if connection.is_good(place) {
-                return Some(Stream::of(connection));
-            }
-            // Calls that are on it go on; it ends with the last of them.
-            known.open.remove(at);
-        }
+        known.open.iter().find(|connection| connection.has_room(allowed)).map(Stream::of)
     }
 
     /// Whether to dial, or to wait for somebody who does.

@@ -21,6 +21,8 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 const PIECE: usize = 16 << 10;
+/// What is taken of a stream ahead of its caller.
+const WINDOW: usize = 128 << 10;
 
 /// What becomes of a stream.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +33,7 @@ pub(super) enum Play {
     Together(usize, &'static str),
     /// It begins with these events, and goes on no more.
     Begin(&'static str),
-    /// It is answered with this type and this text, and is reset before its end, as if that were all.
+    /// It is answered with this type, and this text over and over, and is reset before its end as if that were all.
     Cut(&'static str, &'static str),
     /// It begins, and is sent as much as is taken.
     Endless,
@@ -237,11 +239,10 @@ async fn play(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, st
         Play::Cut(kind, text) => {
             let head = Response::builder().header("content-type", kind).body(()).unwrap();
             let mut sending = respond.send_response(head, false).unwrap();
-            sending.send_data(text.into(), false).unwrap();
-            // What was said has gone out by then.
+            sending.send_data(text.repeat(WINDOW.div_ceil(text.len())).into(), false).unwrap();
+            // There is no room for more until some of it has been read.
             sending.reserve_capacity(1);
             let _room = std::future::poll_fn(|context| sending.poll_capacity(context)).await;
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             sending.send_reset(Reason::NO_ERROR);
         }
         Play::Silence => {
