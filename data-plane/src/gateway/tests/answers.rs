@@ -56,6 +56,36 @@ async fn a_call_goes_to_the_provider_and_back_untouched_and_is_metered() {
 }
 
 #[tokio::test]
+async fn what_a_provider_says_to_its_own_customer_or_of_one_hop_stays_here() {
+    const NAMES: [&str; 13] = [
+        "keep-alive",
+        "proxy-authenticate",
+        "te",
+        "trailer",
+        "upgrade",
+        "location",
+        "set-cookie",
+        "strict-transport-security",
+        "alt-svc",
+        "openai-organization",
+        "openai-project",
+        "anthropic-organization-id",
+        "x-bailiwick-cost",
+    ];
+    let said: String = NAMES.iter().map(|name| format!("{name}: theirs\r\n")).collect();
+    let head =
+        format!("HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n", ANSWER.len());
+    let answer = format!("{head}{said}connection: x-of-it\r\n\r\n{ANSWER}").into_bytes();
+    let provider = Provider::start([(vec![answer], Then::Keep)]).await;
+    let world = World::start(&[at(&provider)]);
+    let seen = world.call(PLAIN).await;
+    assert_eq!((seen.status, seen.body.as_str()), (200, ANSWER));
+    for (name, value) in &seen.headers {
+        assert!(value != "theirs" && value != "x-of-it", "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_connection_serves_call_after_call() {
     let provider = Provider::start([json(200, ANSWER)]).await;
     let world = World::start(&[at(&provider)]);
