@@ -21,5 +21,18 @@ mod tokens {
     pub(crate) use reading::read;
 }
 
+/// What reads providers' answers; none is called here.
+mod upstream {
+    pub(crate) mod pool {
+        pub(crate) mod alone {
+            mod decoding;
+            mod reading;
+            mod response;
+
+            pub(crate) use reading::Reader;
+        }
+    }
+}
+
 #[path = "../../tests/fuzz/laws/mod.rs"]
 pub mod laws;

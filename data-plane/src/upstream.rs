@@ -27,7 +27,6 @@ use bailiwick_runtime::serving::ApiError;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, Version, header};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use crate::{
     admission::Admitted,
@@ -47,6 +46,7 @@ use crate::{
 
 pub(crate) use connect::{ConnectError, Dialler};
 pub(crate) use outgoing::USER_AGENT;
+pub(crate) use pool::AnswerBody;
 use pool::Pool;
 use sending::Sending;
 pub(crate) use sending::Wish;
@@ -84,7 +84,7 @@ pub(crate) struct Upstream {
 
 /// A call that a provider has begun to answer.
 pub(crate) struct Answered {
-    pub(crate) response: Response<Incoming>,
+    pub(crate) response: Response<AnswerBody>,
     /// What was read of its body before it was known that it is passed on.
     pub(crate) begun: Bytes,
     /// The connection; it goes back into its place when the answer was read to its end.
@@ -298,7 +298,7 @@ impl Upstream {
 }
 
 /// RFC 9112, section 6.3. In HTTP/2 a stream that says its end has ended; one that was reset without an error has, too, for hyper.
-fn is_delimited(response: &Response<Incoming>) -> bool {
+fn is_delimited(response: &Response<AnswerBody>) -> bool {
     response.version() != Version::HTTP_2
         && (response.body().size_hint().exact().is_some()
             || response.headers().contains_key(header::TRANSFER_ENCODING))

@@ -6,7 +6,6 @@ use bytes::{Bytes, BytesMut};
 use http::{Response, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 
 use crate::{
     dialects::{self, tail::UsageFinder},
@@ -14,7 +13,7 @@ use crate::{
     memory::{Hold, UNCOUNTED},
     metering::{OpenCall, Used},
     timing::within,
-    upstream::Answered,
+    upstream::{AnswerBody, Answered},
 };
 
 /// What was read of a body.
@@ -44,7 +43,7 @@ pub(super) async fn hold_answer(
 
 /// Reads an answer's body, of which `begun` was read before.
 pub(crate) async fn hold(
-    response: &mut Response<Incoming>,
+    response: &mut Response<AnswerBody>,
     begun: Bytes,
     limit: usize,
     idle: Duration,
@@ -105,7 +104,7 @@ impl Collected {
 
     async fn read(
         &mut self,
-        response: &mut Response<Incoming>,
+        response: &mut Response<AnswerBody>,
         limit: usize,
         idle: Duration,
         held: &mut Hold,

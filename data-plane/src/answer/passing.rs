@@ -22,7 +22,6 @@ use bailiwick_runtime::{
 use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode, header};
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::reading::Reader;
@@ -32,14 +31,14 @@ use crate::{
     metering::{OpenCall, Outcome, Used},
     metrics::{CoreMetrics, UpstreamFailure},
     placement::Ill,
-    upstream::{Answered, Lease},
+    upstream::{AnswerBody, Answered, Lease},
 };
 
 /// Pieces that have come are joined up to this many bytes; larger ones go on uncopied.
 const JOINED_BYTES: usize = 16 << 10;
 /// And up to this many pieces.
 const JOINED_PIECES: usize = 64;
-/// Turns that others have before it counts that nothing more has come: the provider's connection takes one to hear that there is room, and one to fill it.
+/// Turns that others have before it counts that nothing more has come on a stream of HTTP/2: its connection takes one to hear that there is room, and one to fill it.
 const TURNS: u8 = 2;
 
 /// A stream of events.
@@ -102,7 +101,7 @@ fn pass(answered: Answered, reader: Reader, clock: Arc<dyn Clock>, idle: Duratio
 }
 
 struct Passing {
-    body: Incoming,
+    body: AnswerBody,
     call_type: CallType,
     /// Whether the answer says itself where it ends.
     delimited: bool,
@@ -207,14 +206,14 @@ impl Passing {
 
     /// Takes what the provider has sent by now: it goes on together, because a write to the caller's connection costs more than all that is done with a piece here.
     ///
-    /// The connection to the provider hands over one piece at a time, so others have a turn before it counts that nothing more has come.
+    /// A connection that serves others too hands over one piece at a time, so it has a turn before it counts that nothing more has come.
     fn poll_pieces(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.end.is_none() && self.has_room() {
             if self.poll_provider(cx).is_ready() {
                 self.gave_way = 0;
             } else if self.ready.is_empty() {
                 return Poll::Pending;
-            } else if self.gave_way >= TURNS {
+            } else if self.gave_way >= TURNS || !self.body.comes_by_another_task() {
                 break;
             } else {
                 self.gave_way += 1;

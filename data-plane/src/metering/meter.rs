@@ -99,7 +99,7 @@ impl Meter {
     }
 
     /// Whether the call's start is on disk, or may still come there.
-    pub(super) fn is_open(&self, id: &EventId) -> bool {
+    pub(crate) fn is_open(&self, id: &EventId) -> bool {
         self.writer.borrow().as_ref().is_some_and(|writer| writer.is_open(id))
     }
 
@@ -113,6 +113,11 @@ impl Meter {
     /// The time.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Whether several calls have started, and not ended: their records may go to disk together.
+    pub(crate) fn has_several_calls(&self) -> bool {
+        self.writer.borrow().as_ref().is_some_and(Writer::has_several_open_calls)
     }
 
     /// Brings to disk what waits.

@@ -27,7 +27,7 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_micros(1_790_000_000_000_000)
 }
 
-pub(super) fn clock() -> Arc<dyn Clock> {
+pub(crate) fn clock() -> Arc<dyn Clock> {
     Arc::new(ManualClock::at(now().saturating_add(Duration::from_secs(5))))
 }
 

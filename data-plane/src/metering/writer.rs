@@ -221,6 +221,11 @@ impl Writer {
         !self.open.is_empty()
     }
 
+    /// Whether there are several.
+    pub(super) fn has_several_open_calls(&self) -> bool {
+        self.open.len() > 1
+    }
+
     /// Whether records wait.
     pub(super) fn is_behind(&self) -> bool {
         !self.contents.is_empty()

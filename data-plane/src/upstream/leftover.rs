@@ -5,16 +5,15 @@ use std::time::Duration;
 use http::Response;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 
-use super::Lease;
+use super::{AnswerBody, Lease};
 
 /// Bytes of an answer that nobody wants, read so that its connection can be kept; and how long that may take.
 const LARGEST_LEFTOVER: u64 = 64 << 10;
 const LONGEST_LEFTOVER: Duration = Duration::from_secs(1);
 
 /// An answer that nobody wants is read to its end beside the call, where that is near: its connection serves the next.
-pub(super) fn discard(response: Response<Incoming>, lease: Lease) {
+pub(super) fn discard(response: Response<AnswerBody>, lease: Lease) {
     if response.body().size_hint().upper().is_none_or(|most| most > LARGEST_LEFTOVER) {
         return;
     }

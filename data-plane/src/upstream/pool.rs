@@ -3,14 +3,15 @@
 //! A provider that speaks HTTP/2 gets its calls as streams of few connections (`shared`); one that does not, and every form, a connection for each call at a time (`alone`).
 
 mod alone;
+mod answer;
 mod shared;
 
 use std::{sync::Arc, time::Duration};
 
 use bailiwick_domain::usage::EventId;
 use http::{Request, Response};
-use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Timeouts,
@@ -19,8 +20,12 @@ use super::{
 };
 use crate::{metering::Meter, placement::Place, timing::within};
 
+pub(crate) use answer::AnswerBody;
+
 /// Providers close idle connections after a minute or more; one that is about to be closed is not worth the risk.
 const LONGEST_IDLE: Duration = Duration::from_secs(45);
+/// How often those that rest are looked through.
+const TIDIED_EVERY: Duration = Duration::from_secs(5);
 /// How long a connection is waited for that somebody else dials, before one is dialled beside it.
 const LONGEST_DIAL: Duration = Duration::from_secs(1);
 /// New connections on which a provider may leave a call undone, before it counts as one that cannot be reached.
@@ -29,14 +34,15 @@ const MOST_UNDONE: usize = 3;
 pub(super) struct Pool {
     dialler: Dialler,
     meter: Meter,
-    alone: alone::Idle,
+    alone: alone::Connections,
     shared: shared::Connections,
+    _tidying: AbortOnDropHandle<()>,
 }
 
 /// What came of a request.
 #[expect(clippy::large_enum_variant, reason = "it is taken apart at once, and nearly always an answer")]
 pub(super) enum Sent {
-    Answered(Response<Incoming>, Lease),
+    Answered(Response<AnswerBody>, Lease),
     /// Nothing reached the provider.
     Unreached(ConnectError),
     /// The connection broke when the request was on its way.
@@ -77,8 +83,11 @@ enum Opened {
 }
 
 impl Pool {
+    /// To be made in its core's runtime.
     pub(super) fn new(dialler: Dialler, meter: Meter) -> Self {
-        Self { dialler, meter, alone: alone::Idle::default(), shared: shared::Connections::default() }
+        let (alone, shared) = (alone::Connections::new(&meter), shared::Connections::default());
+        let tidying = tokio::task::spawn_local(tidy(alone.clone(), shared.clone()));
+        Self { dialler, meter, alone, shared, _tidying: AbortOnDropHandle::new(tidying) }
     }
 
     /// Sends on an open connection, or on a new one. What a connection turns out not to have taken goes to another.
@@ -100,8 +109,8 @@ impl Pool {
                 Some(stream) => Opened::Shared(stream),
                 None => {
                     undone += 1;
-                    while let Some(connection) = self.alone.take(place).await {
-                        match connection.send(request, call, timeouts.first_byte, &self.alone).await {
+                    while let Some(connection) = self.alone.take(place) {
+                        match self.alone.send(connection, request, call, timeouts.first_byte).await {
                             Err(whole) => request = whole,
                             Ok(sent) => return sent,
                         }
@@ -116,7 +125,7 @@ impl Pool {
             };
             match opened {
                 Opened::Alone(connection) => {
-                    let sent = connection.send(request, call, timeouts.first_byte, &self.alone).await;
+                    let sent = self.alone.send(connection, request, call, timeouts.first_byte).await;
                     return sent.unwrap_or(Sent::Lost);
                 }
                 Opened::Shared(stream) => {
@@ -131,8 +140,6 @@ impl Pool {
 
     /// A new connection, or a stream of one that somebody else dials at this moment.
     async fn open(&self, place: &Place, may_share: bool) -> Result<Opened, ConnectError> {
-        self.alone.forget_old();
-        self.shared.forget_old();
         if !may_share {
             return self.dial(place, Offer::Http1, None).await;
         }
@@ -168,8 +175,19 @@ impl Pool {
                 if let Some(turn) = turn {
                     turn.speaks_http1();
                 }
-                Ok(Opened::Alone(alone::Connection::open(stream, &self.meter, deployment, address).await?))
+                Ok(Opened::Alone(self.alone.open(stream, deployment, address)))
             }
         }
+    }
+}
+
+/// Closes what rests for long, and what a provider has closed.
+async fn tidy(alone: alone::Connections, shared: shared::Connections) {
+    let mut ticks = interval(TIDIED_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        let _tick = ticks.tick().await;
+        alone.forget_old();
+        shared.forget_old();
     }
 }

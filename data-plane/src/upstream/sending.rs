@@ -19,9 +19,8 @@ use bailiwick_domain::{
 use bailiwick_runtime::serving::ApiError;
 use bytes::Bytes;
 use http::{HeaderMap, Response};
-use hyper::body::Incoming;
 
-use super::{Answered, Lease, Told, Upstream, is_delimited, outgoing::MadeAs, verdict};
+use super::{AnswerBody, Answered, Lease, Told, Upstream, is_delimited, outgoing::MadeAs, verdict};
 use crate::{
     body::Payload,
     error,
@@ -80,7 +79,7 @@ pub(super) enum Last {
 
 /// An answer, before anything of it is passed on.
 pub(super) struct Answer {
-    response: Response<Incoming>,
+    response: Response<AnswerBody>,
     /// What was read of its body.
     begun: Bytes,
     lease: Lease,

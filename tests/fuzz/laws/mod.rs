@@ -4,6 +4,7 @@
 //! longer with `BAILIWICK_FUZZ_SECONDS=600 tests/run fuzz`. What was found once lies in `corpus/` too: `cargo test` replays all of
 //! it without an engine.
 
+mod answers;
 mod client_addresses;
 mod configuration_deltas;
 mod event_streams;
@@ -13,6 +14,7 @@ mod requests;
 mod tokens;
 mod usage;
 
+pub use answers::answers;
 pub use client_addresses::client_addresses;
 pub use configuration_deltas::configuration_deltas;
 pub use event_streams::event_streams;
@@ -26,7 +28,7 @@ pub use usage::usage;
 pub type Law = fn(&[u8]);
 
 /// All of them.
-pub const ALL: [(&str, Law); 8] = [
+pub const ALL: [(&str, Law); 9] = [
     ("identifiers", identifiers),
     ("keys", keys),
     ("requests", requests),
@@ -35,6 +37,7 @@ pub const ALL: [(&str, Law); 8] = [
     ("configuration_deltas", configuration_deltas),
     ("client_addresses", client_addresses),
     ("tokens", tokens),
+    ("answers", answers),
 ];
 
 /// Cuts bytes into pieces, as a network would. The first bytes say where, so that the engine can learn to cut.

@@ -1,9 +1,22 @@
-//! HTTP/1.1: connections that serve one call at a time.
+//! HTTP/1.1 (RFC 9112): connections that serve one call at a time, each driven by its call.
+//!
+//! A library's client has a task for each connection, and two ways between it and the call; that was a fifth of a call's instructions. What may be large or takes long (a form, a stream) passes here as it does there: nothing is
+//! read ahead of the caller, and nothing is taken from a form that the provider does not take.
+//!
+//! `request` writes, `reading` reads (the head in `response`, the body in `decoding`); neither knows of sockets. `line` moves bytes, `outbox` those of several calls at once.
+
+mod answer;
+mod decoding;
+mod line;
+mod outbox;
+mod reading;
+mod request;
+mod response;
 
 use std::{
     cell::RefCell,
     collections::HashMap,
-    io,
+    future::poll_fn,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -12,75 +25,63 @@ use std::{
 use bailiwick_domain::{egress::AdmittedAddress, id::DeploymentId, usage::EventId};
 use foldhash::fast::RandomState;
 use http::Request;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::{task::AbortHandle, time::timeout};
 
-use super::{LONGEST_IDLE, Sent};
+pub(crate) use self::answer::Body;
+use self::{
+    line::{Failed, Line, Scratch},
+    outbox::Outbox,
+};
+use super::{AnswerBody, LONGEST_IDLE, Sent};
 use crate::{
-    metering::{Carried, Meter, Recorded},
+    metering::Meter,
     placement::Place,
     snapshot::DeploymentEntry,
     timing::within,
     upload::Progress,
-    upstream::{
-        body::Outbound,
-        connect::{ConnectError, Stream},
-    },
+    upstream::{body::Outbound, connect::Stream},
 };
 
 /// Idle connections that are kept per deployment and core.
 const IDLE_PER_DEPLOYMENT: usize = 256;
-/// A connection whose answer was read to its end is ready within a turn of the event loop. One whose provider answered early, and does not read on, never is: nor, then, are the others that lead
-/// there to be waited for, one after the other.
-const READY_WITHIN: Duration = Duration::from_secs(1);
-/// Bytes of an answer that are read ahead of the caller.
-const READ_BUFFER: usize = 64 << 10;
 
 type OfDeployment = HashMap<DeploymentId, Vec<(Connection, Instant)>, RandomState>;
 
-/// One core's idle connections.
-#[derive(Clone, Default)]
-pub(super) struct Idle(Rc<RefCell<OfDeployment>>);
+/// One core's connections.
+#[derive(Clone)]
+pub(super) struct Connections {
+    idle: Rc<RefCell<OfDeployment>>,
+    meter: Meter,
+    outbox: Outbox,
+    scratch: Scratch,
+}
 
-/// A connection, and where it leads: what may be called can change while it is open.
+/// A connection, and where it leads: what may be called can change while it is open. Dropped, it is closed, and the provider's work with it.
 pub(super) struct Connection {
-    sender: SendRequest<Outbound>,
+    line: Rc<Line>,
     deployment: Arc<DeploymentEntry>,
     address: AdmittedAddress,
-    carried: Carried,
-    task: AbortHandle,
 }
 
-/// A form on its way on a connection. Dropped before it has gone out, it ends the connection, whatever its provider does: nobody wants the rest.
-struct Sending {
-    progress: Rc<Progress>,
-    task: AbortHandle,
-}
-
-impl Drop for Sending {
+impl Drop for Connection {
     fn drop(&mut self) {
-        if !self.progress.is_finished() {
-            self.task.abort();
-        }
+        self.line.hang_up();
     }
 }
 
-/// A connection in use. Dropped, it is closed, and the provider's work with it; kept, it serves the next call.
+/// A connection in use. Dropped, it is closed; kept, it serves the next call.
 pub(crate) struct Lease {
     connection: Connection,
-    idle: Idle,
-    form: Option<Sending>,
+    connections: Connections,
+    form: Option<Rc<Progress>>,
 }
 
 impl Lease {
     /// The answer was read to its end.
     pub(super) fn keep(self) {
-        let is_sending = self.form.as_ref().is_some_and(|form| !form.progress.is_finished());
-        if is_sending || self.connection.sender.is_closed() {
+        if !self.connection.line.is_at_rest() {
             return;
         }
-        let mut idle = self.idle.0.borrow_mut();
+        let mut idle = self.connections.idle.borrow_mut();
         let connections = idle.entry(self.connection.deployment.id).or_default();
         if connections.len() < IDLE_PER_DEPLOYMENT {
             connections.push((self.connection, Instant::now()));
@@ -89,75 +90,62 @@ impl Lease {
 
     /// Whether a form did not go out whole, because of its caller.
     pub(super) fn is_cut_by_caller(&self) -> bool {
-        self.form.as_ref().is_some_and(|form| form.progress.fault().is_some())
+        self.form.as_ref().is_some_and(|form| form.fault().is_some())
     }
 }
 
-impl Connection {
-    pub(super) async fn open(
+impl Connections {
+    pub(super) fn new(meter: &Meter) -> Self {
+        let meter = meter.clone();
+        Self { idle: Rc::default(), meter, outbox: Outbox::default(), scratch: Scratch::default() }
+    }
+
+    /// A new one.
+    pub(super) fn open(
+        &self,
         stream: Box<dyn Stream>,
-        meter: &Meter,
         deployment: Arc<DeploymentEntry>,
         address: AdmittedAddress,
-    ) -> Result<Self, ConnectError> {
-        let mut handshake = http1::Builder::new();
-        handshake.max_buf_size(READ_BUFFER);
-        let carried = Carried::default();
-        let io = TokioIo::new(Recorded::new(stream, meter.clone(), carried.clone()));
-        let (sender, connection) =
-            handshake.handshake(io).await.map_err(|error| ConnectError::Io(io::Error::other(error)))?;
-        // It ends with its connection, or with this core's runtime; how it ended, the call on it has heard.
-        let task = tokio::task::spawn_local(connection).abort_handle();
-        Ok(Self { sender, deployment, address, carried, task })
+    ) -> Connection {
+        Connection { line: Line::new(stream, &self.meter, &self.scratch), deployment, address }
     }
 
     /// Errors: the request, whole, when none of it was sent: an idle connection can turn out to be closed.
     pub(super) async fn send(
-        mut self,
-        request: Request<Outbound>,
+        &self,
+        connection: Connection,
+        mut request: Request<Outbound>,
         call: EventId,
         bound: Duration,
-        idle: &Idle,
     ) -> Result<Sent, Request<Outbound>> {
         let form = request.body().progress().map(Rc::clone);
-        let form = form.map(|progress| Sending { progress, task: self.task.clone() });
-        self.carried.carries(call);
-        let sent = self.sender.try_send_request(request);
-        let sent = match &form {
-            None => timeout(bound, sent).await.ok(),
-            Some(Sending { progress, .. }) => progress.answered_within(bound, sent).await,
+        let waits_for_others = self.meter.has_several_calls();
+        let line = &connection.line;
+        line.begin(&mut request, call, waits_for_others);
+        if waits_for_others {
+            self.outbox.push(line);
+        }
+        let answer = poll_fn(|cx| line.poll_answer(&mut request, cx));
+        let answered = match &form {
+            None => within(bound, answer).await,
+            Some(progress) => progress.answered_within(bound, answer).await,
         };
-        match sent {
+        match answered {
             Some(Ok(response)) => {
-                let lease = Lease { connection: self, idle: idle.clone(), form };
-                Ok(Sent::Answered(response, super::Lease::Alone(lease)))
+                let lease = Lease { connection, connections: self.clone(), form };
+                Ok(Sent::Answered(response.map(AnswerBody::Alone), super::Lease::Alone(lease)))
             }
-            Some(Err(mut error)) => error.take_message().map_or(Ok(Sent::Lost), Err),
+            // Where the disk took no record, no other connection is let out either.
+            Some(Err(Failed::Unsent)) if self.meter.is_open(&call) => Err(request),
+            Some(Err(Failed::Unsent | Failed::Lost)) => Ok(Sent::Lost),
             None => Ok(Sent::Late),
         }
     }
-}
 
-impl Idle {
-    /// One that is ready, and still leads where the deployment is.
-    pub(super) async fn take(&self, place: &Place) -> Option<Connection> {
-        while let Some(mut connection) = self.take_any(place) {
-            match within(READY_WITHIN, connection.sender.ready()).await {
-                Some(Ok(())) => return Some(connection),
-                Some(Err(_closed)) => {}
-                None => {
-                    self.0.borrow_mut().remove(&place.deployment().id);
-                    return None;
-                }
-            }
-        }
-        None
-    }
-
-    /// One that still leads where the deployment is, and where the policy admits it (R7): both may have changed since it was dialled.
-    fn take_any(&self, place: &Place) -> Option<Connection> {
+    /// An idle one that still leads where the deployment is, and where the policy admits it (R7): both may have changed since it was dialled.
+    pub(super) fn take(&self, place: &Place) -> Option<Connection> {
         let deployment = place.deployment();
-        let mut idle = self.0.borrow_mut();
+        let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&deployment.id)?;
         // The newest is the likeliest to live.
         while let Some((connection, since)) = connections.pop() {
@@ -171,13 +159,15 @@ impl Idle {
         None
     }
 
-    /// Deployments come and go; what is idle for long belongs to nobody.
+    /// Lets go of what has been idle for long, or was closed by its provider. Deployments come and go, so nobody else might.
     pub(super) fn forget_old(&self) {
-        self.0.borrow_mut().retain(|_, connections| {
-            connections.retain(|(connection, since)| {
-                since.elapsed() < LONGEST_IDLE && !connection.sender.is_closed()
-            });
+        self.idle.borrow_mut().retain(|_, connections| {
+            connections
+                .retain(|(connection, since)| since.elapsed() < LONGEST_IDLE && connection.line.is_quiet());
             !connections.is_empty()
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,6 @@ use bailiwick_quota::holder::Reservation;
 use bailiwick_runtime::serving::ApiError;
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Incoming;
 
 use super::{Answer, Last, Sending, Tried};
 use crate::{
@@ -23,7 +22,7 @@ use crate::{
         connect::ConnectError,
         leftover::discard,
         outgoing::{self, MadeAs, NotMade},
-        pool::{self, Sent},
+        pool::{self, AnswerBody, Sent},
         token::NotShown,
         verdict,
     },
@@ -120,7 +119,7 @@ impl Sending<'_> {
     fn heard(
         &mut self,
         one: Try<'_>,
-        response: Response<Incoming>,
+        response: Response<AnswerBody>,
         connection: pool::Lease,
     ) -> Result<Box<Answer>, Tried> {
         let upstream = self.upstream;
