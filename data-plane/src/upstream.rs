@@ -226,7 +226,7 @@ impl Upstream {
         seed: u64,
     ) -> Self {
         let standings = Rc::new(Standings::new(seed, metrics.clone()));
-        Self { pool: Pool::new(dialler, meter), tokens, standings, timeouts, clock, metrics }
+        Self { pool: Pool::new(dialler, meter, timeouts), tokens, standings, timeouts, clock, metrics }
     }
 
     pub(crate) fn timeouts(&self) -> Timeouts {

@@ -78,9 +78,15 @@ impl Connection {
                 None if self.line.phase.get() == Phase::Late => Sent::Late,
                 None if self.line.phase.get() == Phase::HungUp => Sent::Lost,
                 None if error.error().is_user() => Sent::Broken,
-                None => Sent::Lost,
+                None => {
+                    tracing::warn!(error = %error.error(), "a worker's connection broke before its answer");
+                    Sent::Lost
+                }
             },
-            None => Sent::Lost,
+            None => {
+                tracing::warn!("a worker's connection ended before its answer");
+                Sent::Lost
+            }
         }
     }
 

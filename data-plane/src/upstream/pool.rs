@@ -24,8 +24,8 @@ pub(crate) use answer::AnswerBody;
 
 /// Providers close idle connections after a minute or more; one that is about to be closed is not worth the risk.
 const LONGEST_IDLE: Duration = Duration::from_secs(45);
-/// How often those that rest are looked through.
-const TIDIED_EVERY: Duration = Duration::from_secs(5);
+/// How often connections are looked through, at the most and at the least.
+const SWEEPS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// How long a connection is waited for that somebody else dials, before one is dialled beside it.
 const LONGEST_DIAL: Duration = Duration::from_secs(1);
 /// New connections on which a provider may leave a call undone, before it counts as one that cannot be reached.
@@ -34,9 +34,10 @@ const MOST_UNDONE: usize = 3;
 pub(super) struct Pool {
     dialler: Dialler,
     meter: Meter,
+    timeouts: Timeouts,
     alone: alone::Connections,
     shared: shared::Connections,
-    _tidying: AbortOnDropHandle<()>,
+    _sweeping: AbortOnDropHandle<()>,
 }
 
 /// What came of a request.
@@ -84,20 +85,17 @@ enum Opened {
 
 impl Pool {
     /// To be made in its core's runtime.
-    pub(super) fn new(dialler: Dialler, meter: Meter) -> Self {
-        let (alone, shared) = (alone::Connections::new(&meter), shared::Connections::default());
-        let tidying = tokio::task::spawn_local(tidy(alone.clone(), shared.clone()));
-        Self { dialler, meter, alone, shared, _tidying: AbortOnDropHandle::new(tidying) }
+    pub(super) fn new(dialler: Dialler, meter: Meter, timeouts: Timeouts) -> Self {
+        let every = (timeouts.first_byte / 16).clamp(SWEEPS.0, SWEEPS.1);
+        let alone = alone::Connections::new(&meter, timeouts.first_byte, every);
+        let shared = shared::Connections::default();
+        let sweeping = tokio::task::spawn_local(sweep(alone.clone(), shared.clone(), every));
+        Self { dialler, meter, timeouts, alone, shared, _sweeping: AbortOnDropHandle::new(sweeping) }
     }
 
     /// Sends on an open connection, or on a new one. What a connection turns out not to have taken goes to another.
-    pub(super) async fn send(
-        &self,
-        place: &Place,
-        mut request: Request<Outbound>,
-        call: EventId,
-        timeouts: Timeouts,
-    ) -> Sent {
+    pub(super) async fn send(&self, place: &Place, mut request: Request<Outbound>, call: EventId) -> Sent {
+        let timeouts = self.timeouts;
         // A form's bytes come but once, and end when their connection does.
         let speaks_http2 = self.dialler.speaks_http2() && place.deployment().prepared.is_tls;
         let may_share = speaks_http2 && request.body().progress().is_none();
@@ -181,13 +179,13 @@ impl Pool {
     }
 }
 
-/// Closes what rests for long, and what a provider has closed.
-async fn tidy(alone: alone::Connections, shared: shared::Connections) {
-    let mut ticks = interval(TIDIED_EVERY);
+/// Finds what rests or waits for too long, and what a provider has closed.
+async fn sweep(alone: alone::Connections, shared: shared::Connections, every: Duration) {
+    let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         let _tick = ticks.tick().await;
-        alone.forget_old();
+        alone.sweep();
         shared.forget_old();
     }
 }

@@ -16,6 +16,9 @@ use super::linger::Linger;
 use super::refusal::Reshaped;
 use super::registry::{ConnectionState, Phase};
 
+/// Pieces that are no longer together go out as one: the system call for several costs more than to copy so much.
+const JOINED_BYTES: usize = 4 << 10;
+
 /// Plain or TLS.
 pub(super) enum Stream {
     Plain(TcpStream),
@@ -171,6 +174,16 @@ impl AsyncWrite for Transport {
     }
 }
 
+/// The pieces behind each other. `None`: there is no room for them.
+fn joined<'a>(pieces: &[IoSlice<'_>], room: &'a mut [u8]) -> Option<&'a [u8]> {
+    let mut length = 0;
+    for piece in pieces {
+        room.get_mut(length..length + piece.len())?.copy_from_slice(piece);
+        length += piece.len();
+    }
+    room.get(..length)
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
@@ -208,7 +221,14 @@ impl AsyncWrite for Stream {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Plain(stream) => {
+                let mut room = [0; JOINED_BYTES];
+                match (bufs, joined(bufs, &mut room)) {
+                    ([only], _) => Pin::new(stream).poll_write(cx, only),
+                    (_, Some(joined)) => Pin::new(stream).poll_write(cx, joined),
+                    (several, None) => Pin::new(stream).poll_write_vectored(cx, several),
+                }
+            }
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
@@ -218,5 +238,19 @@ impl AsyncWrite for Stream {
             Self::Plain(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_joined_where_there_is_room_for_all() {
+        let pieces = [IoSlice::new(b"he"), IoSlice::new(b""), IoSlice::new(b"llo")];
+        assert_eq!(joined(&pieces, &mut [0; 6]), Some(&b"hello"[..]));
+        assert_eq!(joined(&pieces, &mut [0; 5]), Some(&b"hello"[..]));
+        assert_eq!(joined(&pieces, &mut [0; 4]), None);
+        assert_eq!(joined(&[], &mut [0; 4]), Some(&b""[..]));
     }
 }

@@ -14,12 +14,12 @@ mod request;
 mod response;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     future::poll_fn,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bailiwick_domain::{egress::AdmittedAddress, id::DeploymentId, usage::EventId};
@@ -36,7 +36,6 @@ use crate::{
     metering::Meter,
     placement::Place,
     snapshot::DeploymentEntry,
-    timing::within,
     upload::Progress,
     upstream::{body::Outbound, connect::Stream},
 };
@@ -44,7 +43,8 @@ use crate::{
 /// Idle connections that are kept per deployment and core.
 const IDLE_PER_DEPLOYMENT: usize = 256;
 
-type OfDeployment = HashMap<DeploymentId, Vec<(Connection, Instant)>, RandomState>;
+/// With the sweep in which they were last used.
+type OfDeployment = HashMap<DeploymentId, Vec<(Connection, u32)>, RandomState>;
 
 /// One core's connections.
 #[derive(Clone)]
@@ -53,6 +53,17 @@ pub(super) struct Connections {
     meter: Meter,
     outbox: Outbox,
     scratch: Scratch,
+    sweeps: Rc<Sweeps>,
+}
+
+/// What takes too long is found now and then, which costs a call no timer.
+struct Sweeps {
+    /// How many there were.
+    now: Cell<u32>,
+    /// How many a call may wait for an answer's first byte: it waits for a sixteenth longer than it must.
+    longest_wait: u32,
+    longest_idle: u32,
+    open: RefCell<Vec<Weak<Line>>>,
 }
 
 /// A connection, and where it leads: what may be called can change while it is open. Dropped, it is closed, and the provider's work with it.
@@ -84,7 +95,7 @@ impl Lease {
         let mut idle = self.connections.idle.borrow_mut();
         let connections = idle.entry(self.connection.deployment.id).or_default();
         if connections.len() < IDLE_PER_DEPLOYMENT {
-            connections.push((self.connection, Instant::now()));
+            connections.push((self.connection, self.connections.sweeps.now.get()));
         }
     }
 
@@ -95,9 +106,19 @@ impl Lease {
 }
 
 impl Connections {
-    pub(super) fn new(meter: &Meter) -> Self {
+    /// Swept so often, and no answer waited for longer than about `first_byte`.
+    pub(super) fn new(meter: &Meter, first_byte: Duration, every: Duration) -> Self {
+        let sweeps = |time: Duration| {
+            u32::try_from(time.as_millis().div_ceil(every.as_millis().max(1))).unwrap_or(u32::MAX)
+        };
+        let sweeps = Rc::new(Sweeps {
+            now: Cell::new(0),
+            longest_wait: sweeps(first_byte),
+            longest_idle: sweeps(LONGEST_IDLE),
+            open: RefCell::default(),
+        });
         let meter = meter.clone();
-        Self { idle: Rc::default(), meter, outbox: Outbox::default(), scratch: Scratch::default() }
+        Self { idle: Rc::default(), meter, outbox: Outbox::default(), scratch: Scratch::default(), sweeps }
     }
 
     /// A new one.
@@ -107,10 +128,12 @@ impl Connections {
         deployment: Arc<DeploymentEntry>,
         address: AdmittedAddress,
     ) -> Connection {
-        Connection { line: Line::new(stream, &self.meter, &self.scratch), deployment, address }
+        let line = Line::new(stream, &self.meter, &self.scratch);
+        self.sweeps.open.borrow_mut().push(Rc::downgrade(&line));
+        Connection { line, deployment, address }
     }
 
-    /// Errors: the request, whole, when none of it was sent: an idle connection can turn out to be closed.
+    /// Waits for an answer's first byte; of a form, for so long after its last piece was taken. Errors: the request, whole, when none of it was sent: an idle connection can turn out to be closed.
     pub(super) async fn send(
         &self,
         connection: Connection,
@@ -121,13 +144,15 @@ impl Connections {
         let form = request.body().progress().map(Rc::clone);
         let waits_for_others = self.meter.has_several_calls();
         let line = &connection.line;
-        line.begin(&mut request, call, waits_for_others);
+        // A form keeps time by itself.
+        let since = form.is_none().then(|| self.sweeps.now.get());
+        line.begin(&mut request, call, waits_for_others, since);
         if waits_for_others {
             self.outbox.push(line);
         }
         let answer = poll_fn(|cx| line.poll_answer(&mut request, cx));
         let answered = match &form {
-            None => within(bound, answer).await,
+            None => Some(answer.await),
             Some(progress) => progress.answered_within(bound, answer).await,
         };
         match answered {
@@ -138,7 +163,7 @@ impl Connections {
             // Where the disk took no record, no other connection is let out either.
             Some(Err(Failed::Unsent)) if self.meter.is_open(&call) => Err(request),
             Some(Err(Failed::Unsent | Failed::Lost)) => Ok(Sent::Lost),
-            None => Ok(Sent::Late),
+            Some(Err(Failed::Late)) | None => Ok(Sent::Late),
         }
     }
 
@@ -149,9 +174,8 @@ impl Connections {
         let connections = idle.get_mut(&deployment.id)?;
         // The newest is the likeliest to live.
         while let Some((connection, since)) = connections.pop() {
-            let same = connection.deployment.leads_where(deployment);
-            if same && since.elapsed() < LONGEST_IDLE && place.host().address(connection.address.ip()).is_ok()
-            {
+            let is_good = connection.deployment.leads_where(deployment) && !self.sweeps.are_long_ago(since);
+            if is_good && place.host().address(connection.address.ip()).is_ok() {
                 return Some(connection);
             }
         }
@@ -159,13 +183,27 @@ impl Connections {
         None
     }
 
-    /// Lets go of what has been idle for long, or was closed by its provider. Deployments come and go, so nobody else might.
-    pub(super) fn forget_old(&self) {
+    /// Ends the waiting of calls that wait for too long, and lets go of what has been idle for long, or was closed by its provider: deployments come and go, so nobody else might.
+    pub(super) fn sweep(&self) {
+        let Sweeps { now, longest_wait, open, .. } = &*self.sweeps;
+        now.set(now.get().saturating_add(1));
+        open.borrow_mut().retain(|line| {
+            let Some(line) = line.upgrade() else { return false };
+            line.sweep(now.get(), *longest_wait);
+            !line.is_closed()
+        });
         self.idle.borrow_mut().retain(|_, connections| {
-            connections
-                .retain(|(connection, since)| since.elapsed() < LONGEST_IDLE && connection.line.is_quiet());
+            connections.retain(|(connection, since)| {
+                !self.sweeps.are_long_ago(*since) && connection.line.is_quiet()
+            });
             !connections.is_empty()
         });
+    }
+}
+
+impl Sweeps {
+    fn are_long_ago(&self, since: u32) -> bool {
+        self.now.get().saturating_sub(since) > self.longest_idle
     }
 }
 

@@ -89,7 +89,7 @@ impl Sending<'_> {
         let form = request.body().progress().map(Rc::clone);
         self.call.sends(form.clone());
         let begun = Instant::now();
-        let sent = upstream.pool.send(one.place, request, self.call.event_id(), upstream.timeouts).await;
+        let sent = upstream.pool.send(one.place, request, self.call.event_id()).await;
         let now = Instant::now();
         // All of it: a provider is never there at once.
         self.timing.waited(now - begun);

@@ -43,6 +43,8 @@ pub(super) enum Failed {
     Unsent,
     /// The connection broke when the request was on its way, or what came is no answer.
     Lost,
+    /// None began in time: [`Line::sweep`].
+    Late,
 }
 
 /// A connection's wire. It serves one call at a time, and nothing moves on it but what that call, or [`super::outbox`], moves.
@@ -51,8 +53,20 @@ pub(super) struct Line {
     open: RefCell<Option<Open>>,
     /// Whether the request waits to be written with others.
     is_queued: Cell<bool>,
-    /// Who waits for that.
+    awaits: Cell<Awaits>,
+    /// Who waits for an answer.
     waiting: RefCell<Option<Waker>>,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Awaits {
+    /// Nothing, or something that somebody else keeps the time of.
+    Nothing,
+    /// An answer, since this sweep.
+    Answer { since: u32 },
+    /// An answer that did not begin in time.
+    Late,
 }
 
 struct Open {
@@ -73,12 +87,19 @@ impl Line {
         let stream = Recorded::new(stream, meter.clone(), carried.clone());
         let scratch = scratch.clone();
         let open = Open { stream, carried, scratch, outgoing: None, is_cut: false, reader: None };
-        let (is_queued, waiting) = (Cell::new(false), RefCell::new(None));
-        Rc::new(Self { open: RefCell::new(Some(open)), is_queued, waiting })
+        let (is_queued, awaits, waiting) = (Cell::new(false), Cell::new(Awaits::Nothing), RefCell::new(None));
+        Rc::new(Self { open: RefCell::new(Some(open)), is_queued, awaits, waiting })
     }
 
-    /// Takes a request on, and a form out of it. It goes out with [`Self::poll_answer`]; where it is queued, with [`Self::write_queued`].
-    pub(super) fn begin(&self, request: &mut Request<Outbound>, call: EventId, is_queued: bool) {
+    /// Takes a request on, and a form out of it. It goes out with [`Self::poll_answer`]; where it is queued, with [`Self::write_queued`]. `since`: the sweep from which on its time counts.
+    pub(super) fn begin(
+        &self,
+        request: &mut Request<Outbound>,
+        call: EventId,
+        is_queued: bool,
+        since: Option<u32>,
+    ) {
+        self.awaits.set(since.map_or(Awaits::Nothing, |since| Awaits::Answer { since }));
         if let Some(open) = &mut *self.open.borrow_mut() {
             open.carried.carries(call);
             open.outgoing = Some(Outgoing::new(request));
@@ -92,19 +113,52 @@ impl Line {
         if !self.is_queued.replace(false) {
             return;
         }
-        let waiting = self.waiting.take();
-        if let Some(open) = &mut *self.open.borrow_mut()
-            && matches!(open.poll_write(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(())))
-        {
-            return;
+        let cx = &mut Context::from_waker(Waker::noop());
+        let has_gone = |open: &mut Open| matches!(open.poll_write(cx), Poll::Ready(Ok(())));
+        if !self.open.borrow_mut().as_mut().is_some_and(has_gone) {
+            self.wake();
         }
-        if let Some(waiting) = waiting {
-            waiting.wake();
+    }
+
+    /// Ends the waiting of a call whose answer has not begun for more than so many sweeps.
+    pub(super) fn sweep(&self, now: u32, longest: u32) {
+        if let Awaits::Answer { since } = self.awaits.get()
+            && now.saturating_sub(since) > longest
+        {
+            self.awaits.set(Awaits::Late);
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waiting) = &*self.waiting.borrow() {
+            waiting.wake_by_ref();
+        }
+    }
+
+    fn waits(&self, cx: &Context<'_>) {
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.as_ref().is_some_and(|waiting| waiting.will_wake(cx.waker())) {
+            *waiting = Some(cx.waker().clone());
         }
     }
 
     /// Writes what is to be written, and reads the head of the answer into the room of the request's. Of what was not sent, all is in the request again.
     pub(super) fn poll_answer(
+        self: &Rc<Self>,
+        request: &mut Request<Outbound>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<Body>, Failed>> {
+        let polled = self.poll_begun(request, cx);
+        match (&polled, self.awaits.get()) {
+            (Poll::Ready(_), _) => self.awaits.set(Awaits::Nothing),
+            (Poll::Pending, Awaits::Late) => return Poll::Ready(Err(Failed::Late)),
+            (Poll::Pending, _) => self.waits(cx),
+        }
+        polled
+    }
+
+    fn poll_begun(
         self: &Rc<Self>,
         request: &mut Request<Outbound>,
         cx: &mut Context<'_>,
@@ -116,7 +170,6 @@ impl Line {
             // Nobody has asked yet: it is closed, or what is there is no answer. So this is known before anything goes out, and whoever is read next is waited for.
             let is_quiet = open.poll_read(cx, |_came| ()).is_pending();
             if is_quiet && self.is_queued.get() {
-                self.waiting.replace(Some(cx.waker().clone()));
                 return Poll::Pending;
             }
             is_cut = !is_quiet;
@@ -169,6 +222,10 @@ impl Line {
     pub(super) fn is_quiet(&self) -> bool {
         let cx = &mut Context::from_waker(Waker::noop());
         self.open.borrow_mut().as_mut().is_some_and(|open| open.poll_read(cx, |_came| ()).is_pending())
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.open.borrow().is_none()
     }
 
     /// Closes it, and the provider's work with it.

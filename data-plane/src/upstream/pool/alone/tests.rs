@@ -61,7 +61,7 @@ impl World {
         request: &mut Request<Outbound>,
         call: EventId,
     ) -> Result<Response<Body>, Failed> {
-        line.begin(request, call, true);
+        line.begin(request, call, true, None);
         self.outbox.push(line);
         poll_fn(|cx| line.poll_answer(request, cx)).await
     }
@@ -116,11 +116,7 @@ async fn a_call_whose_caller_leaves_before_it_goes_out_never_does() {
         {
             let mut request = request("said");
             let mut asking = pin!(world.queued(&line, &mut request, call.event_id()));
-            poll_fn(|cx| {
-                assert!(asking.as_mut().poll(cx).is_pending());
-                Poll::Ready(())
-            })
-            .await;
+            assert!(poll_fn(|cx| Poll::Ready(asking.as_mut().poll(cx).is_pending())).await);
         }
         line.hang_up();
         let mut heard = Vec::new();
@@ -142,7 +138,7 @@ async fn what_was_said_before_anything_was_asked_is_no_answer() {
             None => provider.shutdown().await.unwrap(),
         }
         let mut asked = request("said");
-        line.begin(&mut asked, call.event_id(), is_queued);
+        line.begin(&mut asked, call.event_id(), is_queued, None);
         let failed = poll_fn(|cx| line.poll_answer(&mut asked, cx)).await.err();
         assert_eq!(failed, Some(Failed::Unsent));
         assert_eq!(asked.headers()[header::HOST], "provider", "it is whole");
@@ -194,7 +190,7 @@ async fn an_answer_that_comes_before_all_was_read_counts_and_is_the_connections_
     for closes in [false, true] {
         let ((line, mut provider), call) = (world.connect(), world.call());
         let mut asked = request("x".repeat(100_000).leak());
-        line.begin(&mut asked, call.event_id(), false);
+        line.begin(&mut asked, call.event_id(), false, None);
         let answering = async {
             heard(&mut provider, 10).await;
             provider.write_all(ANSWER).await.unwrap();
@@ -213,7 +209,7 @@ async fn a_provider_that_takes_no_more_and_says_nothing_has_lost_the_call() {
     let world = World::new();
     let ((line, mut provider), call) = (world.connect(), world.call());
     let mut asked = request("x".repeat(100_000).leak());
-    line.begin(&mut asked, call.event_id(), false);
+    line.begin(&mut asked, call.event_id(), false, None);
     let leaving = async {
         heard(&mut provider, 10).await;
         drop(provider);
@@ -230,7 +226,7 @@ async fn nobody_elses_word_ends_the_body() {
     for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
         asked.headers_mut().insert(name, "7".parse().unwrap());
     }
-    line.begin(&mut asked, call.event_id(), false);
+    line.begin(&mut asked, call.event_id(), false, None);
     poll_fn(|cx| Poll::Ready(line.poll_answer(&mut asked, cx).is_pending())).await;
     assert_eq!(heard(&mut provider, SAID.len()).await, SAID);
     line.hang_up();
@@ -244,7 +240,7 @@ async fn a_connection_that_is_hung_up_gives_no_more_of_its_answer() {
     let world = World::new();
     let ((line, mut provider), call) = (world.connect(), world.call());
     let mut asked = request("said");
-    line.begin(&mut asked, call.event_id(), false);
+    line.begin(&mut asked, call.event_id(), false, None);
     provider.write_all(b"").await.unwrap();
     let answering = async {
         heard(&mut provider, SAID.len()).await;
@@ -257,4 +253,34 @@ async fn a_connection_that_is_hung_up_gives_no_more_of_its_answer() {
     line.hang_up();
     assert!(body.frame().await.unwrap().is_err());
     assert!(body.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_too_many_sweeps_is_late_and_one_that_is_answered_is_not() {
+    let world = World::new();
+    let ((line, _provider), call) = (world.connect(), world.call());
+    let mut asked = request("said");
+    line.begin(&mut asked, call.event_id(), false, Some(7));
+    let mut asking = pin!(poll_fn(|cx| line.poll_answer(&mut asked, cx)));
+    for now in 7..=10 {
+        line.sweep(now, 3);
+        assert!(poll_fn(|cx| Poll::Ready(asking.as_mut().poll(cx).is_pending())).await);
+    }
+    let sweeping = async { line.sweep(11, 3) };
+    let (late, ()) = tokio::join!(biased; asking, sweeping);
+    assert_eq!(late.err(), Some(Failed::Late), "it is woken for that");
+
+    let ((line, mut provider), call) = (world.connect(), world.call());
+    for _ in 0..2 {
+        let mut asked = request("said");
+        line.begin(&mut asked, call.event_id(), false, Some(7));
+        let answering = async {
+            heard(&mut provider, SAID.len()).await;
+            provider.write_all(ANSWER).await.unwrap();
+        };
+        let (answered, ()) = tokio::join!(poll_fn(|cx| line.poll_answer(&mut asked, cx)), answering);
+        line.sweep(u32::MAX, 3);
+        assert_eq!(answered.unwrap().into_body().collect().await.unwrap().to_bytes(), "{}");
+        assert!(line.is_at_rest());
+    }
 }
