@@ -119,7 +119,7 @@ impl Connection {
             // The end of the last answer may still be to be read.
             let _ready_now_or_never = self.line.poll_here();
         }
-        self.line.phase.set(Phase::Idle);
+        self.line.phase.set(Phase::Idle { sweeps: 0 });
         self.line.relay.rest();
         self.requests.is_ready()
     }
@@ -136,11 +136,10 @@ pub(crate) struct Line {
 /// What a line is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    Idle,
+    /// Nothing, for so many sweeps.
+    Idle { sweeps: u32 },
     /// A call waits for the head of its answer, since this sweep.
-    Awaiting {
-        since: u32,
-    },
+    Awaiting { since: u32 },
     /// A call is read the rest of its answer.
     Answering,
     /// It was hung up because its call waited for too long.
@@ -154,7 +153,7 @@ impl Line {
         Rc::new(Self {
             http: RefCell::new(Some(Box::new(http))),
             relay: Relay::new(),
-            phase: Cell::new(Phase::Idle),
+            phase: Cell::new(Phase::Idle { sweeps: 0 }),
         })
     }
 
@@ -188,17 +187,30 @@ impl Line {
         self.relay.wake();
     }
 
-    /// Hangs up when a call has waited for longer than so many sweeps; and lets go of what the worker has closed while nobody used it.
-    pub(crate) fn sweep(&self, now: u32, longest: u32) {
-        match self.phase.get() {
-            Phase::Awaiting { since } if now.saturating_sub(since) > longest => {
-                self.phase.set(Phase::Late);
-                self.hang_up();
-            }
-            Phase::Idle if self.relay.is_woken() => {
+    /// Hangs up when a call has waited, or nobody has used it, for longer than so many sweeps; and lets go of what the worker has closed meanwhile.
+    pub(crate) fn sweep(&self, now: u32, longest_wait: u32, longest_idle: u32) {
+        let phase = self.phase.get().at_sweep(now, longest_wait, longest_idle);
+        self.phase.set(phase);
+        match phase {
+            Phase::Late | Phase::HungUp => self.hang_up(),
+            Phase::Idle { .. } if self.relay.is_woken() => {
                 let _over_or_not = self.poll_here();
             }
-            _ => {}
+            Phase::Idle { .. } | Phase::Awaiting { .. } | Phase::Answering => {}
         }
     }
 }
+
+impl Phase {
+    fn at_sweep(self, now: u32, longest_wait: u32, longest_idle: u32) -> Self {
+        match self {
+            Self::Awaiting { since } if now.saturating_sub(since) > longest_wait => Self::Late,
+            Self::Idle { sweeps } if sweeps >= longest_idle => Self::HungUp,
+            Self::Idle { sweeps } => Self::Idle { sweeps: sweeps + 1 },
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

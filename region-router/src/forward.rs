@@ -139,17 +139,11 @@ fn tell(headers: &mut HeaderMap, told: Told) -> Result<(), ApiError> {
 fn written(address: ClientAddress) -> Vec<u8> {
     let IpAddr::V4(address) = address.ip() else { return address.to_string().into_bytes() };
     let mut text = Vec::with_capacity("255.255.255.255".len());
-    for (index, octet) in address.octets().into_iter().enumerate() {
-        if index > 0 {
+    for octet in address.octets() {
+        if !text.is_empty() {
             text.push(b'.');
         }
-        if octet >= 100 {
-            text.push(b'0' + octet / 100);
-        }
-        if octet >= 10 {
-            text.push(b'0' + octet / 10 % 10);
-        }
-        text.push(b'0' + octet % 10);
+        text.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
     }
     text
 }

@@ -23,6 +23,8 @@ use crate::{
 
 /// Idle connections that are kept per worker.
 const IDLE_PER_WORKER: usize = 256;
+/// A worker closes what is idle after 75 seconds; a call that is sent at that moment would be lost.
+const LONGEST_IDLE: Duration = Duration::from_secs(45);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often lines are looked at, at most and at least. A call waits for a sixteenth longer than it must, or for so long.
 const SWEEPS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -38,9 +40,11 @@ impl Pool {
     /// Made inside its core's runtime. A worker has `response_timeout` to begin an answer.
     pub(crate) fn new(connector: &Connector, response_timeout: Duration) -> Self {
         let every = (response_timeout / 16).clamp(SWEEPS.0, SWEEPS.1);
-        let longest = response_timeout.as_millis().div_ceil(every.as_millis());
+        let sweeps =
+            |time: Duration| u32::try_from(time.as_millis().div_ceil(every.as_millis())).unwrap_or(u32::MAX);
         let lines = Rc::new(Lines {
-            longest: u32::try_from(longest).unwrap_or(u32::MAX),
+            longest_wait: sweeps(response_timeout),
+            longest_idle: sweeps(LONGEST_IDLE),
             now: Cell::new(0),
             open: RefCell::default(),
         });
@@ -145,7 +149,8 @@ impl Idle {
 /// All lines of a core. What each waits for is looked at now and then, which costs a call no timer.
 struct Lines {
     /// Sweeps that a call may wait for.
-    longest: u32,
+    longest_wait: u32,
+    longest_idle: u32,
     /// Sweeps since the core began.
     now: Cell<u32>,
     open: RefCell<Vec<Weak<Line>>>,
@@ -161,7 +166,7 @@ impl Lines {
             self.now.set(now);
             self.open.borrow_mut().retain(|line| {
                 let Some(line) = line.upgrade() else { return false };
-                line.sweep(now, self.longest);
+                line.sweep(now, self.longest_wait, self.longest_idle);
                 !line.is_over()
             });
         }

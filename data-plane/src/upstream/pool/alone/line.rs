@@ -136,13 +136,6 @@ impl Line {
         }
     }
 
-    fn waits(&self, cx: &Context<'_>) {
-        let mut waiting = self.waiting.borrow_mut();
-        if !waiting.as_ref().is_some_and(|waiting| waiting.will_wake(cx.waker())) {
-            *waiting = Some(cx.waker().clone());
-        }
-    }
-
     /// Writes what is to be written, and reads the head of the answer into the room of the request's. Of what was not sent, all is in the request again.
     pub(super) fn poll_answer(
         self: &Rc<Self>,
@@ -151,9 +144,12 @@ impl Line {
     ) -> Poll<Result<Response<Body>, Failed>> {
         let polled = self.poll_begun(request, cx);
         match (&polled, self.awaits.get()) {
-            (Poll::Ready(_), _) => self.awaits.set(Awaits::Nothing),
+            (Poll::Ready(_), _) => {
+                self.awaits.set(Awaits::Nothing);
+                drop(self.waiting.take());
+            }
             (Poll::Pending, Awaits::Late) => return Poll::Ready(Err(Failed::Late)),
-            (Poll::Pending, _) => self.waits(cx),
+            (Poll::Pending, _) => drop(self.waiting.replace(Some(cx.waker().clone()))),
         }
         polled
     }
