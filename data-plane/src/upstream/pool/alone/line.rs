@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use super::{
     answer::Body,
     reading::{Begun, Reader},
-    request::Outgoing,
+    request::{Cut, Outgoing},
 };
 use crate::{
     metering::{Carried, Meter, Recorded},
@@ -75,8 +75,8 @@ struct Open {
     scratch: Scratch,
     /// `None`: all of it has gone out.
     outgoing: Option<Outgoing>,
-    /// What went out last broke off.
-    is_cut: bool,
+    /// Why it did not go out whole.
+    cut: Option<Cut>,
     /// `None`: there was no call.
     reader: Option<Reader>,
 }
@@ -86,7 +86,7 @@ impl Line {
         let carried = Carried::default();
         let stream = Recorded::new(stream, meter.clone(), carried.clone());
         let scratch = scratch.clone();
-        let open = Open { stream, carried, scratch, outgoing: None, is_cut: false, reader: None };
+        let open = Open { stream, carried, scratch, outgoing: None, cut: None, reader: None };
         let (is_queued, awaits, waiting) = (Cell::new(false), Cell::new(Awaits::Nothing), RefCell::new(None));
         Rc::new(Self { open: RefCell::new(Some(open)), is_queued, awaits, waiting })
     }
@@ -161,17 +161,18 @@ impl Line {
     ) -> Poll<Result<Response<Body>, Failed>> {
         let mut open = self.open.borrow_mut();
         let Some(open) = &mut *open else { return Poll::Ready(Err(Failed::Lost)) };
-        let mut is_cut = false;
         if !open.has_begun() {
             // Nobody has asked yet: it is closed, or what is there is no answer. So this is known before anything goes out, and whoever is read next is waited for.
             let is_quiet = open.poll_read(cx, |_came| ()).is_pending();
             if is_quiet && self.is_queued.get() {
                 return Poll::Pending;
             }
-            is_cut = !is_quiet;
+            if !is_quiet {
+                open.cut = Some(Cut::Refused);
+            }
         }
-        is_cut = is_cut || matches!(open.poll_write(cx), Poll::Ready(Err(_)));
-        if is_cut && !open.has_begun() {
+        let _how_far = open.poll_write(cx);
+        if open.cut.is_some() && !open.has_begun() {
             if let Some(outgoing) = open.outgoing.take() {
                 outgoing.give_back(request);
             }
@@ -184,8 +185,7 @@ impl Line {
                 Poll::Ready(Ok(response.map(|()| Body::new(first, length, line))))
             }
             Poll::Ready(Err(_broken)) => Poll::Ready(Err(Failed::Lost)),
-            // A provider may answer, and close, before it has read all; if it has not, it will not.
-            Poll::Pending if is_cut => Poll::Ready(Err(Failed::Lost)),
+            Poll::Pending if open.cut == Some(Cut::Broken) => Poll::Ready(Err(Failed::Lost)),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -195,9 +195,11 @@ impl Line {
         let mut open = self.open.borrow_mut();
         let Some(open) = &mut *open else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
         // The provider has answered before it has read all.
-        let is_cut = matches!(open.poll_write(cx), Poll::Ready(Err(_)));
+        let _how_far = open.poll_write(cx);
         match open.poll_body(cx) {
-            Poll::Pending if is_cut => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            Poll::Pending if open.cut == Some(Cut::Broken) => {
+                Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+            }
             polled => polled,
         }
     }
@@ -210,7 +212,7 @@ impl Line {
     /// Whether another call can follow.
     pub(super) fn is_at_rest(&self) -> bool {
         self.open.borrow().as_ref().is_some_and(|open| {
-            open.outgoing.is_none() && !open.is_cut && open.reader.as_ref().is_none_or(Reader::keeps)
+            open.outgoing.is_none() && open.cut.is_none() && open.reader.as_ref().is_none_or(Reader::keeps)
         })
     }
 
@@ -240,15 +242,15 @@ impl Open {
         self.reader.as_ref().is_none_or(Reader::is_over)
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_cut {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cut>> {
+        if let Some(cut) = self.cut {
+            return Poll::Ready(Err(cut));
         }
         let Some(outgoing) = &mut self.outgoing else { return Poll::Ready(Ok(())) };
         let written = ready!(outgoing.poll_write(&mut self.stream, cx));
         match &written {
             Ok(()) => self.outgoing = None,
-            Err(_broken) => self.is_cut = true,
+            Err(cut) => self.cut = Some(*cut),
         }
         Poll::Ready(written)
     }

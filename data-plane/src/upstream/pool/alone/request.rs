@@ -44,6 +44,21 @@ enum Ends {
     Here,
 }
 
+/// Why a request did not go out whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// The provider takes no more. What it has said before is still to be read, and then its end.
+    Refused,
+    /// Its body broke off: nobody wants an answer.
+    Broken,
+}
+
+impl From<io::Error> for Cut {
+    fn from(_refused: io::Error) -> Self {
+        Self::Refused
+    }
+}
+
 impl Outgoing {
     /// Takes a form out of the request: [`Self::give_back`].
     pub(super) fn new(request: &mut Request<Outbound>) -> Self {
@@ -83,12 +98,12 @@ impl Outgoing {
         &mut self,
         stream: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<Result<(), Cut>> {
         loop {
             while let Some(rest) = self.bytes.get(self.written..).filter(|rest| !rest.is_empty()) {
                 let written = ready!(Pin::new(&mut *stream).poll_write(cx, rest))?;
                 if written == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                    return Poll::Ready(Err(Cut::Refused));
                 }
                 self.written += written;
                 (self.has_begun, self.is_unflushed) = (true, true);
@@ -110,12 +125,12 @@ impl Outgoing {
     }
 
     /// The body's next piece, framed.
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Cut>> {
         loop {
             let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
             let data = match frame {
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                Some(Err(_broken)) => return Poll::Ready(Err(Cut::Broken)),
                 None => return Poll::Ready(self.end()),
             };
             // An empty chunk would be the last.
@@ -125,7 +140,8 @@ impl Outgoing {
         }
     }
 
-    fn framed(&mut self, data: Bytes) -> io::Result<Bytes> {
+    /// Errors: it is longer than it said.
+    fn framed(&mut self, data: Bytes) -> Result<Bytes, Cut> {
         let Ends::Length(left) = self.ends else {
             let mut chunk = BytesMut::with_capacity(data.len() + "ffffffffffffffff\r\n\r\n0\r\n\r\n".len());
             chunk.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
@@ -133,15 +149,15 @@ impl Outgoing {
             chunk.extend_from_slice(b"\r\n");
             return Ok(chunk.freeze());
         };
-        let left =
-            left.checked_sub(data.len() as u64).ok_or_else(|| io::Error::other("longer than it said"))?;
+        let left = left.checked_sub(data.len() as u64).ok_or(Cut::Broken)?;
         self.ends = if left == 0 { Ends::Here } else { Ends::Length(left) };
         Ok(data)
     }
 
-    fn end(&mut self) -> io::Result<Bytes> {
+    /// Errors: it was shorter than it said.
+    fn end(&mut self) -> Result<Bytes, Cut> {
         match std::mem::replace(&mut self.ends, Ends::Here) {
-            Ends::Length(_) => Err(io::Error::other("shorter than it said")),
+            Ends::Length(_) => Err(Cut::Broken),
             Ends::Chunked => Ok(Bytes::from_static(b"0\r\n\r\n")),
             Ends::Here => Ok(Bytes::new()),
         }

@@ -1,4 +1,12 @@
-use std::{future::poll_fn, path::Path, pin::pin, rc::Rc, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    path::Path,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bailiwick_domain::usage::EventId;
 use futures_util::{
@@ -9,7 +17,7 @@ use futures_util::{
 use http::{Method, Request, Response, header};
 use http_body_util::BodyExt as _;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf},
     task::LocalSet,
     time::timeout,
 };
@@ -290,4 +298,54 @@ async fn a_call_that_waits_for_too_many_sweeps_is_late_and_one_that_is_answered_
         assert_eq!(answered.unwrap().into_body().collect().await.unwrap().to_bytes(), "{}");
         assert!(line.is_at_rest());
     }
+}
+
+/// A connection whose provider has answered, and closed before it had read all: what it said is told of later than that it takes no more.
+#[derive(Default)]
+struct Reset {
+    has_begun: bool,
+    was_asked: bool,
+}
+
+impl AsyncWrite for Reset {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match std::mem::replace(&mut self.has_begun, true) {
+            false => Poll::Ready(Ok(bytes.len().min(10))),
+            true => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Reset {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.has_begun || !std::mem::replace(&mut self.was_asked, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        buffer.put_slice(ANSWER);
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn what_a_provider_said_before_it_took_no_more_is_read() {
+    let world = World::new();
+    let (line, call) = (Line::new(Box::new(Reset::default()), &world.meter, &world.scratch), world.call());
+    let mut asked = request("said");
+    line.begin(&mut asked, call.event_id(), false, None);
+    let answered = poll_fn(|cx| line.poll_answer(&mut asked, cx)).await;
+    assert_eq!(answered.unwrap().into_body().collect().await.unwrap().to_bytes(), "{}");
+    assert!(!line.is_at_rest());
 }
