@@ -1,7 +1,7 @@
 //! HTTP/1.1 (RFC 9112): connections that serve one call at a time, each driven by its call.
 //!
-//! A library's client has a task for each connection, and two ways between it and the call; that was a fifth of a call's instructions. What may be large or takes long (a form, a stream) passes here as it does there: nothing is
-//! read ahead of the caller, and nothing is taken from a form that the provider does not take.
+//! A library's client has a task for each connection, and ways between it and the call, which a call pays for. Nothing is read ahead of the caller here, and nothing is taken from a form that the provider
+//! does not take.
 //!
 //! `request` writes, `reading` reads (the head in `response`, the body in `decoding`); neither knows of sockets. `line` moves bytes, `outbox` those of several calls at once.
 

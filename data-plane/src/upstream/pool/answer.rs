@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 
 use super::alone;
 
+/// A body that comes.
 pub(crate) enum AnswerBody {
     Alone(alone::Body),
     /// Of a stream of HTTP/2.

@@ -29,8 +29,6 @@ pub(super) struct Outgoing {
     ends: Ends,
     /// Whether anything has gone out.
     has_begun: bool,
-    /// Whether something may wait in the stream's own buffers.
-    is_unflushed: bool,
 }
 
 /// RFC 9112, section 6.
@@ -78,7 +76,7 @@ impl Outgoing {
             (None, Some(length)) => (body, Ends::Length(length)),
             (None, None) => (body, Ends::Chunked),
         };
-        Self { bytes: bytes.freeze(), written: 0, body, ends, has_begun: false, is_unflushed: false }
+        Self { bytes: bytes.freeze(), written: 0, body, ends, has_begun: false }
     }
 
     /// Whether anything of it has gone out: if not, it may go elsewhere.
@@ -106,13 +104,12 @@ impl Outgoing {
                     return Poll::Ready(Err(Cut::Refused));
                 }
                 self.written += written;
-                (self.has_begun, self.is_unflushed) = (true, true);
+                self.has_begun = true;
             }
             if self.ends == Ends::Here {
                 // Nothing of what was said stays behind with a connection.
                 (self.bytes, self.written) = (Bytes::new(), 0);
                 ready!(Pin::new(&mut *stream).poll_flush(cx))?;
-                self.is_unflushed = false;
                 return Poll::Ready(Ok(()));
             }
             let Poll::Ready(piece) = self.poll_piece(cx) else {
