@@ -136,4 +136,4 @@ impl Upload {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -9,7 +9,10 @@ use std::{
 };
 
 use bailiwick_domain::time::{Clock as _, SystemClock};
-use bailiwick_runtime::identity::{Connector, Dial};
+use bailiwick_runtime::{
+    identity::{Connector, Dial},
+    serving::HttpLimits,
+};
 use http::Request;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -23,8 +26,6 @@ use crate::{
 
 /// Idle connections that are kept per worker.
 const IDLE_PER_WORKER: usize = 256;
-/// A worker closes what is idle after 75 seconds; a call that is sent at that moment would be lost.
-const LONGEST_IDLE: Duration = Duration::from_secs(45);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often lines are looked at, at most and at least. A call waits for a sixteenth longer than it must, or for so long.
 const SWEEPS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -44,7 +45,8 @@ impl Pool {
             |time: Duration| u32::try_from(time.as_millis().div_ceil(every.as_millis())).unwrap_or(u32::MAX);
         let lines = Rc::new(Lines {
             longest_wait: sweeps(response_timeout),
-            longest_idle: sweeps(LONGEST_IDLE),
+            // Before its worker closes it: a call that is sent at that moment is lost.
+            longest_idle: sweeps(HttpLimits::default().idle * 3 / 5),
             now: Cell::new(0),
             open: RefCell::default(),
         });

@@ -213,7 +213,7 @@ impl Passing {
                 self.gave_way = 0;
             } else if self.ready.is_empty() {
                 return Poll::Pending;
-            } else if self.gave_way >= TURNS || !self.body.comes_by_another_task() {
+            } else if self.gave_way >= TURNS || matches!(self.body, AnswerBody::Left(_)) {
                 break;
             } else {
                 self.gave_way += 1;

@@ -99,7 +99,7 @@ impl Meter {
     }
 
     /// Whether the call's start is on disk, or may still come there.
-    pub(crate) fn is_open(&self, id: &EventId) -> bool {
+    pub(super) fn is_open(&self, id: &EventId) -> bool {
         self.writer.borrow().as_ref().is_some_and(|writer| writer.is_open(id))
     }
 
@@ -117,7 +117,7 @@ impl Meter {
 
     /// Whether several calls have started, and not ended: their records may go to disk together.
     pub(crate) fn has_several_calls(&self) -> bool {
-        self.writer.borrow().as_ref().is_some_and(Writer::has_several_open_calls)
+        self.writer.borrow().as_ref().is_some_and(|writer| writer.open_calls() > 1)
     }
 
     /// Brings to disk what waits.
@@ -143,13 +143,13 @@ impl Meter {
 
     /// To another disk.
     #[cfg(test)]
-    pub(super) fn write_to(&self, file: std::fs::File) {
+    pub(crate) fn write_to(&self, file: std::fs::File) {
         let _good = self.writer.borrow_mut().as_mut().map(|writer| writer.write_to(Arc::new(file)));
     }
 
     /// Whether records wait to be written that others could add theirs to: there are calls that have not ended.
     fn awaits_others(&self) -> bool {
-        self.writer.borrow().as_ref().is_some_and(|writer| writer.is_behind() && writer.has_open_calls())
+        self.writer.borrow().as_ref().is_some_and(|writer| writer.is_behind() && writer.open_calls() > 0)
     }
 }
 

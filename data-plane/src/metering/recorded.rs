@@ -33,12 +33,19 @@ enum State {
     /// This one, of which nothing has gone out.
     New(EventId),
     Recorded,
+    /// The disk did not take its record.
+    Refused,
 }
 
 impl Carried {
     /// What goes out from now on is of this call.
     pub(crate) fn carries(&self, call: EventId) {
         self.0.set(State::New(call));
+    }
+
+    /// Whether the disk did not take its record: it goes out nowhere.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self.0.get(), State::Refused)
     }
 }
 
@@ -49,12 +56,14 @@ impl<S> Recorded<S> {
 
     fn record(&self) -> io::Result<()> {
         match self.carried.0.get() {
-            State::Recorded => return Ok(()),
-            State::New(call) => self.meter.write_for(&call)?,
-            State::Nothing => return Err(io::Error::other("it carries no call")),
+            State::Recorded => Ok(()),
+            State::New(call) => {
+                let written = self.meter.write_for(&call);
+                self.carried.0.set(if written.is_ok() { State::Recorded } else { State::Refused });
+                written
+            }
+            State::Nothing | State::Refused => Err(io::Error::other("it carries no call")),
         }
-        self.carried.0.set(State::Recorded);
-        Ok(())
     }
 }
 

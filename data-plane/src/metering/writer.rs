@@ -216,14 +216,9 @@ impl Writer {
         self.open.contains_key(id)
     }
 
-    /// Whether there are calls that have started, and not ended.
-    pub(super) fn has_open_calls(&self) -> bool {
-        !self.open.is_empty()
-    }
-
-    /// Whether there are several.
-    pub(super) fn has_several_open_calls(&self) -> bool {
-        self.open.len() > 1
+    /// Calls that have started, and not ended.
+    pub(super) fn open_calls(&self) -> usize {
+        self.open.len()
     }
 
     /// Whether records wait.

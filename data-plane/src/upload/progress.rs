@@ -94,7 +94,8 @@ impl Progress {
         }
     }
 
-    pub(super) fn moves(&self) {
+    /// From now on it is the provider that is waited for.
+    pub(crate) fn moves(&self) {
         self.moved.set(Instant::now());
         self.waits_for_caller.set(false);
     }

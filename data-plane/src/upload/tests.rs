@@ -52,8 +52,8 @@ async fn while_its_caller_is_waited_for_no_provider_is_late() {
     assert_eq!((answered, begun.elapsed()), (None, BOUND * 11));
 }
 
-/// A form on its way here, as far as its model and what is held behind that; all of it is there to be read.
-async fn begun(form: &[u8], serving: &mut JoinSet<()>) -> Upload {
+/// A form on its way here, as far as its model and what is held behind that. All of it is there to be read; of what was announced beyond it, nothing comes.
+pub(crate) async fn begun(form: &[u8], announced: usize, serving: &mut JoinSet<()>) -> Upload {
     let (mut caller, ours) = tokio::io::duplex(1 << 20);
     let (heard, body) = oneshot::channel();
     let heard = Mutex::new(Some(heard));
@@ -62,7 +62,7 @@ async fn begun(form: &[u8], serving: &mut JoinSet<()>) -> Upload {
         heard.send(request.into_body()).unwrap();
         pending::<Result<Response<Empty<Bytes>>, Infallible>>()
     });
-    let head = format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", form.len());
+    let head = format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {announced}\r\n\r\n");
     caller.write_all(&[head.as_bytes(), form].concat()).await.unwrap();
     serving.spawn(async move {
         let _ended = http1::Builder::new().serve_connection(TokioIo::new(ours), service).await;
@@ -81,7 +81,7 @@ async fn what_is_still_to_come_goes_to_who_is_called_next_alone() {
     let form =
         [part("model", "m"), part("file", &"x".repeat(4 * HELD_BEHIND_MODEL)), "--XX--\r\n".to_owned()];
     let (form, mut serving) = (form.concat(), JoinSet::new());
-    let upload = begun(form.as_bytes(), &mut serving).await;
+    let upload = begun(form.as_bytes(), form.len(), &mut serving).await;
     let (mut first, mut came) = (upload.body("m"), 0);
     upload.reclaim();
     let second = upload.body("m");

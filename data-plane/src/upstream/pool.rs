@@ -3,13 +3,14 @@
 //! A provider that speaks HTTP/2 gets its calls as streams of few connections (`shared`); one that does not, and every form, a connection for each call at a time (`alone`).
 
 mod alone;
-mod answer;
 mod shared;
 
 use std::{sync::Arc, time::Duration};
 
 use bailiwick_domain::usage::EventId;
 use http::{Request, Response};
+use http_body_util::Either;
+use hyper::body::Incoming;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -20,7 +21,8 @@ use super::{
 };
 use crate::{metering::Meter, placement::Place, timing::within};
 
-pub(crate) use answer::AnswerBody;
+/// An answer's body: of a connection that the call drives, or of a stream that is driven beside it.
+pub(crate) type AnswerBody = Either<alone::Body, Incoming>;
 
 /// Providers close idle connections after a minute or more; one that is about to be closed is not worth the risk.
 const LONGEST_IDLE: Duration = Duration::from_secs(45);

@@ -222,11 +222,14 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => {
+                let stream = Pin::new(stream);
+                if let [only] = bufs {
+                    return stream.poll_write(cx, only);
+                }
                 let mut room = [0; JOINED_BYTES];
-                match (bufs, joined(bufs, &mut room)) {
-                    ([only], _) => Pin::new(stream).poll_write(cx, only),
-                    (_, Some(joined)) => Pin::new(stream).poll_write(cx, joined),
-                    (several, None) => Pin::new(stream).poll_write_vectored(cx, several),
+                match joined(bufs, &mut room) {
+                    Some(joined) => stream.poll_write(cx, joined),
+                    None => stream.poll_write_vectored(cx, bufs),
                 }
             }
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),

@@ -106,6 +106,15 @@ async fn a_connection_that_the_provider_closed_costs_no_call() {
 }
 
 #[tokio::test]
+async fn a_connection_that_the_provider_closes_while_it_rests_is_let_go_of_without_another_call() {
+    let (pieces, _) = json(200, ANSWER);
+    let provider = Provider::start([(pieces, Then::Leave)]).await;
+    let world = World::start(&[at(&provider)]);
+    assert_eq!(world.call(PLAIN).await.status, 200);
+    eventually(|| provider.left() == 1).await;
+}
+
+#[tokio::test]
 async fn a_large_answer_with_a_length_is_metered_with_its_usage() {
     let large = format!(r#"{{"data":["{}"],"usage":{{"prompt_tokens":3}}}}"#, "x".repeat(400_000));
     let provider = Provider::start([json(200, &large)]).await;

@@ -22,6 +22,8 @@ pub(super) enum Then {
     Keep,
     /// It is closed.
     Close,
+    /// It is closed from here, and waited on until the other end closes it too.
+    Leave,
     /// Nothing, until the other end closes it.
     Wait,
 }
@@ -95,7 +97,10 @@ async fn talk(mut stream: TcpStream, state: Arc<State>) {
         match then {
             Then::Keep => {}
             Then::Close => return,
-            Then::Wait => {
+            Then::Leave | Then::Wait => {
+                if then == Then::Leave {
+                    stream.shutdown().await.unwrap();
+                }
                 let _ended = stream.read(&mut [0; 16]).await;
                 state.left.fetch_add(1, Ordering::SeqCst);
                 return;

@@ -158,11 +158,10 @@ impl Connections {
         match answered {
             Some(Ok(response)) => {
                 let lease = Lease { connection, connections: self.clone(), form };
-                Ok(Sent::Answered(response.map(AnswerBody::Alone), super::Lease::Alone(lease)))
+                Ok(Sent::Answered(response.map(AnswerBody::Left), super::Lease::Alone(lease)))
             }
-            // Where the disk took no record, no other connection is let out either.
-            Some(Err(Failed::Unsent)) if self.meter.is_open(&call) => Err(request),
-            Some(Err(Failed::Unsent | Failed::Lost)) => Ok(Sent::Lost),
+            Some(Err(Failed::Unsent)) => Err(request),
+            Some(Err(Failed::Lost)) => Ok(Sent::Lost),
             Some(Err(Failed::Late)) | None => Ok(Sent::Late),
         }
     }

@@ -41,7 +41,7 @@ impl Default for Scratch {
 pub(super) enum Failed {
     /// Nothing has gone out.
     Unsent,
-    /// The connection broke when the request was on its way, or what came is no answer.
+    /// The connection broke when the request was on its way, or what came is no answer; or the call is not on record.
     Lost,
     /// None began in time: [`Line::sweep`].
     Late,
@@ -172,6 +172,10 @@ impl Line {
             }
         }
         let _how_far = open.poll_write(cx);
+        if open.carried.is_refused() {
+            // No other connection lets it out either.
+            return Poll::Ready(Err(Failed::Lost));
+        }
         if open.cut.is_some() && !open.has_begun() {
             if let Some(outgoing) = open.outgoing.take() {
                 outgoing.give_back(request);
@@ -250,7 +254,10 @@ impl Open {
         let written = ready!(outgoing.poll_write(&mut self.stream, cx));
         match &written {
             Ok(()) => self.outgoing = None,
-            Err(cut) => self.cut = Some(*cut),
+            Err(cut) => {
+                outgoing.refused();
+                self.cut = Some(*cut);
+            }
         }
         Poll::Ready(written)
     }

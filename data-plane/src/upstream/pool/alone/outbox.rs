@@ -20,6 +20,7 @@ pub(super) struct Outbox(Rc<Queue>);
 
 #[derive(Default)]
 struct Queue {
+    /// As many as calls are open, at the most.
     lines: RefCell<Vec<Rc<Line>>>,
     /// Wakes who writes them.
     writer: RefCell<Option<Waker>>,

@@ -66,10 +66,12 @@ impl Reader {
             return Err(Malformed);
         }
         let taken = joined.len().saturating_sub(bytes.len());
-        *before = match joined.is_empty() {
-            true => bytes.to_vec(),
-            false => joined.split_off(taken),
-        };
+        if joined.is_empty() {
+            joined = bytes.to_vec();
+        } else {
+            drop(joined.drain(..taken));
+        }
+        *before = joined;
         Ok(None)
     }
 

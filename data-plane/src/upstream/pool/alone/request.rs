@@ -84,6 +84,13 @@ impl Outgoing {
         self.has_begun
     }
 
+    /// The provider takes no more, so nobody waits for the caller.
+    pub(super) fn refused(&self) {
+        if let Some(form) = self.body.progress() {
+            form.moves();
+        }
+    }
+
     /// Of what has not begun, a form goes back to where it was taken from.
     pub(super) fn give_back(self, request: &mut Request<Outbound>) {
         if self.body.progress().is_some() {

@@ -1,4 +1,5 @@
 use std::{
+    fs::OpenOptions,
     future::poll_fn,
     io,
     path::Path,
@@ -18,7 +19,7 @@ use http::{Method, Request, Response, header};
 use http_body_util::BodyExt as _;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf},
-    task::LocalSet,
+    task::{JoinSet, LocalSet},
     time::timeout,
 };
 
@@ -29,6 +30,7 @@ use super::{
 };
 use crate::{
     metering::{Journals, Meter, OpenCall, settled, tests},
+    upload::{HELD_BEHIND_MODEL, tests::begun},
     upstream::body::Outbound,
 };
 
@@ -348,4 +350,61 @@ async fn what_a_provider_said_before_it_took_no_more_is_read() {
     let answered = poll_fn(|cx| line.poll_answer(&mut asked, cx)).await;
     assert_eq!(answered.unwrap().into_body().collect().await.unwrap().to_bytes(), "{}");
     assert!(!line.is_at_rest());
+}
+
+/// A connection whose provider takes no more once it is waited for, and says nothing, nor that it is gone.
+struct Deaf;
+
+impl AsyncWrite for Deaf {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Deaf {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_form_that_nobody_takes_waits_for_no_caller() {
+    let (world, mut serving) = (World::new(), JoinSet::new());
+    let part = |name: &str, value: &str| {
+        format!("--XX\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let form = part("model", "m") + &part("file", &"x".repeat(2 * HELD_BEHIND_MODEL));
+    let upload = begun(form.as_bytes(), 2 * form.len(), &mut serving).await;
+    let (line, call) = (Line::new(Box::new(Deaf), &world.meter, &world.scratch), world.call());
+    let mut asked = request("").map(|_| Outbound::Form(Box::new(upload.body("m"))));
+    let progress = asked.body().progress().map(Rc::clone).unwrap();
+    line.begin(&mut asked, call.event_id(), false, None);
+    let bound = Duration::from_secs(10);
+    let answered = progress.answered_within(bound, poll_fn(|cx| line.poll_answer(&mut asked, cx)));
+    let late = timeout(5 * bound, answered).await.expect("nobody waits for a caller whose form is not taken");
+    assert!(late.is_none());
+    assert!(!line.is_at_rest());
+}
+
+#[tokio::test]
+async fn r10_a_call_that_is_not_on_record_is_tried_on_no_other_connection() {
+    let world = World::new();
+    let ((line, mut provider), call) = (world.connect(), world.call());
+    world.meter.write_to(OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let mut asked = request("said");
+    line.begin(&mut asked, call.event_id(), false, None);
+    let failed = poll_fn(|cx| line.poll_answer(&mut asked, cx)).await.err();
+    assert_eq!(failed, Some(Failed::Lost));
+    line.hang_up();
+    let mut heard = Vec::new();
+    provider.read_to_end(&mut heard).await.unwrap();
+    assert_eq!((heard, call.is_recorded()), (Vec::new(), false));
 }

@@ -172,7 +172,7 @@ impl Stream {
             return Some(Sent::Lost);
         }
         match timeout(bound, self.0.sender.clone().try_send_request(adapted)).await {
-            Ok(Ok(response)) => Some(Sent::Answered(response.map(AnswerBody::Shared), Lease::Shared(self))),
+            Ok(Ok(response)) => Some(Sent::Answered(response.map(AnswerBody::Right), Lease::Shared(self))),
             Ok(Err(mut failed)) => {
                 let is_undone = failed.take_message().is_some() || is_undone(failed.error());
                 if !is_undone {
