@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use bailiwick_domain::usage::CallType;
-use bailiwick_runtime::serving::ApiError;
+use bailiwick_runtime::serving::{ApiError, RequestBody};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, header, request::Parts};
 use http_body::Body;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
 use crate::{
     error,
@@ -85,7 +84,7 @@ pub(crate) fn form(head: &Parts, call_type: CallType) -> Result<Option<&HeaderVa
 /// as much as it may: `hold` grows before there is anything to hold.
 pub(crate) async fn read(
     head: &Parts,
-    mut body: Incoming,
+    mut body: RequestBody,
     limit: usize,
     hold: &mut Hold,
 ) -> Result<Bytes, ApiError> {

@@ -25,7 +25,6 @@ mod tokens {
 mod upstream {
     pub(crate) mod pool {
         pub(crate) mod alone {
-            mod decoding;
             mod reading;
             mod response;
 

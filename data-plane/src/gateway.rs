@@ -15,11 +15,11 @@ use bailiwick_domain::{
 };
 use bailiwick_runtime::{
     fault,
-    serving::{ApiError, ConnectionInfo, ErrorShape, REQUEST_ID_HEADERS, ResponseBody, Service},
+    serving::{ApiError, ConnectionInfo, ErrorShape, REQUEST_ID_HEADERS, RequestBody, ResponseBody, Service},
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, header::CONNECTION, request::Parts};
 use http_body::Body as _;
-use hyper::body::Incoming;
+
 use tracing::Instrument as _;
 
 use crate::{
@@ -82,7 +82,11 @@ enum Route<'a> {
 }
 
 impl Service for Gateway {
-    async fn call(&self, request: Request<Incoming>, connection: &ConnectionInfo) -> Response<ResponseBody> {
+    async fn call(
+        &self,
+        request: Request<RequestBody>,
+        connection: &ConnectionInfo,
+    ) -> Response<ResponseBody> {
         let timing = Timing::begin();
         let request_id = request_id(request.headers(), connection);
         let origin = Origin::of(request.headers(), connection);
@@ -112,7 +116,7 @@ impl Gateway {
     async fn answer(
         &self,
         head: &Parts,
-        body: Incoming,
+        body: RequestBody,
         request_id: RequestId,
         origin: Origin,
         unread: &mut bool,

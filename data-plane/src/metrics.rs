@@ -14,9 +14,9 @@ use std::{
 };
 
 use bailiwick_quota::limit::Measure;
-use bailiwick_runtime::serving::{ConnectionInfo, ResponseBody, Service};
+use bailiwick_runtime::serving::{ConnectionInfo, RequestBody, ResponseBody, Service};
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
@@ -103,7 +103,11 @@ impl<S> Counted<S> {
 }
 
 impl<S: Service> Service for Counted<S> {
-    async fn call(&self, request: Request<Incoming>, connection: &ConnectionInfo) -> Response<ResponseBody> {
+    async fn call(
+        &self,
+        request: Request<RequestBody>,
+        connection: &ConnectionInfo,
+    ) -> Response<ResponseBody> {
         let response = self.inner.call(request, connection).await;
         self.metrics.answered(response.status());
         response

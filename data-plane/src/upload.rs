@@ -24,11 +24,10 @@ use std::{
     rc::Rc,
 };
 
-use bailiwick_runtime::serving::ApiError;
+use bailiwick_runtime::serving::{ApiError, RequestBody};
 use bytes::Bytes;
 use http::HeaderValue;
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 pub(crate) use self::{
     body::UploadBody,
@@ -61,7 +60,7 @@ impl Upload {
     /// 413 past the bound (at once, where Content-Length says so), 408 when it stalls, 400 when it breaks off, is not a good form or has no model, 503 when the worker holds as
     /// much as it may: `hold` grows before there is anything to hold.
     pub(crate) async fn begin(
-        body: Incoming,
+        body: RequestBody,
         content_type: &HeaderValue,
         limit: usize,
         hold: Hold,

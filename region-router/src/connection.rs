@@ -9,7 +9,10 @@ use std::{
 };
 
 use bailiwick_domain::time::Timestamp;
-use bailiwick_runtime::{identity::ClientStream, serving::BoxError};
+use bailiwick_runtime::{
+    identity::ClientStream,
+    serving::{BoxError, RequestBody},
+};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
@@ -23,11 +26,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::relay::Relay;
 
-type Http = http1::Connection<TokioIo<ClientStream>, Incoming>;
+type Http = http1::Connection<TokioIo<ClientStream>, RequestBody>;
 
 /// A connection to a worker. Dropped, it is closed.
 pub(crate) struct Connection {
-    pub(crate) requests: SendRequest<Incoming>,
+    pub(crate) requests: SendRequest<RequestBody>,
     pub(crate) line: Rc<Line>,
     /// Fingerprint of the certificate that this router presented on it.
     pub(crate) presented: [u8; 32],
@@ -42,7 +45,7 @@ pub(crate) enum Sent {
     /// The worker's answer, and the connection that it came on.
     Answered(Response<Incoming>, Connection),
     /// Nothing reached the worker: the request is whole, and may go elsewhere.
-    Unsent(Request<Incoming>),
+    Unsent(Request<RequestBody>),
     /// The connection broke when the request was on its way.
     Lost,
     /// The request broke, and the connection with it: its caller's doing.
@@ -53,7 +56,7 @@ pub(crate) enum Sent {
 
 impl Connection {
     /// Sends a request, and waits for the head of its answer until [`Line::sweep`] finds that this takes too long.
-    pub(crate) async fn call(mut self, request: Request<Incoming>, now: u32) -> Sent {
+    pub(crate) async fn call(mut self, request: Request<RequestBody>, now: u32) -> Sent {
         self.line.phase.set(Phase::Awaiting { since: now });
         // What is there is seen also when this task's turn is used up: no answer on a line that is over means that none comes.
         let mut answer = pin!(coop::unconstrained(self.requests.try_send_request(request)));

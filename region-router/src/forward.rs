@@ -9,7 +9,7 @@ use std::{
 
 use bailiwick_domain::{address::ClientAddress, usage::RequestId};
 use bailiwick_runtime::serving::{
-    ApiError, BoxError, CLIENT_ADDRESS, REQUEST_ID_HEADERS, ResponseBody, X_FORWARDED_FOR,
+    ApiError, BoxError, CLIENT_ADDRESS, REQUEST_ID_HEADERS, RequestBody, ResponseBody, X_FORWARDED_FOR,
 };
 use bytes::Bytes;
 use http::{
@@ -59,7 +59,7 @@ impl Forward {
         &self,
         _admitted: Admitted,
         head: Parts,
-        body: Incoming,
+        body: RequestBody,
         told: Told,
     ) -> Result<Response<ResponseBody>, ApiError> {
         let mut request = outgoing(head, body, told)?;
@@ -112,7 +112,7 @@ fn says_close(headers: &HeaderMap) -> bool {
     value.is_some_and(|value| value.split(',').any(|option| option.trim().eq_ignore_ascii_case("close")))
 }
 
-fn outgoing(mut head: Parts, body: Incoming, told: Told) -> Result<Request<Incoming>, ApiError> {
+fn outgoing(mut head: Parts, body: RequestBody, told: Told) -> Result<Request<RequestBody>, ApiError> {
     tell(&mut head.headers, told)?;
     // The worker is asked for the path alone, whatever form the caller's target had.
     if head.uri.authority().is_some() {

@@ -8,11 +8,11 @@ use std::{rc::Rc, sync::Arc};
 use bailiwick_domain::usage::RequestId;
 use bailiwick_runtime::{
     fault,
-    serving::{ClientAddressFrom, ConnectionInfo, ErrorShape, ResponseBody, Service},
+    serving::{ClientAddressFrom, ConnectionInfo, ErrorShape, RequestBody, ResponseBody, Service},
 };
 use http::{HeaderValue, Method, Request, Response, header::CONNECTION};
 use http_body::Body as _;
-use hyper::body::Incoming;
+
 use tracing::Instrument as _;
 
 use crate::{
@@ -34,7 +34,11 @@ pub(crate) struct Gateway {
 }
 
 impl Service for Gateway {
-    async fn call(&self, request: Request<Incoming>, connection: &ConnectionInfo) -> Response<ResponseBody> {
+    async fn call(
+        &self,
+        request: Request<RequestBody>,
+        connection: &ConnectionInfo,
+    ) -> Response<ResponseBody> {
         let request_id = RequestId::random();
         let (head, body) = request.into_parts();
         let has_body = !body.is_end_stream();

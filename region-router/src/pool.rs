@@ -11,10 +11,10 @@ use std::{
 use bailiwick_domain::time::{Clock as _, SystemClock};
 use bailiwick_runtime::{
     identity::{Connector, Dial},
-    serving::HttpLimits,
+    serving::{HttpLimits, RequestBody},
 };
 use http::Request;
-use hyper::{body::Incoming, client::conn::http1};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::task::AbortOnDropHandle;
@@ -60,7 +60,7 @@ impl Pool {
 
     /// Sends a request on an idle connection, or on a new one. An idle connection that turns out to be closed costs nothing: the request comes back
     /// and goes over another one.
-    pub(crate) async fn send(&self, worker: &InFlight, mut request: Request<Incoming>) -> Sent {
+    pub(crate) async fn send(&self, worker: &InFlight, mut request: Request<RequestBody>) -> Sent {
         loop {
             let idle = self.take(worker.idle());
             let is_new = idle.is_none();

@@ -10,11 +10,11 @@ use bailiwick_proto::{
     status,
     worker::v1::{SignUpRequest, signup_service_client::SignupServiceClient},
 };
-use bailiwick_runtime::serving::{ApiError, REQUEST_ID_HEADERS, ResponseBody};
+use bailiwick_runtime::serving::{ApiError, REQUEST_ID_HEADERS, RequestBody, ResponseBody};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+
 use serde::{Deserialize, Serialize};
 use tonic::{Code, Status, transport::Channel};
 
@@ -58,7 +58,7 @@ impl Signup {
         &self,
         admission: &Admission,
         head: &Parts,
-        body: Incoming,
+        body: RequestBody,
         request_id: RequestId,
     ) -> Result<Response<ResponseBody>, ApiError> {
         let named = region_in_head(head);
@@ -98,7 +98,7 @@ fn region_in_head(head: &Parts) -> Option<String> {
     header.or_else(query).map(str::to_owned)
 }
 
-async fn read(head: &Parts, body: Incoming) -> Result<Asked, ApiError> {
+async fn read(head: &Parts, body: RequestBody) -> Result<Asked, ApiError> {
     let json = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if !json.is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("application/json")) {
         let message = "send the signup as application/json";

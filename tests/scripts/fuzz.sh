@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.."
 seconds=$1
 shift
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(identifiers keys requests event_streams usage configuration_deltas client_addresses tokens answers)
+[ ${#targets[@]} -gt 0 ] || targets=(identifiers keys requests event_streams usage configuration_deltas client_addresses tokens answers wire_requests)
 target=${CARGO_TARGET_DIR:-$PWD/target}
 found=$target/fuzz/found
 mkdir -p "$found"

@@ -7,20 +7,23 @@
 //! turns a panic into a 500; refusals in the shape that callers' SDKs read, also for heads that cannot be parsed; a close that lets
 //! a caller who is still sending read the answer; and a drain that finishes what is under way.
 //!
-//! Start reading at [`serve_per_core`], then `cores` (a core's life), `connection` (a connection's).
+//! Start reading at [`serve_per_core`], then `cores` (a core's life), `connection` (a connection's), `wire` (what comes) and `answer` (what goes).
 
+mod answer;
 mod body;
 mod client;
 mod connection;
 mod cores;
 mod error;
-mod io;
 mod linger;
 mod listen;
 mod preface;
 mod presented;
 mod refusal;
 mod registry;
+mod stock;
+mod stream;
+mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -31,7 +34,6 @@ use std::time::Duration;
 use bailiwick_domain::address::ClientAddress;
 use bailiwick_domain::usage::RequestId;
 use http::{Request, Response};
-use hyper::body::Incoming;
 
 use crate::drain::Watch;
 use crate::identity::{Acceptor, Peer, PublicAcceptor};
@@ -43,13 +45,16 @@ pub use error::{ApiError, ErrorKind, ErrorShape, REQUEST_ID_HEADERS};
 pub use preface::{MalformedPreface, announced};
 pub use presented::{API_KEY, NotPresented, presented_key};
 
+/// A request's body. It is taken from the caller as it is asked for, but for what came with the head: 64 KiB at most. It fails when the caller leaves before its end, or sends what is no body.
+pub type RequestBody = crate::http1::Body;
+
 /// What answers requests on one core. It answers always: errors are responses, see [`ApiError`].
 pub trait Service: 'static {
     /// Answers one request. Dropped when the caller leaves before the response has begun; afterwards, the response's body is. A panic
     /// here is answered with a 500.
     fn call(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         connection: &ConnectionInfo,
     ) -> impl Future<Output = Response<ResponseBody>>;
 }
@@ -102,9 +107,9 @@ pub struct CoreContext {
 /// Bounds on what callers may ask of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpLimits {
-    /// Bytes of a request's head, at least 8192 (the parser's own minimum). Above: 431.
+    /// Bytes of a request's head. Above: 431.
     pub header_bytes: usize,
-    /// Header fields of a request. Above: 431. Other values than the default cost an allocation a request.
+    /// Header fields of a request. Above: 431. More than 100 cost an allocation a request.
     pub headers: usize,
     /// From the first byte of a head (or the connection's beginning) to its last. Checked once a second.
     pub header_read_timeout: Duration,
@@ -120,7 +125,7 @@ impl Default for HttpLimits {
     fn default() -> Self {
         Self {
             header_bytes: 64 * 1024,
-            headers: PARSER_HEADERS,
+            headers: 100,
             header_read_timeout: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             write_stall: Duration::from_secs(60),
@@ -128,9 +133,6 @@ impl Default for HttpLimits {
         }
     }
 }
-
-/// How many headers the parser takes without allocating for them.
-const PARSER_HEADERS: usize = 100;
 
 /// What a panic in a service is answered with; its message is not told, nor logged.
 fn panicked() -> Response<ResponseBody> {

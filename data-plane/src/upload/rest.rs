@@ -7,18 +7,18 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bailiwick_runtime::serving::ApiError;
+use bailiwick_runtime::serving::{ApiError, RequestBody};
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use http_body::Body as _;
-use hyper::body::Incoming;
+
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::Fault;
 use crate::{body::LONGEST_PAUSE, error, request::form::Form};
 
 pub(super) struct Rest {
-    body: Incoming,
+    body: RequestBody,
     form: Form,
     /// What the form's reader wants to see again.
     kept: Bytes,
@@ -33,7 +33,7 @@ pub(super) struct Rest {
 
 impl Rest {
     pub(super) fn new(
-        body: Incoming,
+        body: RequestBody,
         content_type: &HeaderValue,
         limit: usize,
         is_read: Rc<Cell<bool>>,

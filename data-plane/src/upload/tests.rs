@@ -1,15 +1,15 @@
-use std::{convert::Infallible, future::pending, sync::Mutex, time::Duration};
+use std::{
+    future::pending,
+    io,
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use bailiwick_runtime::http1::Line;
 use futures_util::FutureExt as _;
-use http::{Request, Response};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use http_body_util::BodyExt as _;
 use tokio::{
-    io::AsyncWriteExt as _,
     join,
-    sync::oneshot,
-    task::JoinSet,
     time::{Instant, sleep},
 };
 
@@ -53,24 +53,29 @@ async fn while_its_caller_is_waited_for_no_provider_is_late() {
 }
 
 /// A form on its way here, as far as its model and what is held behind that. All of it is there to be read; of what was announced beyond it, nothing comes.
-pub(crate) async fn begun(form: &[u8], announced: usize, serving: &mut JoinSet<()>) -> Upload {
-    let (mut caller, ours) = tokio::io::duplex(1 << 20);
-    let (heard, body) = oneshot::channel();
-    let heard = Mutex::new(Some(heard));
-    let service = service_fn(move |request: Request<Incoming>| {
-        let heard = heard.lock().unwrap().take().unwrap();
-        heard.send(request.into_body()).unwrap();
-        pending::<Result<Response<Empty<Bytes>>, Infallible>>()
-    });
-    let head = format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {announced}\r\n\r\n");
-    caller.write_all(&[head.as_bytes(), form].concat()).await.unwrap();
-    serving.spawn(async move {
-        let _ended = http1::Builder::new().serve_connection(TokioIo::new(ours), service).await;
-        drop(caller);
-    });
+pub(crate) async fn begun(form: &[u8], announced: usize) -> Upload {
+    /// What has come, and how much is to come.
+    struct Coming(RefCell<Bytes>, Cell<usize>);
+    impl Line for Coming {
+        fn poll_body(&self, _cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+            let Self(here, left) = self;
+            let piece = here.borrow().len().min(16 << 10);
+            if piece == 0 {
+                return Poll::Pending;
+            }
+            left.set(left.get() - piece);
+            Poll::Ready(Ok(Some(here.borrow_mut().split_to(piece))))
+        }
+
+        fn is_read(&self) -> bool {
+            self.1.get() == 0
+        }
+    }
+    let coming = Rc::new(Coming(Bytes::copy_from_slice(form).into(), announced.into()));
+    let body = RequestBody::new(Bytes::new(), Some(announced as u64), Some(coming));
     let content_type = HeaderValue::from_static("multipart/form-data; boundary=XX");
     let hold = Budget::new(1 << 20, 1).share().hold();
-    Upload::begin(body.await.unwrap(), &content_type, 1 << 20, hold).await.unwrap().0
+    Upload::begin(body, &content_type, 1 << 20, hold).await.unwrap().0
 }
 
 #[tokio::test]
@@ -80,8 +85,8 @@ async fn what_is_still_to_come_goes_to_who_is_called_next_alone() {
     };
     let form =
         [part("model", "m"), part("file", &"x".repeat(4 * HELD_BEHIND_MODEL)), "--XX--\r\n".to_owned()];
-    let (form, mut serving) = (form.concat(), JoinSet::new());
-    let upload = begun(form.as_bytes(), form.len(), &mut serving).await;
+    let form = form.concat();
+    let upload = begun(form.as_bytes(), form.len()).await;
     let (mut first, mut came) = (upload.body("m"), 0);
     upload.reclaim();
     let second = upload.body("m");

@@ -8,6 +8,7 @@ mod shared;
 use std::{sync::Arc, time::Duration};
 
 use bailiwick_domain::usage::EventId;
+use bailiwick_runtime::http1;
 use http::{Request, Response};
 use http_body_util::Either;
 use hyper::body::Incoming;
@@ -22,7 +23,7 @@ use super::{
 use crate::{metering::Meter, placement::Place, timing::within};
 
 /// An answer's body: of a connection that the call drives, or of a stream that is driven beside it.
-pub(crate) type AnswerBody = Either<alone::Body, Incoming>;
+pub(crate) type AnswerBody = Either<http1::Body, Incoming>;
 
 /// Providers close idle connections after a minute or more; one that is about to be closed is not worth the risk.
 const LONGEST_IDLE: Duration = Duration::from_secs(45);

@@ -13,6 +13,7 @@ mod keys;
 mod requests;
 mod tokens;
 mod usage;
+mod wire_requests;
 
 pub use answers::answers;
 pub use client_addresses::client_addresses;
@@ -23,12 +24,13 @@ pub use keys::keys;
 pub use requests::requests;
 pub use tokens::tokens;
 pub use usage::usage;
+pub use wire_requests::wire_requests;
 
 /// A target by name.
 pub type Law = fn(&[u8]);
 
 /// All of them.
-pub const ALL: [(&str, Law); 9] = [
+pub const ALL: [(&str, Law); 10] = [
     ("identifiers", identifiers),
     ("keys", keys),
     ("requests", requests),
@@ -38,6 +40,7 @@ pub const ALL: [(&str, Law); 9] = [
     ("client_addresses", client_addresses),
     ("tokens", tokens),
     ("answers", answers),
+    ("wire_requests", wire_requests),
 ];
 
 /// Cuts bytes into pieces, as a network would. The first bytes say where, so that the engine can learn to cut.

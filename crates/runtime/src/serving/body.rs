@@ -1,14 +1,10 @@
-//! A response's body: nothing, a whole, another connection's body passed through, or anything that streams.
+//! A response's body: nothing, a whole, or anything that streams.
 
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-
-use super::registry::ConnectionState;
 
 /// Why a body broke off.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -22,7 +18,6 @@ enum Source {
     #[default]
     Empty,
     Whole(Bytes),
-    Incoming(Incoming),
     Stream(Pin<Box<dyn Body<Data = Bytes, Error = BoxError>>>),
 }
 
@@ -44,12 +39,6 @@ impl From<Bytes> for ResponseBody {
     }
 }
 
-impl From<Incoming> for ResponseBody {
-    fn from(body: Incoming) -> Self {
-        Self(Source::Incoming(body))
-    }
-}
-
 impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BoxError;
@@ -65,9 +54,6 @@ impl Body for ResponseBody {
                 self.0 = Source::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Source::Incoming(body) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
-            }
             Source::Stream(body) => body.as_mut().poll_frame(cx),
         }
     }
@@ -76,7 +62,6 @@ impl Body for ResponseBody {
         match &self.0 {
             Source::Empty => true,
             Source::Whole(_) => false,
-            Source::Incoming(body) => body.is_end_stream(),
             Source::Stream(body) => body.is_end_stream(),
         }
     }
@@ -85,7 +70,6 @@ impl Body for ResponseBody {
         match &self.0 {
             Source::Empty => SizeHint::with_exact(0),
             Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Incoming(body) => body.size_hint(),
             Source::Stream(body) => body.size_hint(),
         }
     }
@@ -95,57 +79,5 @@ impl Body for ResponseBody {
 impl std::fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ResponseBody")
-    }
-}
-
-/// A response's body that tells its connection when it is done: from then on, only what hyper has buffered is still to be written.
-///
-/// A body that breaks off is reported one turn late: hyper throws away what it has not sent yet when it hears of it, and the last piece
-/// before the break may be the one that says why.
-pub(super) struct Tracked {
-    body: ResponseBody,
-    state: Rc<ConnectionState>,
-    broken: Option<BoxError>,
-}
-
-impl Tracked {
-    pub(super) fn new(body: ResponseBody, state: Rc<ConnectionState>) -> Self {
-        Self { body, state, broken: None }
-    }
-}
-
-impl Drop for Tracked {
-    fn drop(&mut self) {
-        self.state.response_is_buffered();
-    }
-}
-
-impl Body for Tracked {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Some(broken) = self.broken.take() {
-            return Poll::Ready(Some(Err(broken)));
-        }
-        match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(Some(Err(broken))) => {
-                self.broken = Some(broken);
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            other => other,
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

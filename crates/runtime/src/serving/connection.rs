@@ -1,59 +1,34 @@
 //! A connection's life: handshake, requests one after the other, end.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bailiwick_domain::address::ClientAddress;
 use futures_util::FutureExt;
-use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response};
-use http_body::Body;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use http::Response;
 use pin_project_lite::pin_project;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::body::Tracked;
-use super::io::{ConnectionIo, Stream};
+use super::answer::{self, Asked, Cut};
 use super::preface::{self, PrefaceError};
-use super::registry::{Command, ConnectionState, Phase};
-use super::{ConnectionInfo, HttpLimits, PARSER_HEADERS, Service, Transport, TrustedHops, panicked};
+use super::registry::{Command, ConnectionState};
+use super::stock::Stock;
+use super::stream::Stream;
+use super::wire::{Incoming, Wire};
+use super::{ConnectionInfo, ResponseBody, Service, Transport, TrustedHops, panicked, refusal};
 use crate::identity::{HANDSHAKE_TIMEOUT, Peer};
-
-/// What hyper may buffer of a request before somebody reads it. Above the largest head, so that our limit is the one that is met.
-const BUFFER_BYTES: usize = 256 * 1024;
-
-/// The parser's settings, made once per core.
-pub(super) fn parser(limits: &HttpLimits) -> http1::Builder {
-    let mut parser = http1::Builder::new();
-    let header_bytes = limits.header_bytes.max(8192);
-    parser
-        // A caller that closes its side has left: its upstream call is cancelled.
-        .half_close(false)
-        .keep_alive(true)
-        // Kept by the registry, without a timer per request.
-        .header_read_timeout(None)
-        .max_header_size(header_bytes)
-        .max_buf_size(BUFFER_BYTES.max(header_bytes.saturating_mul(2)));
-    if limits.headers != PARSER_HEADERS {
-        parser.max_headers(limits.headers);
-    }
-    parser
-}
 
 /// Serves one connection to its end.
 pub(super) async fn serve<S: Service>(
     stream: TcpStream,
     remote: SocketAddr,
     entrance: Entrance,
-    parser: Rc<http1::Builder>,
+    stock: Rc<Stock>,
     service: Rc<S>,
     state: Rc<ConnectionState>,
 ) {
@@ -61,13 +36,54 @@ pub(super) async fn serve<S: Service>(
     if let Some(peer) = &peer {
         state.opened_by(peer.clone());
     }
-    let info = Rc::new(ConnectionInfo { peer, remote, announced });
-    let answering = Rc::clone(&state);
-    let service = service_fn(move |request: Request<Incoming>| {
-        answer(Rc::clone(&service), request, Rc::clone(&info), Rc::clone(&answering))
-    });
-    let connection = parser.serve_connection(ConnectionIo::new(stream, Rc::clone(&state)), service);
-    Told { connection, state, finishing: false }.await;
+    let info = ConnectionInfo { peer, remote, announced };
+    let wire = HangUp(Wire::new(stream, Rc::clone(&state), stock));
+    let HangUp(wire) = &wire;
+    Told { conversation: converse(wire, &info, &*service), state }.await;
+}
+
+/// Whoever still holds the wire, with a body above all, has a closed one.
+struct HangUp(Rc<Wire>);
+
+impl Drop for HangUp {
+    fn drop(&mut self) {
+        self.0.hang_up();
+    }
+}
+
+/// One request after the other, until the caller leaves or the connection shall end.
+async fn converse<S: Service>(wire: &Rc<Wire>, info: &ConnectionInfo, service: &S) {
+    while let Some(next) = wire.next().await {
+        let (response, asked) = match next {
+            Ok(Incoming { request, keeps }) => {
+                wire.state().request_begins();
+                let asked = Asked::new(request.method(), request.version(), keeps);
+                let Some(response) = answered(wire, service.call(request, info)).await else { return };
+                (response, asked)
+            }
+            Err(refused) => (refusal::response(refused, wire.state().limits()), Asked::NOTHING),
+        };
+        match answer::write(wire, response, asked).await {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(Cut) => return,
+        }
+    }
+    wire.close().await;
+}
+
+/// The answer to a request. `None`: its caller has left before there was one.
+async fn answered(
+    wire: &Wire,
+    called: impl Future<Output = Response<ResponseBody>>,
+) -> Option<Response<ResponseBody>> {
+    // What a panic leaves behind is dropped with the call; a service keeps nothing half changed across an await.
+    let mut called = pin!(AssertUnwindSafe(called).catch_unwind());
+    std::future::poll_fn(|cx| match called.as_mut().poll(cx) {
+        Poll::Ready(answered) => Poll::Ready(Some(answered.unwrap_or_else(|_panic| panicked()))),
+        Poll::Pending => wire.poll_left(cx).map(|()| None),
+    })
+    .await
 }
 
 /// What a connection passes before its first request.
@@ -123,69 +139,24 @@ async fn secure(stream: TcpStream, transport: &Transport) -> io::Result<(Stream,
     })
 }
 
-/// One request: noted in the connection's state, and guarded against panics.
-async fn answer<S: Service>(
-    service: Rc<S>,
-    request: Request<Incoming>,
-    info: Rc<ConnectionInfo>,
-    state: Rc<ConnectionState>,
-) -> Result<Response<Tracked>, Infallible> {
-    state.request_begins(!request.body().is_end_stream());
-    let called = async { service.call(request, &info).await };
-    // What a panic leaves behind is dropped with the call; a service keeps nothing half changed across an await.
-    let mut response = AssertUnwindSafe(called).catch_unwind().await.unwrap_or_else(|_panic| panicked());
-    if state.is_finishing() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    Ok(response.map(|body| Tracked::new(body, state)))
-}
-
 pin_project! {
-    /// A hyper connection that obeys the registry.
+    /// A conversation that obeys the registry.
     struct Told<C> {
         #[pin]
-        connection: C,
+        conversation: C,
         state: Rc<ConnectionState>,
-        finishing: bool,
     }
 }
 
-/// What hyper's connections can be told; a trait because their type cannot be named here.
-trait Finish: Future {
-    fn finish(self: Pin<&mut Self>);
-}
-
-impl<S, B> Finish for http1::Connection<ConnectionIo, S>
-where
-    S: hyper::service::HttpService<Incoming, ResBody = B>,
-    S::Error: Into<super::BoxError>,
-    B: Body<Error: Into<super::BoxError>> + 'static,
-{
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-impl<C: Finish> Future for Told<C> {
+impl<C: Future<Output = ()>> Future for Told<C> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        let command = this.state.command(cx.waker());
-        if command == Command::Close {
-            return Poll::Ready(());
+        let this = self.project();
+        match this.state.command(cx.waker()) {
+            Command::Close => Poll::Ready(()),
+            // To finish is the wire's to do: whoever is answered now is answered to the end.
+            Command::GoOn | Command::Finish => this.conversation.poll(cx),
         }
-        // How it ended interests nobody: callers come and go, and bytes that are not HTTP were answered.
-        if this.connection.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        // A caller whose first request is on its way gets an answer first; the registry bounds the wait.
-        if command == Command::Finish && !*this.finishing && this.state.phase() != Phase::Head {
-            *this.finishing = true;
-            this.connection.as_mut().finish();
-            return this.connection.poll(cx).map(drop);
-        }
-        this.state.rests();
-        Poll::Pending
     }
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
@@ -17,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{self, Entrance};
 use super::registry::{Registry, SWEEP_INTERVAL};
+use super::stock::Stock;
 use super::{CoreContext, HttpLimits, Listen, Service, Transport, listen};
 use crate::drain::Watch;
 
@@ -205,14 +205,14 @@ impl Core {
 
     async fn serve<S: Service>(self, service: Rc<S>, drain: Watch) -> io::Result<()> {
         let registry = Registry::new(self.limits);
-        let parser = Rc::new(connection::parser(&self.limits));
+        let stock = Rc::new(Stock::default());
         let mut doors = JoinSet::new();
         for Door { listener, entrance } in self.doors {
             let open = OpenDoor {
                 listener: TcpListener::from_std(listener)?,
                 hall: Hall {
                     entrance,
-                    parser: Rc::clone(&parser),
+                    stock: Rc::clone(&stock),
                     service: Rc::clone(&service),
                     registry: Rc::clone(&registry),
                     connections: JoinSet::new(),
@@ -244,7 +244,7 @@ struct OpenDoor<S> {
 /// Where a listener's connections go.
 struct Hall<S> {
     entrance: Entrance,
-    parser: Rc<http1::Builder>,
+    stock: Rc<Stock>,
     service: Rc<S>,
     registry: Rc<Registry>,
     connections: JoinSet<()>,
@@ -258,7 +258,7 @@ impl<S: Service> Hall<S> {
             stream,
             remote,
             self.entrance.clone(),
-            Rc::clone(&self.parser),
+            Rc::clone(&self.stock),
             Rc::clone(&self.service),
             self.registry.open(),
         ));

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bailiwick_domain::time::{Clock, SystemClock, Timestamp};
 use tokio::sync::Notify;
@@ -19,6 +19,16 @@ pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a drain waits for the first request of a connection that was accepted, or the rest of a head that had begun.
 const FINISH_GRACE: Duration = Duration::from_secs(1);
+
+/// A date as HTTP writes it (RFC 9110, section 5.6.7).
+pub(super) type Date = [u8; 29];
+
+fn date(now: Timestamp) -> Date {
+    // The format ends with the year 9999.
+    let since = u64::try_from(now.as_micros() / 1_000_000).unwrap_or_default().min(253_402_300_799);
+    let written = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(since));
+    written.as_bytes().try_into().unwrap_or([b'0'; 29])
+}
 
 /// What a connection does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +60,6 @@ pub(super) struct ConnectionState {
     /// Sweeps since the core began, when the phase did.
     since: Cell<u32>,
     write_stalled_since: Cell<Option<u32>>,
-    response_is_buffered: Cell<bool>,
-    /// Whether the caller may have sent something, a body or a bad head, that was not read to its end.
-    has_unread: Cell<bool>,
-    awaits_bytes: Cell<bool>,
-    caller_is_done: Cell<bool>,
     peer: RefCell<Option<Peer>>,
     command: Cell<Command>,
     waker: RefCell<Option<Waker>>,
@@ -67,25 +72,11 @@ impl ConnectionState {
 
     fn enter(&self, phase: Phase) {
         self.phase.set(phase);
-        self.awaits_bytes.set(false);
         self.since.set(self.registry.now.get());
     }
 
     pub(super) fn limits(&self) -> &HttpLimits {
         &self.registry.limits
-    }
-
-    /// Hyper wants bytes, and none are there.
-    pub(super) fn awaits_bytes(&self) {
-        self.awaits_bytes.set(true);
-    }
-
-    /// Hyper has nothing more to do for now. If it asked for bytes between two requests, it asked for the next head: it has read the
-    /// request before to its end (else it would be closing the connection by now).
-    pub(super) fn rests(&self) {
-        if self.awaits_bytes.replace(false) && self.phase.get() == Phase::Idle {
-            self.has_unread.set(false);
-        }
     }
 
     /// Whether the request that is answered now is the connection's last.
@@ -100,30 +91,22 @@ impl ConnectionState {
         }
     }
 
-    /// The caller will send nothing more.
-    pub(super) fn caller_is_done(&self) {
-        self.caller_is_done.set(true);
-    }
-
     /// A head was received.
-    pub(super) fn request_begins(&self, has_body: bool) {
+    pub(super) fn request_begins(&self) {
         self.enter(Phase::Busy);
-        self.has_unread.set(has_body);
-        self.response_is_buffered.set(false);
     }
 
-    pub(super) fn response_is_buffered(&self) {
-        self.response_is_buffered.set(true);
-    }
-
-    /// Whether everything was written is known here: hyper flushes only what is behind its buffers.
-    pub(super) fn flushed(&self) {
-        if self.phase.get() == Phase::Busy && self.response_is_buffered.get() {
-            self.enter(Phase::Idle);
-            if self.registry.wanted.get() {
-                self.registry.changed.notify_one();
-            }
+    /// All of an answer is written.
+    pub(super) fn answered(&self) {
+        self.enter(Phase::Idle);
+        if self.registry.wanted.get() {
+            self.registry.changed.notify_one();
         }
+    }
+
+    /// For an answer's head (RFC 9110, section 6.6.1): at most as old as a sweep.
+    pub(super) fn date(&self) -> Date {
+        self.registry.date.get()
     }
 
     pub(super) fn write_is_stalled(&self, stalled: bool) {
@@ -144,16 +127,6 @@ impl ConnectionState {
             Some(peer) if peer.expires <= wall => Command::Finish,
             _ => Command::GoOn,
         }
-    }
-
-    /// Whether the caller may still be sending what nobody will read: a body, or the rest of a refused head.
-    pub(super) fn may_be_sending(&self) -> bool {
-        self.has_unread.get() && !self.caller_is_done.get()
-    }
-
-    /// Hyper could not make a request of what came.
-    pub(super) fn head_is_refused(&self) {
-        self.has_unread.set(true);
     }
 
     /// What this connection is told; its task is woken when that changes.
@@ -202,6 +175,8 @@ pub(super) struct Registry {
     limits: HttpLimits,
     /// Sweeps since the core began: a clock that costs nothing to read.
     now: Cell<u32>,
+    /// When the last sweep was.
+    date: Cell<Date>,
     open: Cell<usize>,
     finishing: Cell<bool>,
     /// Somebody waits in [`Registry::room`].
@@ -216,6 +191,7 @@ impl Registry {
         Rc::new(Self {
             limits,
             now: Cell::new(0),
+            date: Cell::new(date(SystemClock.now())),
             open: Cell::new(0),
             finishing: Cell::new(false),
             wanted: Cell::new(false),
@@ -263,10 +239,6 @@ impl Registry {
             phase: Cell::new(Phase::Head),
             since: Cell::new(self.now.get()),
             write_stalled_since: Cell::new(None),
-            response_is_buffered: Cell::new(false),
-            has_unread: Cell::new(false),
-            awaits_bytes: Cell::new(false),
-            caller_is_done: Cell::new(false),
             peer: RefCell::new(None),
             command: Cell::new(command),
             waker: RefCell::new(None),
@@ -288,6 +260,7 @@ impl Registry {
         let now = self.now.get().saturating_add(1);
         self.now.set(now);
         let wall = SystemClock.now();
+        self.date.set(date(wall));
         self.connections.borrow_mut().retain(|connection| {
             let Some(state) = connection.upgrade() else { return false };
             let verdict = state.verdict(now, wall, &self.limits);

@@ -2,6 +2,7 @@
 
 mod drain;
 mod limits;
+mod messages;
 mod prefaces;
 mod public;
 mod requests;
@@ -11,6 +12,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 use futures_util::stream;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -23,18 +25,38 @@ use crate::drain::{Signal, channel};
 /// How long a test waits before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Does what a function does.
+struct By<F>(F);
+
+impl<F> Service for By<F>
+where
+    F: Fn(Request<RequestBody>) -> LocalBoxFuture<'static, Response<ResponseBody>> + 'static,
+{
+    async fn call(
+        &self,
+        request: Request<RequestBody>,
+        _connection: &ConnectionInfo,
+    ) -> Response<ResponseBody> {
+        (self.0)(request).await
+    }
+}
+
 /// Does what the path says.
 struct Echo;
 
 impl Service for Echo {
-    async fn call(&self, request: Request<Incoming>, connection: &ConnectionInfo) -> Response<ResponseBody> {
+    async fn call(
+        &self,
+        request: Request<RequestBody>,
+        connection: &ConnectionInfo,
+    ) -> Response<ResponseBody> {
         match request.uri().path() {
             "/panic" => panic!("a prompt that nobody may read"),
             "/refuse" => {
                 ApiError::new(http::StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "Too large.")
                     .into_response(RequestId::random())
             }
-            "/echo" => Response::new(request.into_body().into()),
+            "/echo" => Response::new(ResponseBody::stream(request.into_body())),
             "/peer" => {
                 let peer =
                     connection.peer.as_ref().map_or("nobody".to_owned(), |peer| peer.spiffe.to_string());
@@ -80,10 +102,14 @@ struct Server {
 }
 
 fn serve(limits: HttpLimits) -> Server {
+    serve_by(limits, || Echo)
+}
+
+fn serve_by<S: Service>(limits: HttpLimits, service: impl Fn() -> S + Send + Sync + 'static) -> Server {
     let (signal, watch) = channel();
     let listen =
         Listen { address: "127.0.0.1:0".parse().unwrap(), transport: Transport::Plain, preface_from: None };
-    let serving = serve_per_core(vec![listen], 1, limits, watch, |_core| Echo).unwrap();
+    let serving = serve_per_core(vec![listen], 1, limits, watch, move |_core| service()).unwrap();
     Server { address: serving.addresses()[0], signal, serving }
 }
 

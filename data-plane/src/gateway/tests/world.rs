@@ -25,7 +25,7 @@ use bailiwick_runtime::{
     serving::{HttpLimits, Listen, Serving, Transport, serve_per_core},
 };
 use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1;
+use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;

@@ -3,10 +3,8 @@
 //! A library's client has a task for each connection, and ways between it and the call, which a call pays for. Nothing is read ahead of the caller here, and nothing is taken from a form that the provider
 //! does not take.
 //!
-//! `request` writes, `reading` reads (the head in `response`, the body in `decoding`); neither knows of sockets. `line` moves bytes, `outbox` those of several calls at once.
+//! `request` writes, `reading` reads (the head in `response`); neither knows of sockets. `line` moves bytes, `outbox` those of several calls at once.
 
-mod answer;
-mod decoding;
 mod line;
 mod outbox;
 mod reading;
@@ -26,7 +24,6 @@ use bailiwick_domain::{egress::AdmittedAddress, id::DeploymentId, usage::EventId
 use foldhash::fast::RandomState;
 use http::Request;
 
-pub(crate) use self::answer::Body;
 use self::{
     line::{Failed, Line, Scratch},
     outbox::Outbox,

@@ -90,7 +90,11 @@ async fn r3_a_connection_ends_when_its_caller_is_revoked() {
 struct Dictated(Arc<Mutex<Option<UnboundedReceiver<&'static str>>>>);
 
 impl Service for Dictated {
-    async fn call(&self, request: Request<Incoming>, _connection: &ConnectionInfo) -> Response<ResponseBody> {
+    async fn call(
+        &self,
+        request: Request<RequestBody>,
+        _connection: &ConnectionInfo,
+    ) -> Response<ResponseBody> {
         if request.uri().path() != "/dictated" {
             return Response::new(Bytes::from_static(b"here").into());
         }

@@ -9,12 +9,12 @@ use std::{
 };
 
 use bailiwick_domain::usage::EventId;
+use bailiwick_runtime::http1::{self, Body};
 use bytes::Bytes;
 use http::{Request, Response};
 use tokio::io::{AsyncRead as _, ReadBuf};
 
 use super::{
-    answer::Body,
     reading::{Begun, Reader},
     request::{Cut, Outgoing},
 };
@@ -184,7 +184,7 @@ impl Line {
         }
         match open.poll_head(request, cx) {
             Poll::Ready(Ok(begun)) => {
-                let line = (!open.is_read()).then(|| Rc::clone(self));
+                let line = (!open.is_read()).then(|| Rc::clone(self) as Rc<dyn http1::Line>);
                 let Begun { response, first, length } = begun;
                 Poll::Ready(Ok(response.map(|()| Body::new(first, length, line))))
             }
@@ -193,9 +193,10 @@ impl Line {
             Poll::Pending => Poll::Pending,
         }
     }
+}
 
-    /// The body's next piece; `None`: it was whole.
-    pub(super) fn poll_body(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+impl http1::Line for Line {
+    fn poll_body(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         let mut open = self.open.borrow_mut();
         let Some(open) = &mut *open else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
         // The provider has answered before it has read all.
@@ -208,11 +209,12 @@ impl Line {
         }
     }
 
-    /// Whether the answer was read to its end.
-    pub(super) fn is_read(&self) -> bool {
+    fn is_read(&self) -> bool {
         self.open.borrow().as_ref().is_some_and(Open::is_read)
     }
+}
 
+impl Line {
     /// Whether another call can follow.
     pub(super) fn is_at_rest(&self) -> bool {
         self.open.borrow().as_ref().is_some_and(|open| {

@@ -1,12 +1,10 @@
 //! An answer, from its first byte to its last.
 
+use bailiwick_runtime::http1::{Decoder, Malformed, end_of_head};
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 
-use super::{
-    decoding::Decoder,
-    response::{self, Head, LARGEST_HEAD, Malformed},
-};
+use super::response::{self, Head, LARGEST_HEAD};
 
 /// What reads one answer. It is given what comes, and does not care in which pieces.
 #[derive(Debug)]
@@ -44,7 +42,7 @@ impl Reader {
             joined.extend_from_slice(came);
             bytes = &joined;
         }
-        while let Some(end) = response::end_of_head(bytes, seen).filter(|end| *end <= LARGEST_HEAD) {
+        while let Some(end) = end_of_head(bytes, seen).filter(|end| *end <= LARGEST_HEAD) {
             let (head, behind) = bytes.split_at(end);
             let Head { status, version, mut decoder, mut keeps } = response::read(head, headers)?;
             // What comes before an answer says nothing that anybody here waits for (RFC 9110, section 15.2).

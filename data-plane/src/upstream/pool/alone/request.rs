@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bailiwick_runtime::http1::put_chunk_size;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{Request, header};
 use http_body::Body as _;
@@ -148,7 +149,7 @@ impl Outgoing {
     fn framed(&mut self, data: Bytes) -> Result<Bytes, Cut> {
         let Ends::Length(left) = self.ends else {
             let mut chunk = BytesMut::with_capacity(data.len() + "ffffffffffffffff\r\n\r\n0\r\n\r\n".len());
-            chunk.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+            put_chunk_size(&mut chunk, data.len());
             chunk.extend_from_slice(&data);
             chunk.extend_from_slice(b"\r\n");
             return Ok(chunk.freeze());

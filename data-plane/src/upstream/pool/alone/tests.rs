@@ -10,6 +10,7 @@ use std::{
 };
 
 use bailiwick_domain::usage::EventId;
+use bailiwick_runtime::http1::Body;
 use futures_util::{
     FutureExt as _, StreamExt as _,
     future::{LocalBoxFuture, join_all},
@@ -19,12 +20,11 @@ use http::{Method, Request, Response, header};
 use http_body_util::BodyExt as _;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf},
-    task::{JoinSet, LocalSet},
+    task::LocalSet,
     time::timeout,
 };
 
 use super::{
-    answer::Body,
     line::{Failed, Line, Scratch},
     outbox::Outbox,
 };
@@ -377,12 +377,12 @@ impl AsyncRead for Deaf {
 
 #[tokio::test(start_paused = true)]
 async fn a_form_that_nobody_takes_waits_for_no_caller() {
-    let (world, mut serving) = (World::new(), JoinSet::new());
+    let world = World::new();
     let part = |name: &str, value: &str| {
         format!("--XX\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
     };
     let form = part("model", "m") + &part("file", &"x".repeat(2 * HELD_BEHIND_MODEL));
-    let upload = begun(form.as_bytes(), 2 * form.len(), &mut serving).await;
+    let upload = begun(form.as_bytes(), 2 * form.len()).await;
     let (line, call) = (Line::new(Box::new(Deaf), &world.meter, &world.scratch), world.call());
     let mut asked = request("").map(|_| Outbound::Form(Box::new(upload.body("m"))));
     let progress = asked.body().progress().map(Rc::clone).unwrap();

@@ -1,3 +1,5 @@
+use bailiwick_runtime::http1::end_of_head;
+
 use super::*;
 
 fn parsed(head: &str) -> Result<(Head, HeaderMap), Malformed> {

@@ -78,3 +78,14 @@ fn a_length_is_kept_to() {
     assert_eq!((&*body, behind, is_over), (&b"hel"[..], 0, false));
     assert_eq!(taken(Decoder::of_length(0), &[b"x"]).unwrap(), (Vec::new(), 1, true));
 }
+
+#[test]
+fn a_size_is_written_as_it_is_read() {
+    for size in [1, 9, 10, 15, 16, 255, 4096, 0xdead_beef, usize::MAX] {
+        let mut line = Vec::new();
+        put_chunk_size(&mut line, size);
+        assert_eq!(line, format!("{size:x}\r\n").as_bytes());
+        let (_nothing_yet, taken) = Decoder::chunked().take(&line).unwrap();
+        assert_eq!(taken, line.len());
+    }
+}

@@ -1,17 +1,17 @@
-//! Where an answer's body ends, and what of the bytes belongs to it (RFC 9112, sections 6 and 7).
+//! Where a body ends, and what of the bytes belongs to it (RFC 9112, sections 6 and 7).
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
-use super::response::Malformed;
+use super::Malformed;
 
-/// Bytes of chunks' extensions and trailers of one answer, which nobody reads.
+/// Bytes of chunks' extensions and trailers of one body, which nobody reads.
 const MOST_UNREAD: u32 = 16 << 10;
 /// Digits of a chunk's size.
 const MOST_DIGITS: u8 = 16;
 
 /// Takes a body out of what comes.
 #[derive(Debug)]
-pub(crate) struct Decoder(State);
+pub struct Decoder(State);
 
 #[derive(Debug)]
 enum State {
@@ -58,31 +58,33 @@ enum Chunk {
 }
 
 impl Decoder {
-    pub(super) fn of_length(length: u64) -> Self {
+    /// A body of so many bytes.
+    pub fn of_length(length: u64) -> Self {
         Self(State::Length(length))
     }
 
-    pub(super) fn chunked() -> Self {
+    /// A body in chunks.
+    pub fn chunked() -> Self {
         Self(State::Chunked { at: Chunk::Size { size: 0, digits: 0 }, unread: 0 })
     }
 
-    /// What has no other end.
-    pub(super) fn until_close() -> Self {
+    /// A body that has no other end than its connection's.
+    pub fn until_close() -> Self {
         Self(State::UntilClose)
     }
 
     /// Whether the body has come to its end.
-    pub(super) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         matches!(self.0, State::Length(0) | State::Chunked { at: Chunk::Over, .. })
     }
 
     /// Whether the connection's end is the body's.
-    pub(super) fn ends_by_close(&self) -> bool {
+    pub fn ends_by_close(&self) -> bool {
         matches!(self.0, State::UntilClose)
     }
 
     /// How many bytes are still to come, where that is known.
-    pub(super) fn left(&self) -> Option<u64> {
+    pub fn left(&self) -> Option<u64> {
         match self.0 {
             State::Length(left) => Some(left),
             State::Chunked { at: Chunk::Over, .. } => Some(0),
@@ -91,7 +93,10 @@ impl Decoder {
     }
 
     /// What of `bytes` belongs to the body, and how many of them were taken: all, unless it is over.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(Bytes, usize), Malformed> {
+    ///
+    /// # Errors
+    /// It is no body: nothing behind it can be read.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<(Bytes, usize), Malformed> {
         match &mut self.0 {
             State::Length(left) => {
                 let most = usize::try_from(*left).unwrap_or(usize::MAX);
@@ -165,6 +170,21 @@ impl Chunk {
     fn is_unread(self) -> bool {
         matches!(self, Self::Space { .. } | Self::Extension { .. } | Self::Trailer { is_empty: false })
     }
+}
+
+/// Writes a chunk's first line.
+pub fn put_chunk_size(out: &mut impl BufMut, size: usize) {
+    let mut digits = [0; 16];
+    let (mut at, mut left) = (digits.len(), size);
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdef".get(left & 15).copied().unwrap_or_default();
+        (left, at) = (left >> 4, at - 1);
+        if left == 0 {
+            break;
+        }
+    }
+    out.put_slice(digits.get(at..).unwrap_or_default());
+    out.put_slice(b"\r\n");
 }
 
 #[cfg(test)]

@@ -1,31 +1,37 @@
-//! The body of an answer, read as it is asked for.
+//! The body of a message, read as it is asked for.
 
-use std::{
-    io,
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Poll, ready},
-};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::line::Line;
+/// Where the rest of a body comes from.
+pub trait Line {
+    /// The body's next piece; `None`: it was whole.
+    fn poll_body(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>>;
 
-/// An answer's body.
-pub(crate) struct Body {
+    /// Whether the body said itself that this was all.
+    fn is_read(&self) -> bool;
+}
+
+/// A message's body, in the pieces that came. It fails where it breaks off before its end.
+pub struct Body {
     /// What came with the head.
     first: Bytes,
     /// Bytes that are still to come, those with it, where that is known.
     left: Option<u64>,
-    /// Where the rest comes from. `None`: all of it has come, and the connection may be another call's.
-    line: Option<Rc<Line>>,
-    /// Whether the answer said itself that this was all: its connection's end does not.
+    /// Where the rest comes from. `None`: all of it has come, and the connection may be another message's.
+    line: Option<Rc<dyn Line>>,
+    /// Whether the message said itself that this was all: its connection's end does not.
     is_over: bool,
 }
 
 impl Body {
-    pub(super) fn new(first: Bytes, length: Option<u64>, line: Option<Rc<Line>>) -> Self {
+    /// `first` came with the head, of `length` bytes in all, where that is known. `None` as `line`: that was all.
+    pub fn new(first: Bytes, length: Option<u64>, line: Option<Rc<dyn Line>>) -> Self {
         let is_over = line.is_none();
         Self { first, left: length, line, is_over }
     }
@@ -33,6 +39,14 @@ impl Body {
     fn goes(&mut self, data: Bytes) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
         Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+}
+
+/// One that has come as a whole.
+impl From<Bytes> for Body {
+    fn from(whole: Bytes) -> Self {
+        let length = whole.len() as u64;
+        Self::new(whole, Some(length), None)
     }
 }
 
@@ -64,5 +78,15 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// Says nothing of its content.
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body")
+            .field("left", &self.left)
+            .field("is_over", &self.is_over)
+            .finish_non_exhaustive()
     }
 }

@@ -1,0 +1,20 @@
+//! HTTP/1.1 (RFC 9112) as bytes: where heads and bodies end, and what they say. Knows no sockets, and takes what comes in whatever pieces it comes.
+//!
+//! Wherever two readers could take the same bytes for different messages, this one takes them for none: that is how requests are smuggled past one of the two (RFC 9112, section 11.2).
+
+mod body;
+mod decoding;
+mod head;
+mod request;
+
+pub use self::{
+    body::{Body, Line},
+    decoding::{Decoder, put_chunk_size},
+    head::{Framing, end_of_head, read_fields},
+    request::{HeadLimits, Received, Refused, RequestReader},
+};
+
+/// What came is no HTTP/1.1 message.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is no HTTP/1.1 message")]
+pub struct Malformed;

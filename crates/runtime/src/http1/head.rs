@@ -1,0 +1,99 @@
+//! Heads of messages: where they end, their fields, and what those say of the body.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::Malformed;
+
+/// Where the head at the start of `bytes` ends, of which the first `seen` were looked at before.
+pub fn end_of_head(bytes: &[u8], seen: usize) -> Option<usize> {
+    // What stood at the end may be the beginning of an empty line.
+    let from = seen.saturating_sub("\n\r".len());
+    memchr::memchr_iter(b'\n', bytes.get(from..)?).find_map(|at| {
+        let behind = from + at + 1;
+        match bytes.get(behind..)? {
+            [b'\n', ..] => Some(behind + 1),
+            [b'\r', b'\n', ..] => Some(behind + 2),
+            _ => None,
+        }
+    })
+}
+
+/// Puts the fields of a head in the place of what is in `headers`: their values are slices of `head`, which they were parsed from.
+///
+/// # Errors
+/// A name or a value is none, or they contradict each other.
+pub fn read_fields(
+    head: &Bytes,
+    fields: &[httparse::Header<'_>],
+    headers: &mut HeaderMap,
+) -> Result<Framing, Malformed> {
+    let mut framing = Framing::default();
+    headers.clear();
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed)?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value)).map_err(|_| Malformed)?;
+        framing.note(&name, &value)?;
+        headers.append(name, value);
+    }
+    Ok(framing)
+}
+
+/// What the fields of a message say of its body, and of the connection behind it.
+#[derive(Debug, Default)]
+pub struct Framing {
+    /// `Content-Length`.
+    pub length: Option<u64>,
+    /// Whether that was said more than once: the same each time.
+    pub repeats_length: bool,
+    /// Whether `Transfer-Encoding` is `chunked`: others than that are malformed, because nobody here could read what is in them.
+    pub is_chunked: bool,
+    /// Whether `Connection` says `close`.
+    pub closes: bool,
+    /// Whether `Connection` says `keep-alive`.
+    pub keeps_alive: bool,
+    /// Whether `Expect` says `100-continue`.
+    pub expects_continue: bool,
+}
+
+impl Framing {
+    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), Malformed> {
+        if *name == header::CONTENT_LENGTH {
+            // RFC 9110, section 8.6.
+            for length in items(value) {
+                let length = decimal(length).ok_or(Malformed)?;
+                if let Some(other) = self.length.replace(length) {
+                    self.repeats_length = true;
+                    if other != length {
+                        return Err(Malformed);
+                    }
+                }
+            }
+        } else if *name == header::TRANSFER_ENCODING {
+            if self.is_chunked || !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
+                return Err(Malformed);
+            }
+            self.is_chunked = true;
+        } else if *name == header::CONNECTION {
+            for option in items(value) {
+                self.closes |= option.eq_ignore_ascii_case(b"close");
+                self.keeps_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            }
+        } else if *name == header::EXPECT {
+            self.expects_continue |= items(value).any(|what| what.eq_ignore_ascii_case(b"100-continue"));
+        }
+        Ok(())
+    }
+}
+
+/// What stands between the commas of a list.
+fn items(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}

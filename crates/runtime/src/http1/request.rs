@@ -1,0 +1,215 @@
+//! Requests, from their first byte to their last, one behind the other.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Uri, Version};
+
+use super::{Decoder, Framing, Malformed, end_of_head, read_fields};
+
+/// So many fields have their place where they are parsed; more cost an allocation.
+pub(crate) const FIELDS_IN_PLACE: usize = 100;
+/// Longer ones `http::Uri` does not hold.
+const LONGEST_TARGET: usize = u16::MAX as usize - 1;
+
+/// Bounds of a request's head.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadLimits {
+    /// In all.
+    pub bytes: usize,
+    /// How many fields.
+    pub fields: usize,
+}
+
+/// Why a head was refused. Nothing that follows it can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It is none.
+    #[error("the head is malformed")]
+    Malformed,
+    /// It has more bytes or more fields than it may.
+    #[error("the head is too large")]
+    TooLarge,
+    /// Its target is too long.
+    #[error("the target is too long")]
+    TargetTooLong,
+}
+
+impl From<Malformed> for Refused {
+    fn from(Malformed: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+/// A head that has come, and what came of the body with it.
+#[derive(Debug)]
+pub struct Received {
+    /// With its fields as they were sent.
+    pub request: Request<()>,
+    /// The body's beginning.
+    pub first: Bytes,
+    /// Bytes of the body, where they are known.
+    pub length: Option<u64>,
+    /// Whether the caller may send another request behind it.
+    pub keeps: bool,
+    /// Whether the caller waits for a `100 Continue` before it sends the body.
+    pub expects_continue: bool,
+}
+
+/// Reads what one caller sends. A request's body is taken to its end before the next one's head is.
+#[derive(Debug)]
+pub struct RequestReader {
+    limits: HeadLimits,
+    /// What came, and is not taken yet: of a head that is not whole, or behind a body.
+    held: Vec<u8>,
+    /// How much of it was looked at, for the end of a head.
+    seen: usize,
+    body: Decoder,
+}
+
+impl RequestReader {
+    /// Before the first request.
+    pub fn new(limits: HeadLimits) -> Self {
+        Self { limits, held: Vec::new(), seen: 0, body: Decoder::of_length(0) }
+    }
+
+    /// Takes what came of a head, behind what is held. `None`: it is not whole. `headers` give it their room.
+    ///
+    /// # Errors
+    /// There is no reading on.
+    pub fn take_head(&mut self, came: &[u8], headers: &mut HeaderMap) -> Result<Option<Received>, Refused> {
+        let mut joined = std::mem::take(&mut self.held);
+        let mut bytes = came;
+        if !joined.is_empty() {
+            joined.extend_from_slice(came);
+            bytes = &joined;
+        }
+        let blank = empty_lines(bytes);
+        bytes = bytes.get(blank..).unwrap_or_default();
+        let seen = std::mem::take(&mut self.seen).saturating_sub(blank);
+        let end = end_of_head(bytes, seen);
+        if end.unwrap_or(bytes.len()) > self.limits.bytes {
+            return Err(Refused::TooLarge);
+        }
+        let Some((head, behind)) = end.and_then(|end| bytes.split_at_checked(end)) else {
+            if seen == 0 {
+                begins_as_head(bytes)?;
+            }
+            if joined.is_empty() {
+                joined = bytes.to_vec();
+            } else {
+                drop(joined.drain(..blank));
+            }
+            self.seen = joined.len();
+            self.held = joined;
+            return Ok(None);
+        };
+        let Head { request, mut body, keeps, expects_continue } = read(head, headers, self.limits.fields)?;
+        let length = body.left();
+        let (first, taken) = body.take(behind)?;
+        self.body = body;
+        self.held = behind.get(taken..).unwrap_or_default().to_vec();
+        Ok(Some(Received { request, first, length, keeps, expects_continue }))
+    }
+
+    /// Takes what came of the body, and holds what stands behind it.
+    ///
+    /// # Errors
+    /// It is none. There is no reading on.
+    pub fn take_body(&mut self, came: &[u8]) -> Result<Bytes, Malformed> {
+        let (data, taken) = self.body.take(came)?;
+        self.held.extend_from_slice(came.get(taken..).unwrap_or_default());
+        Ok(data)
+    }
+
+    /// Holds what came while nobody read.
+    pub fn hold(&mut self, came: &[u8]) {
+        self.held.extend_from_slice(came);
+    }
+
+    /// Whether the body has come to its end.
+    pub fn is_over(&self) -> bool {
+        self.body.is_over()
+    }
+
+    /// Whether anything is held.
+    pub fn holds_more(&self) -> bool {
+        !self.held.is_empty()
+    }
+}
+
+struct Head {
+    request: Request<()>,
+    body: Decoder,
+    keeps: bool,
+    expects_continue: bool,
+}
+
+/// Bytes of empty lines, which a reader steps over before a request (RFC 9112, section 2.2).
+fn empty_lines(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    while let [b'\n', behind @ ..] | [b'\r', b'\n', behind @ ..] = rest {
+        rest = behind;
+    }
+    bytes.len() - rest.len()
+}
+
+/// Whether a head may begin so: whoever speaks something else hears of it at once.
+fn begins_as_head(bytes: &[u8]) -> Result<(), Refused> {
+    let mut room = [const { MaybeUninit::uninit() }; FIELDS_IN_PLACE];
+    match httparse::Request::new(&mut []).parse_with_uninit_headers(bytes, &mut room) {
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => Ok(()),
+        Err(_) => Err(Refused::Malformed),
+    }
+}
+
+/// Reads a whole head. Its fields take the place of what is in `headers`.
+fn read(head: &[u8], headers: &mut HeaderMap, fields: usize) -> Result<Head, Refused> {
+    // The URI, and the fields' values, are slices of it.
+    let head = Bytes::copy_from_slice(head);
+    let mut in_place = [const { MaybeUninit::uninit() }; FIELDS_IN_PLACE];
+    let mut allocated = Vec::new();
+    let room = match in_place.get_mut(..fields) {
+        Some(room) => room,
+        None => {
+            allocated.resize_with(fields, MaybeUninit::uninit);
+            allocated.as_mut_slice()
+        }
+    };
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(&head, room) {
+        Ok(httparse::Status::Complete(length)) if length == head.len() => {}
+        Err(httparse::Error::TooManyHeaders) => return Err(Refused::TooLarge),
+        _ => return Err(Refused::Malformed),
+    }
+    let (Some(method), Some(target)) = (parsed.method, parsed.path) else { return Err(Refused::Malformed) };
+    if target.len() > LONGEST_TARGET {
+        return Err(Refused::TargetTooLong);
+    }
+    let framing = read_fields(&head, parsed.headers, headers)?;
+    let is_1_1 = parsed.version == Some(1);
+    let body = decoder(&framing, is_1_1)?;
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| Refused::Malformed)?;
+    *request.uri_mut() =
+        Uri::from_maybe_shared(head.slice_ref(target.as_bytes())).map_err(|_| Refused::Malformed)?;
+    *request.version_mut() = if is_1_1 { Version::HTTP_11 } else { Version::HTTP_10 };
+    *request.headers_mut() = std::mem::take(headers);
+    let keeps = !framing.closes && (is_1_1 || framing.keeps_alive);
+    Ok(Head { request, body, keeps, expects_continue: is_1_1 && framing.expects_continue })
+}
+
+/// What reads the body: RFC 9112, section 6.3, where a server may refuse what is said twice, and here does.
+fn decoder(framing: &Framing, is_1_1: bool) -> Result<Decoder, Malformed> {
+    match (framing.is_chunked, framing.length) {
+        (true, Some(_)) => Err(Malformed),
+        // HTTP/1.0 knows none.
+        (true, None) if !is_1_1 => Err(Malformed),
+        (true, None) => Ok(Decoder::chunked()),
+        (false, _) if framing.repeats_length => Err(Malformed),
+        (false, length) => Ok(Decoder::of_length(length.unwrap_or_default())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

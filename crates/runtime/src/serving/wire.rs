@@ -1,0 +1,244 @@
+//! The wire of a connection: what comes from its caller, and what goes there, with notes taken for the [registry](super::registry).
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::Request;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+
+use super::RequestBody;
+use super::linger::Linger;
+use super::registry::{ConnectionState, Phase};
+use super::stock::Stock;
+use super::stream::Stream;
+use crate::http1::{HeadLimits, Line, Received, Refused, RequestReader};
+
+/// Says to a caller who asks whether it may send its body that it may (RFC 9110, section 15.2.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// A connection's wire. Shared by its task and the body that is received; all in one task, or at least on one thread.
+pub(super) struct Wire {
+    /// `None`: it is closed.
+    open: RefCell<Option<Open>>,
+    state: Rc<ConnectionState>,
+    stock: Rc<Stock>,
+}
+
+struct Open {
+    stream: Stream,
+    reader: RequestReader,
+    /// What is still to be written of [`CONTINUE`], before the body is read.
+    interim: &'static [u8],
+    /// Whether a head was refused: what follows it is nobody's.
+    is_refused: bool,
+    /// Whether the caller will send nothing more.
+    is_done: bool,
+}
+
+/// A request that has come, as far as its head.
+pub(super) struct Incoming {
+    pub(super) request: Request<RequestBody>,
+    /// Whether its caller may send another.
+    pub(super) keeps: bool,
+}
+
+impl Wire {
+    pub(super) fn new(stream: Stream, state: Rc<ConnectionState>, stock: Rc<Stock>) -> Rc<Self> {
+        let limits = HeadLimits { bytes: state.limits().header_bytes, fields: state.limits().headers };
+        let reader = RequestReader::new(limits);
+        let open = Open { stream, reader, interim: &[], is_refused: false, is_done: false };
+        Rc::new(Self { open: RefCell::new(Some(open)), state, stock })
+    }
+
+    pub(super) fn state(&self) -> &Rc<ConnectionState> {
+        &self.state
+    }
+
+    pub(super) fn stock(&self) -> &Stock {
+        &self.stock
+    }
+
+    /// The next request. `None`: there is none, because the caller has left, or the connection shall end.
+    pub(super) async fn next(self: &Rc<Self>) -> Option<Result<Incoming, Refused>> {
+        let received = poll_fn(|cx| self.poll_head(cx)).await?;
+        Some(received.map(|Received { request, first, length, keeps, .. }| {
+            let is_here = self.open.borrow().as_ref().is_none_or(|open| open.reader.is_over());
+            let rest = (!is_here).then(|| Rc::clone(self) as Rc<dyn Line>);
+            Incoming { request: request.map(|()| RequestBody::new(first, length, rest)), keeps }
+        }))
+    }
+
+    fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Received, Refused>>> {
+        let mut open = self.open.borrow_mut();
+        let Some(open) = &mut *open else { return Poll::Ready(None) };
+        let mut headers = self.stock.headers();
+        // What came behind the request before.
+        let mut taken = Ok(None);
+        if open.reader.holds_more() {
+            self.state.received();
+            taken = open.reader.take_head(&[], &mut headers);
+        }
+        loop {
+            match taken {
+                Ok(None) => {}
+                Ok(Some(received)) => {
+                    open.interim = if received.expects_continue { CONTINUE } else { &[] };
+                    return Poll::Ready(Some(Ok(received)));
+                }
+                Err(refused) => {
+                    open.is_refused = true;
+                    return Poll::Ready(Some(Err(refused)));
+                }
+            }
+            if self.state.is_finishing() && self.state.phase() == Phase::Idle {
+                return Poll::Ready(None);
+            }
+            let read = open.poll_read(&self.stock, cx, |reader, came| {
+                self.state.received();
+                reader.take_head(came, &mut headers)
+            });
+            match read {
+                Poll::Ready(Some(now)) => taken = now,
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => {
+                    self.stock.take_back(headers);
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Ready when the caller has left, so that nobody wants an answer. What it sends meanwhile is held, and no more of it read.
+    pub(super) fn poll_left(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut open = self.open.borrow_mut();
+        let Some(open) = &mut *open else { return Poll::Ready(()) };
+        // Whoever reads the body hears of it; when that broke off, it is still to be told so.
+        if !open.reader.is_over() || open.reader.holds_more() || open.is_refused || open.is_done {
+            return Poll::Pending;
+        }
+        match ready!(open.poll_read(&self.stock, cx, RequestReader::hold)) {
+            Some(()) => Poll::Pending,
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// The answer begins: nobody is told any more to send a body.
+    pub(super) fn answer_begins(&self) {
+        if let Some(open) = &mut *self.open.borrow_mut() {
+            open.interim = &[];
+        }
+    }
+
+    /// Whether something of the body is still to come that nobody waits for: whoever does holds the wire.
+    pub(super) fn is_abandoned(self: &Rc<Self>) -> bool {
+        !self.is_read() && Rc::strong_count(self) == 1
+    }
+
+    /// Whether the request was read to its end.
+    pub(super) fn is_read(&self) -> bool {
+        self.open.borrow().as_ref().is_some_and(|open| open.reader.is_over())
+    }
+
+    pub(super) fn poll_write(&self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let mut open = self.open.borrow_mut();
+        let Some(open) = &mut *open else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        let written = Pin::new(&mut open.stream).poll_write_vectored(cx, pieces);
+        self.state.write_is_stalled(written.is_pending());
+        written
+    }
+
+    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut open = self.open.borrow_mut();
+        let Some(open) = &mut *open else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        let flushed = Pin::new(&mut open.stream).poll_flush(cx);
+        self.state.write_is_stalled(flushed.is_pending());
+        flushed
+    }
+
+    /// Closes it, once the caller has read what it was sent: [`super::linger`]. From the first moment on, what still comes is no body's.
+    pub(super) async fn close(&self) {
+        let Some(Open { mut stream, reader, is_refused, is_done, .. }) = self.open.take() else { return };
+        if poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await.is_err() {
+            return;
+        }
+        if (is_refused || !reader.is_over()) && !is_done {
+            let mut linger = Linger::begin();
+            poll_fn(|cx| linger.poll(Pin::new(&mut stream), cx)).await;
+        }
+    }
+
+    /// Closes it at once.
+    pub(super) fn hang_up(&self) {
+        drop(self.open.take());
+    }
+}
+
+impl Line for Wire {
+    fn poll_body(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        let mut open = self.open.borrow_mut();
+        let Some(open) = &mut *open else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        ready!(open.poll_interim(cx))?;
+        loop {
+            let read = ready!(open.poll_read(&self.stock, cx, RequestReader::take_body));
+            let data = match read {
+                Some(Ok(data)) => data,
+                Some(Err(malformed)) => {
+                    open.is_refused = true;
+                    return Poll::Ready(Err(io::Error::other(malformed)));
+                }
+                None => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            };
+            if !data.is_empty() {
+                return Poll::Ready(Ok(Some(data)));
+            }
+            // Between chunks there is nothing for anybody.
+            if open.reader.is_over() {
+                return Poll::Ready(Ok(None));
+            }
+        }
+    }
+
+    fn is_read(&self) -> bool {
+        Self::is_read(self)
+    }
+}
+
+impl Open {
+    /// Reads once, and has it taken. `None`: no more comes.
+    fn poll_read<T>(
+        &mut self,
+        stock: &Stock,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&mut RequestReader, &[u8]) -> T,
+    ) -> Poll<Option<T>> {
+        let mut room = stock.to_read_into();
+        let mut buffer = ReadBuf::new(&mut room);
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
+        match (read, buffer.filled()) {
+            (Ok(()), came @ [_, ..]) => Poll::Ready(Some(take(&mut self.reader, came))),
+            _ => {
+                self.is_done = true;
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.interim.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while !self.interim.is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, self.interim))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.interim = self.interim.get(written..).unwrap_or_default();
+        }
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+}
