@@ -19,7 +19,6 @@ use bailiwick_runtime::{
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, header::CONNECTION, request::Parts};
 use http_body::Body as _;
-
 use tracing::Instrument as _;
 
 use crate::{

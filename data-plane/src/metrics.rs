@@ -16,7 +16,6 @@ use std::{
 use bailiwick_quota::limit::Measure;
 use bailiwick_runtime::serving::{ConnectionInfo, RequestBody, ResponseBody, Service};
 use http::{Request, Response, StatusCode};
-
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},

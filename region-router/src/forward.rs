@@ -8,6 +8,7 @@ use std::{
 };
 
 use bailiwick_domain::{address::ClientAddress, usage::RequestId};
+use bailiwick_runtime::http1::names;
 use bailiwick_runtime::serving::{
     ApiError, BoxError, CLIENT_ADDRESS, REQUEST_ID_HEADERS, RequestBody, ResponseBody, X_FORWARDED_FOR,
 };
@@ -98,18 +99,13 @@ fn incoming(
 ) -> Response<ResponseBody> {
     let (mut head, body) = response.into_parts();
     // A worker that closes has answered before it read the whole body: what is left of it ends here as well.
-    let closes = says_close(&head.headers);
+    let closes = names(&head.headers, CONNECTION, "close");
     strip(&mut head.headers, |_| false);
     if closes {
         head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let kept = Kept { connection, worker, closes };
     Response::from_parts(head, ResponseBody::stream(Passed { body, kept: Some(kept) }))
-}
-
-fn says_close(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONNECTION).and_then(|value| value.to_str().ok());
-    value.is_some_and(|value| value.split(',').any(|option| option.trim().eq_ignore_ascii_case("close")))
 }
 
 fn outgoing(mut head: Parts, body: RequestBody, told: Told) -> Result<Request<RequestBody>, ApiError> {

@@ -12,7 +12,6 @@ use bailiwick_runtime::{
 };
 use http::{HeaderValue, Method, Request, Response, header::CONNECTION};
 use http_body::Body as _;
-
 use tracing::Instrument as _;
 
 use crate::{

@@ -14,7 +14,6 @@ use bailiwick_runtime::serving::{ApiError, REQUEST_ID_HEADERS, RequestBody, Resp
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-
 use serde::{Deserialize, Serialize};
 use tonic::{Code, Status, transport::Channel};
 

@@ -44,13 +44,14 @@ pub struct Figures {
 pub struct Seen {
     latencies: Histogram<u64>,
     errors: u64,
+    elapsed: Duration,
 }
 
 impl Seen {
     /// Up to a minute, to three digits.
     pub fn new() -> Self {
         let latencies = Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("good bounds");
-        Self { latencies, errors: 0 }
+        Self { latencies, errors: 0, elapsed: Duration::ZERO }
     }
 
     /// Notes an answer.
@@ -62,18 +63,24 @@ impl Seen {
         }
     }
 
-    /// Takes over what another has seen.
+    /// Takes over what another has seen at the same time.
     pub fn add(&mut self, other: &Self) -> anyhow::Result<()> {
         self.latencies.add(&other.latencies)?;
         self.errors += other.errors;
         Ok(())
     }
 
+    /// Takes over what another has seen at another time.
+    pub fn follow(&mut self, other: &Self) -> anyhow::Result<()> {
+        self.elapsed += other.elapsed;
+        self.add(other)
+    }
+
     /// The sums.
-    pub fn figures(&self, elapsed: Duration) -> Figures {
+    pub fn figures(&self) -> Figures {
         let at = |quantile| self.latencies.value_at_quantile(quantile) as f64 / 1e3;
         Figures {
-            requests_per_second: self.latencies.len() as f64 / elapsed.as_secs_f64(),
+            requests_per_second: self.latencies.len() as f64 / self.elapsed.as_secs_f64(),
             requests: self.latencies.len(),
             p50_micros: at(0.5),
             p99_micros: at(0.99),
@@ -91,6 +98,11 @@ pub fn on_one_thread<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow
 
 /// Sends over so many connections for so long, each as soon as it was answered. `mark`: see [`Target::request`].
 pub fn closed(target: &Target, mark: &str, connections: usize, bound: Duration) -> anyhow::Result<Figures> {
+    Ok(seen(target, mark, connections, bound)?.figures())
+}
+
+/// The same, to be added to more.
+pub fn seen(target: &Target, mark: &str, connections: usize, bound: Duration) -> anyhow::Result<Seen> {
     on_one_thread(async {
         let (start, mut clients) = (Instant::now(), JoinSet::new());
         for _ in 0..connections {
@@ -110,12 +122,13 @@ pub fn closed(target: &Target, mark: &str, connections: usize, bound: Duration) 
     })
 }
 
-async fn collected(mut clients: JoinSet<anyhow::Result<Seen>>, start: Instant) -> anyhow::Result<Figures> {
+async fn collected(mut clients: JoinSet<anyhow::Result<Seen>>, start: Instant) -> anyhow::Result<Seen> {
     let mut all = Seen::new();
     while let Some(seen) = clients.join_next().await {
         all.add(&seen??)?;
     }
-    Ok(all.figures(start.elapsed()))
+    all.elapsed = start.elapsed();
+    Ok(all)
 }
 
 /// Sends at a fixed rate, whatever becomes of what was sent before: a request that has to wait for a connection has waited, and its latency says so.
@@ -143,9 +156,9 @@ pub fn open(target: &Target, connections: usize, rate: f64, bound: Duration) -> 
             let schedule = Arc::clone(&schedule);
             move || schedule.run(bound)
         });
-        let figures = collected(clients, schedule.start).await;
+        let seen = collected(clients, schedule.start).await;
         ticking.join().expect("it does not panic");
-        figures
+        Ok(seen?.figures())
     })
 }
 

@@ -1,5 +1,5 @@
-//! What is measured, in which order: each measurement of every way to the provider, one after the other, so that what changes on the machine meanwhile meets all of
-//! them alike.
+//! What is measured, in which order: each measurement of every way to the provider, one after the other, and what is compared most in several rounds, so that what changes on the machine meanwhile
+//! meets all of them alike.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::{
-    load::{self, Figures},
+    load::{self, Figures, Seen},
     provider::SHORT,
     streams,
     subject::{Subject, Through},
@@ -37,6 +37,9 @@ pub enum Measurement {
 /// Part of the capacity at which latencies are measured under load.
 const LOAD: f64 = 0.7;
 
+/// Every way has its turn so often: a machine that others use as well is faster at one time than at another, by a sixth within a minute.
+const ROUNDS: u32 = 5;
+
 /// How.
 pub struct Plan {
     /// What, or all.
@@ -53,8 +56,13 @@ pub struct Plan {
     pub keys: Vec<u64>,
 }
 
-/// One measurement of one way.
-type Step = fn(&Plan, &Through, &mut Row) -> anyhow::Result<()>;
+/// One measurement.
+enum Step {
+    /// Of one way.
+    Each(fn(&Plan, &Through, &mut Row) -> anyhow::Result<()>),
+    /// Of all.
+    All(fn(&Plan, &[Through], &mut [Row]) -> anyhow::Result<()>),
+}
 
 /// One way's figures; what was not measured is left out.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -108,40 +116,63 @@ impl Plan {
         let ways = subject.ways();
         let mut rows: Vec<Row> = ways.iter().map(|way| Row { through: way.name, ..Row::default() }).collect();
         let steps: [(Measurement, Step); 7] = [
-            (Measurement::Requests, Self::requests),
-            (Measurement::Latency, Self::latency),
-            (Measurement::Loaded, Self::loaded),
-            (Measurement::Streams, Self::streams),
-            (Measurement::FirstByte, Self::first_byte),
-            (Measurement::Gaps, Self::gaps),
-            (Measurement::Idle, Self::idle),
+            (Measurement::Requests, Step::All(Self::requests)),
+            (Measurement::Latency, Step::All(Self::latency)),
+            (Measurement::Loaded, Step::Each(Self::loaded)),
+            (Measurement::Streams, Step::Each(Self::streams)),
+            (Measurement::FirstByte, Step::Each(Self::first_byte)),
+            (Measurement::Gaps, Step::Each(Self::gaps)),
+            (Measurement::Idle, Step::Each(Self::idle)),
         ];
-        for (measurement, step) in steps {
-            for (way, row) in ways.iter().zip(&mut rows) {
-                if self.wants(measurement) {
-                    eprintln!("{measurement:?}: {} …", way.name);
-                    step(self, way, row)?;
+        for (measurement, step) in steps.into_iter().filter(|(measurement, _)| self.wants(*measurement)) {
+            match step {
+                Step::Each(step) => {
+                    for (way, row) in ways.iter().zip(&mut rows) {
+                        eprintln!("{measurement:?}: {} …", way.name);
+                        step(self, way, row)?;
+                    }
+                }
+                Step::All(step) => {
+                    eprintln!(
+                        "{measurement:?}: {} in turn …",
+                        ways.iter().map(|way| way.name).collect::<Vec<_>>().join(", ")
+                    );
+                    step(self, &ways, &mut rows)?;
                 }
             }
         }
         Ok(rows)
     }
 
-    fn requests(&self, way: &Through, row: &mut Row) -> anyhow::Result<()> {
-        // Connections are opened and pools are filled before anything counts.
-        load::closed(&way.target, "", self.connections, Duration::from_secs(1))?;
-        let before = way.processes.processor_time();
-        let figures = load::closed(&way.target, "", self.connections, self.bound)?;
-        let took = way.processes.processor_time().saturating_sub(before);
-        row.processor_micros = Some(took.as_secs_f64() * 1e6 / figures.requests.max(1) as f64);
-        row.memory_bytes = Some(way.processes.memory_bytes());
-        row.requests = Some(figures);
+    /// What every way does under load, and the time that processors took for it.
+    fn rounds(&self, ways: &[Through], connections: usize) -> anyhow::Result<Vec<(Figures, Duration)>> {
+        let mut sums: Vec<_> = ways.iter().map(|_| (Seen::new(), Duration::ZERO)).collect();
+        for _ in 0..ROUNDS {
+            for (way, (seen, took)) in ways.iter().zip(&mut sums) {
+                // Connections are opened and pools are filled before anything counts.
+                load::closed(&way.target, "", connections, Duration::from_millis(500))?;
+                let before = way.processes.processor_time();
+                seen.follow(&load::seen(&way.target, "", connections, self.bound / ROUNDS)?)?;
+                *took += way.processes.processor_time().saturating_sub(before);
+            }
+        }
+        Ok(sums.iter().map(|(seen, took)| (seen.figures(), *took)).collect())
+    }
+
+    fn requests(&self, ways: &[Through], rows: &mut [Row]) -> anyhow::Result<()> {
+        let found = self.rounds(ways, self.connections)?;
+        for ((way, row), (figures, took)) in ways.iter().zip(rows).zip(found) {
+            row.processor_micros = Some(took.as_secs_f64() * 1e6 / figures.requests.max(1) as f64);
+            row.memory_bytes = Some(way.processes.memory_bytes());
+            row.requests = Some(figures);
+        }
         Ok(())
     }
 
-    fn latency(&self, way: &Through, row: &mut Row) -> anyhow::Result<()> {
-        load::closed(&way.target, "", 1, Duration::from_millis(300))?;
-        row.alone = Some(load::closed(&way.target, "", 1, self.bound)?);
+    fn latency(&self, ways: &[Through], rows: &mut [Row]) -> anyhow::Result<()> {
+        for (row, (figures, _took)) in rows.iter_mut().zip(self.rounds(ways, 1)?) {
+            row.alone = Some(figures);
+        }
         Ok(())
     }
 

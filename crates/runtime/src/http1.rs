@@ -10,7 +10,7 @@ mod request;
 pub use self::{
     body::{Body, Line},
     decoding::{Decoder, put_chunk_size},
-    head::{Framing, end_of_head, read_fields},
+    head::{Framing, content_length, end_of_head, names, read_fields},
     request::{HeadLimits, Received, Refused, RequestReader},
 };
 

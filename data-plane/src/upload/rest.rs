@@ -11,7 +11,6 @@ use bailiwick_runtime::serving::{ApiError, RequestBody};
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use http_body::Body as _;
-
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::Fault;

@@ -106,7 +106,7 @@ impl Decoder {
             }
             State::UntilClose => Ok((Bytes::copy_from_slice(bytes), bytes.len())),
             State::Chunked { at, unread } => {
-                let mut data = BytesMut::with_capacity(bytes.len());
+                let mut data = BytesMut::new();
                 let mut rest = bytes;
                 while let Some(byte) = rest.first().filter(|_| *at != Chunk::Over) {
                     let taken = match at {

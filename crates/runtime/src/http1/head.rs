@@ -54,6 +54,8 @@ pub struct Framing {
     pub keeps_alive: bool,
     /// Whether `Expect` says `100-continue`.
     pub expects_continue: bool,
+    /// How often `Host` is said.
+    pub hosts: usize,
 }
 
 impl Framing {
@@ -81,9 +83,22 @@ impl Framing {
             }
         } else if *name == header::EXPECT {
             self.expects_continue |= items(value).any(|what| what.eq_ignore_ascii_case(b"100-continue"));
+        } else if *name == header::HOST {
+            self.hosts += 1;
         }
         Ok(())
     }
+}
+
+/// Whether a list names this, however it is spelled.
+pub fn names(headers: &HeaderMap, list: HeaderName, name: &str) -> bool {
+    headers.get_all(list).iter().flat_map(items).any(|item| item.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+/// The `Content-Length`, where it is said once.
+pub fn content_length(headers: &HeaderMap) -> Option<u64> {
+    let mut said = headers.get_all(header::CONTENT_LENGTH).iter();
+    said.next().filter(|_| said.next().is_none()).and_then(|length| decimal(length.as_bytes()))
 }
 
 /// What stands between the commas of a list.

@@ -62,7 +62,9 @@ pub struct RequestReader {
     limits: HeadLimits,
     /// What came, and is not taken yet: of a head that is not whole, or behind a body.
     held: Vec<u8>,
-    /// How much of it was looked at, for the end of a head.
+    /// Where what is not taken begins in it.
+    at: usize,
+    /// How much from there was looked at, for the end of a head.
     seen: usize,
     body: Decoder,
 }
@@ -70,7 +72,7 @@ pub struct RequestReader {
 impl RequestReader {
     /// Before the first request.
     pub fn new(limits: HeadLimits) -> Self {
-        Self { limits, held: Vec::new(), seen: 0, body: Decoder::of_length(0) }
+        Self { limits, held: Vec::new(), at: 0, seen: 0, body: Decoder::of_length(0) }
     }
 
     /// Takes what came of a head, behind what is held. `None`: it is not whole. `headers` give it their room.
@@ -78,14 +80,14 @@ impl RequestReader {
     /// # Errors
     /// There is no reading on.
     pub fn take_head(&mut self, came: &[u8], headers: &mut HeaderMap) -> Result<Option<Received>, Refused> {
-        let mut joined = std::mem::take(&mut self.held);
-        let mut bytes = came;
-        if !joined.is_empty() {
-            joined.extend_from_slice(came);
-            bytes = &joined;
+        let (mut held, at) = (std::mem::take(&mut self.held), std::mem::take(&mut self.at));
+        let is_held = at < held.len();
+        if is_held {
+            held.extend_from_slice(came);
         }
+        let bytes = if is_held { held.get(at..).unwrap_or_default() } else { came };
         let blank = empty_lines(bytes);
-        bytes = bytes.get(blank..).unwrap_or_default();
+        let bytes = bytes.get(blank..).unwrap_or_default();
         let seen = std::mem::take(&mut self.seen).saturating_sub(blank);
         let end = end_of_head(bytes, seen);
         if end.unwrap_or(bytes.len()) > self.limits.bytes {
@@ -95,20 +97,28 @@ impl RequestReader {
             if seen == 0 {
                 begins_as_head(bytes)?;
             }
-            if joined.is_empty() {
-                joined = bytes.to_vec();
+            if is_held {
+                drop(held.drain(..at + blank));
             } else {
-                drop(joined.drain(..blank));
+                held = bytes.to_vec();
             }
-            self.seen = joined.len();
-            self.held = joined;
+            self.seen = held.len();
+            self.held = held;
             return Ok(None);
         };
         let Head { request, mut body, keeps, expects_continue } = read(head, headers, self.limits.fields)?;
         let length = body.left();
         let (first, taken) = body.take(behind)?;
         self.body = body;
-        self.held = behind.get(taken..).unwrap_or_default().to_vec();
+        let rest = behind.get(taken..).unwrap_or_default();
+        if !rest.is_empty() {
+            if is_held {
+                self.at = held.len() - rest.len();
+            } else {
+                held = rest.to_vec();
+            }
+            self.held = held;
+        }
         Ok(Some(Received { request, first, length, keeps, expects_continue }))
     }
 
@@ -134,7 +144,7 @@ impl RequestReader {
 
     /// Whether anything is held.
     pub fn holds_more(&self) -> bool {
-        !self.held.is_empty()
+        self.at < self.held.len()
     }
 }
 
@@ -148,7 +158,7 @@ struct Head {
 /// Bytes of empty lines, which a reader steps over before a request (RFC 9112, section 2.2).
 fn empty_lines(bytes: &[u8]) -> usize {
     let mut rest = bytes;
-    while let [b'\n', behind @ ..] | [b'\r', b'\n', behind @ ..] = rest {
+    while let [b'\r', b'\n', behind @ ..] = rest {
         rest = behind;
     }
     bytes.len() - rest.len()
@@ -163,8 +173,16 @@ fn begins_as_head(bytes: &[u8]) -> Result<(), Refused> {
     }
 }
 
+/// Whether a line ends with a line feed alone, which others may take for a part of it.
+fn has_bare_line_feed(head: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head.get(at - 1) != Some(&b'\r'))
+}
+
 /// Reads a whole head. Its fields take the place of what is in `headers`.
 fn read(head: &[u8], headers: &mut HeaderMap, fields: usize) -> Result<Head, Refused> {
+    if has_bare_line_feed(head) {
+        return Err(Refused::Malformed);
+    }
     // The URI, and the fields' values, are slices of it.
     let head = Bytes::copy_from_slice(head);
     let mut in_place = [const { MaybeUninit::uninit() }; FIELDS_IN_PLACE];
@@ -189,6 +207,9 @@ fn read(head: &[u8], headers: &mut HeaderMap, fields: usize) -> Result<Head, Ref
     let framing = read_fields(&head, parsed.headers, headers)?;
     let is_1_1 = parsed.version == Some(1);
     let body = decoder(&framing, is_1_1)?;
+    if framing.hosts > 1 {
+        return Err(Refused::Malformed);
+    }
     let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| Refused::Malformed)?;
     *request.uri_mut() =

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, Version, header};
 use http_body::Body as _;
 
-use super::ResponseBody;
 use super::wire::Wire;
-use crate::http1::put_chunk_size;
+use super::{ResponseBody, panicked};
+use crate::http1::{content_length, names, put_chunk_size};
 
 /// A piece of up to so many bytes is copied behind what goes before it, because a write costs more; a larger one is written from where it is.
 const LARGEST_COPIED: usize = 8 << 10;
@@ -47,8 +47,10 @@ pub(super) async fn write(
     response: Response<ResponseBody>,
     asked: Asked,
 ) -> Result<bool, Cut> {
-    wire.answer_begins();
-    let mut answer = Answer::new(wire, response, asked);
+    let before = wire.answer_begins();
+    // There is nothing that a service could tell with one.
+    let response = if response.status().is_informational() { panicked() } else { response };
+    let mut answer = Answer::new(wire, before, response, asked);
     poll_fn(|cx| match answer.poll(cx) {
         Poll::Pending => wire.poll_left(cx).map(|()| Err(Cut)),
         written => written,
@@ -66,7 +68,18 @@ struct Answer<'a> {
     written: usize,
     body: ResponseBody,
     ends: Ends,
+    /// Whether the caller takes the connection's end for the answer's, and the answer has not come to its own.
+    may_look_whole: bool,
     keeps: bool,
+}
+
+/// One that is left before its end.
+impl Drop for Answer<'_> {
+    fn drop(&mut self) {
+        if self.may_look_whole {
+            self.wire.breaks();
+        }
+    }
 }
 
 /// How a body says where it ends (RFC 9112, section 6).
@@ -85,15 +98,21 @@ enum Ends {
 }
 
 impl<'a> Answer<'a> {
-    fn new(wire: &'a Rc<Wire>, response: Response<ResponseBody>, asked: Asked) -> Self {
+    fn new(wire: &'a Rc<Wire>, before: &[u8], response: Response<ResponseBody>, asked: Asked) -> Self {
         let (head, body) = response.into_parts();
-        let length = body.size_hint().exact();
         let has_no_body = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let said = match length {
+        let length = body.size_hint().exact();
+        let said = match content_length(&head.headers) {
             _ if has_no_body => Said::Nothing,
-            Some(length) => Said::Length(length),
-            None if asked.is_1_1 => Said::Chunked,
-            None => Said::Nothing,
+            // What a body would have that nobody asked for, is known to who answered.
+            said if asked.is_head => {
+                said.or(length.filter(|length| *length > 0)).map_or(Said::Nothing, Said::Length)
+            }
+            said => match length.or(said) {
+                Some(length) => Said::Length(length),
+                None if asked.is_1_1 => Said::Chunked,
+                None => Said::Nothing,
+            },
         };
         let ends = match said {
             _ if has_no_body || asked.is_head => Ends::Here,
@@ -102,13 +121,15 @@ impl<'a> Answer<'a> {
             Said::Chunked => Ends::Chunked,
             Said::Nothing => Ends::Close,
         };
-        let closes = head.headers.get(header::CONNECTION).is_some_and(|said| said == "close");
-        let is_last = closes || ends == Ends::Close || wire.is_abandoned() || wire.state().is_finishing();
+        let may_look_whole = ends == Ends::Close;
+        let closes = names(&head.headers, header::CONNECTION, "close");
+        let is_last = closes || may_look_whole || wire.is_abandoned() || wire.state().is_finishing();
         let keeps = asked.keeps && !is_last;
         let mut room = wire.stock().room();
+        room.extend_from_slice(before);
         put_status(&mut room, head.status);
-        put_fields(&mut room, &head.headers, asked.is_head);
-        said.put(&mut room, &head.headers, asked.is_head);
+        put_fields(&mut room, &head.headers);
+        said.put(&mut room);
         if !keeps {
             room.extend_from_slice(b"connection: close\r\n");
         } else if !asked.is_1_1 {
@@ -121,7 +142,8 @@ impl<'a> Answer<'a> {
         }
         room.extend_from_slice(b"\r\n");
         wire.stock().take_back(head.headers);
-        Self { wire, room, large: Bytes::new(), behind_large: &[], written: 0, body, ends, keeps }
+        let (large, behind_large, written) = (Bytes::new(), &[][..], 0);
+        Self { wire, room, large, behind_large, written, body, ends, may_look_whole, keeps }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Cut>> {
@@ -131,6 +153,7 @@ impl<'a> Answer<'a> {
             match self.ends {
                 Ends::Here => {
                     ready!(self.wire.poll_flush(cx)).map_err(|_left| Cut)?;
+                    self.may_look_whole = false;
                     self.wire.state().answered();
                     return Poll::Ready(Ok(self.keeps && self.wire.is_read()));
                 }
@@ -245,10 +268,8 @@ enum Said {
 }
 
 impl Said {
-    fn put(self, head: &mut Vec<u8>, headers: &HeaderMap, is_head: bool) {
+    fn put(self, head: &mut Vec<u8>) {
         match self {
-            // What a body would have that nobody asked for is known to who answered.
-            _ if is_head && headers.contains_key(header::CONTENT_LENGTH) => {}
             Self::Length(length) => {
                 head.extend_from_slice(b"content-length: ");
                 head.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
@@ -273,11 +294,11 @@ fn put_status(head: &mut Vec<u8>, status: StatusCode) {
 }
 
 /// All but what is said of the body's end and the connection's, which is said here alone.
-fn put_fields(head: &mut Vec<u8>, headers: &HeaderMap, is_head: bool) {
+fn put_fields(head: &mut Vec<u8>, headers: &HeaderMap) {
     for (name, value) in headers {
         let is_ours = *name == header::CONNECTION
-            || *name == header::TRANSFER_ENCODING
-            || (*name == header::CONTENT_LENGTH && !is_head);
+            || *name == header::CONTENT_LENGTH
+            || *name == header::TRANSFER_ENCODING;
         if is_ours {
             continue;
         }

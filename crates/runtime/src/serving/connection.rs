@@ -65,11 +65,11 @@ async fn converse<S: Service>(wire: &Rc<Wire>, info: &ConnectionInfo, service: &
         };
         match answer::write(wire, response, asked).await {
             Ok(true) => {}
-            Ok(false) => break,
+            Ok(false) => return wire.close(true).await,
             Err(Cut) => return,
         }
     }
-    wire.close().await;
+    wire.close(false).await;
 }
 
 /// The answer to a request. `None`: its caller has left before there was one.

@@ -52,7 +52,7 @@ pub(super) enum Command {
     Close,
 }
 
-/// One connection's notes. Shared by its task, its stream, its service calls, and (weakly) the registry; all on one thread.
+/// One connection's notes. Shared by its task, its wire, and (weakly) the registry; all on one thread.
 #[derive(Debug)]
 pub(super) struct ConnectionState {
     registry: Rc<Registry>,

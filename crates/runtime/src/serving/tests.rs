@@ -69,7 +69,6 @@ impl Service for Echo {
             }
             "/hang" => std::future::pending().await,
             "/slow" => Response::new(slow()),
-            "/like-a-refusal" => Response::new(Bytes::from_static(LIKE_A_REFUSAL).into()),
             "/broken" => {
                 let broken = stream::iter([Ok(Frame::data(Bytes::from("half"))), Err("provider left")]);
                 Response::new(ResponseBody::stream(StreamBody::new(broken)))
@@ -81,8 +80,6 @@ impl Service for Echo {
         }
     }
 }
-
-const LIKE_A_REFUSAL: &[u8] = b"HTTP/1.1 431 X\r\ncontent-length: 0\r\n\r\n";
 
 /// A stream that takes half a second.
 fn slow() -> ResponseBody {

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::Request;
@@ -21,7 +21,7 @@ use crate::http1::{HeadLimits, Line, Received, Refused, RequestReader};
 /// Says to a caller who asks whether it may send its body that it may (RFC 9110, section 15.2.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// A connection's wire. Shared by its task and the body that is received; all in one task, or at least on one thread.
+/// A connection's wire. Shared by its conversation and the body that is received, which another task may read.
 pub(super) struct Wire {
     /// `None`: it is closed.
     open: RefCell<Option<Open>>,
@@ -32,12 +32,17 @@ pub(super) struct Wire {
 struct Open {
     stream: Stream,
     reader: RequestReader,
-    /// What is still to be written of [`CONTINUE`], before the body is read.
+    /// What is still to be written of [`CONTINUE`], before the body is read; and whether it is to be flushed.
     interim: &'static [u8],
+    is_unflushed: bool,
     /// Whether a head was refused: what follows it is nobody's.
     is_refused: bool,
     /// Whether the caller will send nothing more.
     is_done: bool,
+    /// Who waits for the body.
+    reads: Option<Waker>,
+    /// Who waits for the caller to leave, while somebody else reads the body.
+    watches: Option<Waker>,
 }
 
 /// A request that has come, as far as its head.
@@ -51,7 +56,9 @@ impl Wire {
     pub(super) fn new(stream: Stream, state: Rc<ConnectionState>, stock: Rc<Stock>) -> Rc<Self> {
         let limits = HeadLimits { bytes: state.limits().header_bytes, fields: state.limits().headers };
         let reader = RequestReader::new(limits);
-        let open = Open { stream, reader, interim: &[], is_refused: false, is_done: false };
+        let (is_unflushed, is_refused, is_done) = (false, false, false);
+        let (reads, watches) = (None, None);
+        let open = Open { stream, reader, interim: &[], is_unflushed, is_refused, is_done, reads, watches };
         Rc::new(Self { open: RefCell::new(Some(open)), state, stock })
     }
 
@@ -117,8 +124,12 @@ impl Wire {
     pub(super) fn poll_left(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut open = self.open.borrow_mut();
         let Some(open) = &mut *open else { return Poll::Ready(()) };
-        // Whoever reads the body hears of it; when that broke off, it is still to be told so.
-        if !open.reader.is_over() || open.reader.holds_more() || open.is_refused || open.is_done {
+        // When the body broke off, its caller is still to be told so.
+        if open.reader.holds_more() || open.is_refused || open.is_done {
+            return Poll::Pending;
+        }
+        if !open.reader.is_over() {
+            open.watches = Some(cx.waker().clone());
             return Poll::Pending;
         }
         match ready!(open.poll_read(&self.stock, cx, RequestReader::hold)) {
@@ -127,11 +138,11 @@ impl Wire {
         }
     }
 
-    /// The answer begins: nobody is told any more to send a body.
-    pub(super) fn answer_begins(&self) {
-        if let Some(open) = &mut *self.open.borrow_mut() {
-            open.interim = &[];
-        }
+    /// The answer begins: nobody is told any more to send a body. What is left of a word that has begun goes before it.
+    pub(super) fn answer_begins(&self) -> &'static [u8] {
+        let mut open = self.open.borrow_mut();
+        let interim = open.as_mut().map(|open| std::mem::take(&mut open.interim)).unwrap_or_default();
+        if interim.len() < CONTINUE.len() { interim } else { &[] }
     }
 
     /// Whether something of the body is still to come that nobody waits for: whoever does holds the wire.
@@ -147,26 +158,22 @@ impl Wire {
     pub(super) fn poll_write(&self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut open = self.open.borrow_mut();
         let Some(open) = &mut *open else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-        let written = Pin::new(&mut open.stream).poll_write_vectored(cx, pieces);
-        self.state.write_is_stalled(written.is_pending());
-        written
+        open.poll_write(&self.state, cx, pieces)
     }
 
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut open = self.open.borrow_mut();
         let Some(open) = &mut *open else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-        let flushed = Pin::new(&mut open.stream).poll_flush(cx);
-        self.state.write_is_stalled(flushed.is_pending());
-        flushed
+        open.poll_flush(&self.state, cx)
     }
 
-    /// Closes it, once the caller has read what it was sent: [`super::linger`]. From the first moment on, what still comes is no body's.
-    pub(super) async fn close(&self) {
-        let Some(Open { mut stream, reader, is_refused, is_done, .. }) = self.open.take() else { return };
+    /// Closes it. `lingers`: once the caller has read what it was sent: [`super::linger`]. From the first moment on, what still comes is no body's.
+    pub(super) async fn close(&self, lingers: bool) {
+        let Some(Open { mut stream, is_done, .. }) = self.take() else { return };
         if poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await.is_err() {
             return;
         }
-        if (is_refused || !reader.is_over()) && !is_done {
+        if lingers && !is_done {
             let mut linger = Linger::begin();
             poll_fn(|cx| linger.poll(Pin::new(&mut stream), cx)).await;
         }
@@ -174,7 +181,22 @@ impl Wire {
 
     /// Closes it at once.
     pub(super) fn hang_up(&self) {
-        drop(self.open.take());
+        drop(self.take());
+    }
+
+    fn take(&self) -> Option<Open> {
+        let mut open = self.open.take()?;
+        if let Some(reads) = open.reads.take() {
+            reads.wake();
+        }
+        Some(open)
+    }
+
+    /// Has the caller see that the connection broke, where its end would be taken for an answer's.
+    pub(super) fn breaks(&self) {
+        if let Some(open) = &*self.open.borrow() {
+            open.stream.breaks();
+        }
     }
 }
 
@@ -182,25 +204,14 @@ impl Line for Wire {
     fn poll_body(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         let mut open = self.open.borrow_mut();
         let Some(open) = &mut *open else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-        ready!(open.poll_interim(cx))?;
-        loop {
-            let read = ready!(open.poll_read(&self.stock, cx, RequestReader::take_body));
-            let data = match read {
-                Some(Ok(data)) => data,
-                Some(Err(malformed)) => {
-                    open.is_refused = true;
-                    return Poll::Ready(Err(io::Error::other(malformed)));
-                }
-                None => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-            };
-            if !data.is_empty() {
-                return Poll::Ready(Ok(Some(data)));
-            }
-            // Between chunks there is nothing for anybody.
-            if open.reader.is_over() {
-                return Poll::Ready(Ok(None));
-            }
+        let polled = open.poll_body(&self.state, &self.stock, cx);
+        if polled.is_pending() {
+            open.reads = Some(cx.waker().clone());
+        } else if open.reader.is_over() || open.is_done {
+            // In its own task, whoever watches asks again by itself.
+            open.watches.take_if(|watches| !watches.will_wake(cx.waker())).into_iter().for_each(Waker::wake);
         }
+        polled
     }
 
     fn is_read(&self) -> bool {
@@ -228,17 +239,62 @@ impl Open {
         }
     }
 
-    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.interim.is_empty() {
-            return Poll::Ready(Ok(()));
+    fn poll_body(
+        &mut self,
+        state: &ConnectionState,
+        stock: &Stock,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<Bytes>>> {
+        ready!(self.poll_interim(state, cx))?;
+        loop {
+            let data = match ready!(self.poll_read(stock, cx, RequestReader::take_body)) {
+                Some(Ok(data)) => data,
+                Some(Err(malformed)) => {
+                    self.is_refused = true;
+                    return Poll::Ready(Err(io::Error::other(malformed)));
+                }
+                None => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            };
+            if !data.is_empty() {
+                return Poll::Ready(Ok(Some(data)));
+            }
+            // Between chunks there is nothing for anybody.
+            if self.reader.is_over() {
+                return Poll::Ready(Ok(None));
+            }
         }
+    }
+
+    fn poll_interim(&mut self, state: &ConnectionState, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.interim.is_empty() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, self.interim))?;
+            let written = ready!(self.poll_write(state, cx, &[IoSlice::new(self.interim)]))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.interim = self.interim.get(written..).unwrap_or_default();
+            self.is_unflushed = true;
         }
-        Pin::new(&mut self.stream).poll_flush(cx)
+        if self.is_unflushed {
+            ready!(self.poll_flush(state, cx))?;
+            self.is_unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(
+        &mut self,
+        state: &ConnectionState,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        state.write_is_stalled(written.is_pending());
+        written
+    }
+
+    fn poll_flush(&mut self, state: &ConnectionState, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        state.write_is_stalled(flushed.is_pending());
+        flushed
     }
 }

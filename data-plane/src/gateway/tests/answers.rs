@@ -122,6 +122,7 @@ async fn a_large_answer_with_a_length_is_metered_with_its_usage() {
     for _ in 0..2 {
         let seen = world.send(world.post("/v1/embeddings", r#"{"model":"public","input":"canary"}"#)).await;
         assert!(seen.body == large && seen.whole);
+        assert_eq!(seen.headers["content-length"], large.len().to_string());
     }
     for event in world.metered(2).await {
         assert_eq!(

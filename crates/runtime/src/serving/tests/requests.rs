@@ -55,26 +55,6 @@ async fn a_caller_that_is_still_sending_reads_the_answer() {
 }
 
 #[tokio::test]
-async fn an_answer_that_looks_like_a_refusal_is_left_alone() {
-    let server = serve(HttpLimits::default());
-    let mut caller = server.dial().await;
-    caller.get("/like-a-refusal").await;
-    let answer = caller.hears("content-length: 0\r\n\r\n").await;
-    assert!(answer.ends_with(std::str::from_utf8(LIKE_A_REFUSAL).unwrap()), "{answer}");
-
-    // Also as the chunk of a stream, which stands at the beginning of a write.
-    let text = std::str::from_utf8(LIKE_A_REFUSAL).unwrap();
-    caller
-        .say(&format!("POST /echo HTTP/1.1\r\nhost: here\r\ncontent-length: {}\r\n\r\n", text.len() + 1))
-        .await;
-    caller.hears("HTTP/1.1 200").await;
-    caller.say(text).await;
-    assert!(caller.hears("content-length: 0\r\n\r\n").await.ends_with(text));
-    caller.say("!").await;
-    caller.hears("!").await;
-}
-
-#[tokio::test]
 async fn a_caller_that_leaves_cancels_its_call() {
     struct Notices(tokio::sync::mpsc::UnboundedSender<()>);
     impl Service for Notices {
