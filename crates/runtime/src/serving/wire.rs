@@ -124,10 +124,10 @@ impl Wire {
     pub(super) fn poll_left(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut open = self.open.borrow_mut();
         let Some(open) = &mut *open else { return Poll::Ready(()) };
-        // When the body broke off, its caller is still to be told so.
-        if open.reader.holds_more() || open.is_refused || open.is_done {
+        if open.reader.holds_more() || open.is_refused {
             return Poll::Pending;
         }
+        // Of a body that broke off, its caller is still to be told so.
         if !open.reader.is_over() {
             open.watches = Some(cx.waker().clone());
             return Poll::Pending;
