@@ -93,6 +93,16 @@ async fn slow_heads_and_idle_connections_are_closed_and_busy_ones_are_not() {
 }
 
 #[tokio::test]
+async fn a_later_head_is_waited_for_no_longer_than_the_first() {
+    let server = serve(HttpLimits { header_read_timeout: Duration::from_secs(1), ..HttpLimits::default() });
+    let mut slow = server.dial().await;
+    slow.get("/").await;
+    slow.hears("read 0").await;
+    slow.say("GET / HTT").await;
+    assert_eq!(slow.hears_all().await, "");
+}
+
+#[tokio::test]
 async fn a_full_core_closes_the_longest_idle_connection_for_a_new_one() {
     let server = serve(HttpLimits { max_connections: 2, ..HttpLimits::default() });
     let mut busy = server.dial().await;

@@ -31,8 +31,10 @@ fn a_slow_answer_is_not_a_wrong_clock() {
 
 #[tokio::test]
 async fn a_port_where_nobody_listens_is_told_with_advice() {
-    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let (problem, hint) = tcp(&free.to_string()).await.unwrap_err();
+    // Taken, so that nobody else can begin to listen there.
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let (problem, hint) = tcp(&taken.local_addr().unwrap().to_string()).await.unwrap_err();
     assert!(problem.contains("refused"), "{problem}");
     assert!(hint.contains("does the control plane run"));
 }
