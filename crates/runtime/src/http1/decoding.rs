@@ -1,5 +1,7 @@
 //! Where a body ends, and what of the bytes belongs to it (RFC 9112, sections 6 and 7).
 
+use std::io::Write as _;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Malformed;
@@ -174,17 +176,8 @@ impl Chunk {
 
 /// Writes a chunk's first line.
 pub fn put_chunk_size(out: &mut impl BufMut, size: usize) {
-    let mut digits = [0; 16];
-    let (mut at, mut left) = (digits.len(), size);
-    for digit in digits.iter_mut().rev() {
-        *digit = b"0123456789abcdef".get(left & 15).copied().unwrap_or_default();
-        (left, at) = (left >> 4, at - 1);
-        if left == 0 {
-            break;
-        }
-    }
-    out.put_slice(digits.get(at..).unwrap_or_default());
-    out.put_slice(b"\r\n");
+    // There is no bound that it could meet.
+    let _written = write!(out.writer(), "{size:x}\r\n");
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Request, Uri, Version};
 use super::{Decoder, Framing, Malformed, end_of_head, read_fields};
 
 /// So many fields have their place where they are parsed; more cost an allocation.
-pub(crate) const FIELDS_IN_PLACE: usize = 100;
+const FIELDS_IN_PLACE: usize = 100;
 /// Longer ones `http::Uri` does not hold.
 const LONGEST_TARGET: usize = u16::MAX as usize - 1;
 
@@ -41,8 +41,7 @@ impl From<Malformed> for Refused {
     }
 }
 
-/// A head that has come, and what came of the body with it.
-#[derive(Debug)]
+/// A head that has come, and what came of the body with it: with the caller's key, and what was said.
 pub struct Received {
     /// With its fields as they were sent.
     pub request: Request<()>,
@@ -56,8 +55,7 @@ pub struct Received {
     pub expects_continue: bool,
 }
 
-/// Reads what one caller sends. A request's body is taken to its end before the next one's head is.
-#[derive(Debug)]
+/// Reads what one caller sends. A request's body is taken to its end before the next one's head is. It holds what was given it once, and a head at the most.
 pub struct RequestReader {
     limits: HeadLimits,
     /// What came, and is not taken yet: of a head that is not whole, or behind a body.

@@ -1,16 +1,16 @@
 //! A connection's life: handshake, requests one after the other, end.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use bailiwick_domain::address::ClientAddress;
 use futures_util::FutureExt;
 use http::Response;
-use pin_project_lite::pin_project;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -39,7 +39,13 @@ pub(super) async fn serve<S: Service>(
     let info = ConnectionInfo { peer, remote, announced };
     let wire = HangUp(Wire::new(stream, Rc::clone(&state), stock));
     let HangUp(wire) = &wire;
-    Told { conversation: converse(wire, &info, &*service), state }.await;
+    let mut conversation = pin!(converse(wire, &info, &*service));
+    poll_fn(|cx| match state.command(cx.waker()) {
+        Command::Close => Poll::Ready(()),
+        // To finish is the wire's to do: whoever is answered now is answered to the end.
+        Command::GoOn | Command::Finish => conversation.as_mut().poll(cx),
+    })
+    .await;
 }
 
 /// Whoever still holds the wire, with a body above all, has a closed one.
@@ -79,7 +85,7 @@ async fn answered(
 ) -> Option<Response<ResponseBody>> {
     // What a panic leaves behind is dropped with the call; a service keeps nothing half changed across an await.
     let mut called = pin!(AssertUnwindSafe(called).catch_unwind());
-    std::future::poll_fn(|cx| match called.as_mut().poll(cx) {
+    poll_fn(|cx| match called.as_mut().poll(cx) {
         Poll::Ready(answered) => Poll::Ready(Some(answered.unwrap_or_else(|_panic| panicked()))),
         Poll::Pending => wire.poll_left(cx).map(|()| None),
     })
@@ -130,33 +136,11 @@ impl Entrance {
 
 async fn secure(stream: TcpStream, transport: &Transport) -> io::Result<(Stream, Option<Peer>)> {
     Ok(match transport {
-        Transport::Plain => (Stream::Plain(stream), None),
-        Transport::Public(acceptor) => (Stream::Tls(Box::new(acceptor.accept(stream).await?.0)), None),
+        Transport::Plain => (Stream::Left(stream), None),
+        Transport::Public(acceptor) => (Stream::Right(Box::new(acceptor.accept(stream).await?.0)), None),
         Transport::Mutual(acceptor) => {
             let (stream, peer) = acceptor.accept(stream).await?;
-            (Stream::Tls(Box::new(stream)), Some(peer))
+            (Stream::Right(Box::new(stream)), Some(peer))
         }
     })
-}
-
-pin_project! {
-    /// A conversation that obeys the registry.
-    struct Told<C> {
-        #[pin]
-        conversation: C,
-        state: Rc<ConnectionState>,
-    }
-}
-
-impl<C: Future<Output = ()>> Future for Told<C> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        match this.state.command(cx.waker()) {
-            Command::Close => Poll::Ready(()),
-            // To finish is the wire's to do: whoever is answered now is answered to the end.
-            Command::GoOn | Command::Finish => this.conversation.poll(cx),
-        }
-    }
 }

@@ -15,7 +15,7 @@ use super::RequestBody;
 use super::linger::Linger;
 use super::registry::{ConnectionState, Phase};
 use super::stock::Stock;
-use super::stream::Stream;
+use super::stream::{self, Stream};
 use crate::http1::{HeadLimits, Line, Received, Refused, RequestReader};
 
 /// Says to a caller who asks whether it may send its body that it may (RFC 9110, section 15.2.1).
@@ -195,7 +195,7 @@ impl Wire {
     /// Has the caller see that the connection broke, where its end would be taken for an answer's.
     pub(super) fn breaks(&self) {
         if let Some(open) = &*self.open.borrow() {
-            open.stream.breaks();
+            stream::breaks(&open.stream);
         }
     }
 }
@@ -287,7 +287,12 @@ impl Open {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        let stream = Pin::new(&mut self.stream);
+        // The system call for several does more.
+        let written = match pieces {
+            [only] => stream.poll_write(cx, only),
+            several => stream.poll_write_vectored(cx, several),
+        };
         state.write_is_stalled(written.is_pending());
         written
     }

@@ -7,7 +7,6 @@ use http::{HeaderMap, Response, StatusCode};
 use super::response::{self, Head, LARGEST_HEAD};
 
 /// What reads one answer. It is given what comes, and does not care in which pieces.
-#[derive(Debug)]
 pub(crate) enum Reader {
     /// The head is to come; so much of it is here.
     Head(Vec<u8>),
@@ -16,7 +15,6 @@ pub(crate) enum Reader {
 }
 
 /// A head that has come, and what came of the body with it.
-#[derive(Debug)]
 pub(crate) struct Begun {
     pub(crate) response: Response<()>,
     pub(crate) first: Bytes,
