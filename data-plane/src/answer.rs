@@ -8,7 +8,7 @@ mod passing;
 mod reading;
 mod translating;
 
-use std::{sync::Arc, time::Instant};
+use std::{pin::pin, sync::Arc, time::Instant};
 
 use bailiwick_domain::{
     guard::Guard,
@@ -74,7 +74,7 @@ pub(crate) async fn pass_on(
     timing: &Timing,
 ) -> Result<Response<ResponseBody>, ApiError> {
     let attempts = answered.told.attempts;
-    let passed = read(answered, clock, timeouts, held, timing).await;
+    let passed = pin!(read(answered, clock, timeouts, held, timing)).await;
     passed.map_err(|error| Told::tell_error(attempts, error))
 }
 
@@ -107,8 +107,11 @@ async fn read(
     if is_event_stream(answered.response.headers()) {
         return Ok(passing::stream(answered, withhold_usage, held, clock, timeouts.idle));
     }
-    let read = holding::hold_answer(&mut answered, true, LARGEST_HELD, timeouts.idle, &mut held);
-    match timing.waiting(read).await {
+    let read = {
+        let reading = pin!(holding::hold_answer(&mut answered, true, LARGEST_HELD, timeouts.idle, &mut held));
+        timing.waiting(reading).await
+    };
+    match read {
         Held::Whole(bytes) => {
             let (response, settled) = whole(answered, bytes, held, &*clock)?;
             settled.recorded().await;

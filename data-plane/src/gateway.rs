@@ -4,7 +4,7 @@
 //!
 //! Until the caller is authenticated, the body is not touched: a foreign or unknown key costs its caller nothing but a head.
 
-use std::{rc::Rc, sync::Arc};
+use std::{pin::pin, rc::Rc, sync::Arc};
 
 use bailiwick_domain::{
     jurisdiction::Jurisdiction,
@@ -94,7 +94,7 @@ impl Service for Gateway {
         let mut unread = !body.is_end_stream();
         // Its fields are all that is told of a call: ids and numbers, nothing that was said (R8). Where no spans are exported it costs a branch.
         let span = tracing::debug_span!("call", %request_id, status = tracing::field::Empty);
-        // In a place of its own: what is awaited is moved several times before it begins, and this is large.
+        // In a place of its own: connections that wait for a request would carry its room.
         let answering = Box::pin(self.answer(&head, body, request_id, origin, &mut unread, &timing));
         let answered = answering.instrument(span.clone()).await;
         let mut response = answered.unwrap_or_else(|error| error.into_response_for(shape, request_id));
@@ -139,7 +139,7 @@ impl Gateway {
         let mut hold = self.memory.hold();
         let (payload, asked) = match body::form(head, call_type)? {
             None => {
-                let read = body::read(head, body, self.max_body_bytes, &mut hold);
+                let read = pin!(body::read(head, body, self.max_body_bytes, &mut hold));
                 let bytes = timing.waiting(read).await?;
                 *unread = false;
                 let asked = request::scan(&bytes)?;
@@ -160,11 +160,12 @@ impl Gateway {
         let body_bytes = payload.bytes().unwrap_or(self.max_upload_bytes);
         let asking = Asking { call_type, request_id, asked: &asked, body_bytes, shape };
         let admission = Admission { limiter: &self.limiter, meter: &self.meter, clock: &*self.clock };
-        let admitted = admission.admit(&snapshot, placed, asking).await?;
+        let admitted = pin!(admission.admit(&snapshot, placed, asking)).await?;
         timing.tell();
         let told = admitted.told();
         let wish = Wish { headers: &head.headers, body: &payload, asked: &asked };
-        let answered = self.forward(admitted, &snapshot, wish, &mut hold, timing).await;
+        // Pinned where it is made, as all that is large on this way: awaited as it comes, it would be moved once more.
+        let answered = pin!(self.forward(admitted, &snapshot, wish, &mut hold, timing)).await;
         *unread = payload.is_unread();
         match told {
             Some(told) => told.in_answer(answered),
@@ -180,9 +181,9 @@ impl Gateway {
         hold: &mut Hold,
         timing: &Timing,
     ) -> Result<Response<ResponseBody>, ApiError> {
-        let sent = self.upstream.send(admitted, &self.limiter, snapshot, wish, hold, timing).await?;
+        let sent = pin!(self.upstream.send(admitted, &self.limiter, snapshot, wish, hold, timing)).await?;
         let (clock, timeouts) = (Arc::clone(&self.clock), self.upstream.timeouts());
-        answer::pass_on(sent, clock, timeouts, self.memory.hold(), timing).await
+        pin!(answer::pass_on(sent, clock, timeouts, self.memory.hold(), timing)).await
     }
 
     /// Every answer names its call and its region.

@@ -13,6 +13,7 @@ mod token;
 mod verdict;
 
 use std::{
+    pin::pin,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -269,7 +270,7 @@ impl Upstream {
             trail,
             last,
         };
-        sending.run(places).await;
+        pin!(sending.run(places)).await;
         sending.end()
     }
 

@@ -1,6 +1,6 @@
 //! Messages whose parts are encoded already: on the wire they are what the contract says, and nobody decodes and encodes on the way what was written once.
 
-use bailiwick_domain::usage::UsageEvent;
+use bailiwick_domain::{packed::Packed as _, usage::UsageEvent};
 use prost::{
     bytes::Bytes,
     encoding::{WireType, encode_key, encode_varint},
@@ -22,8 +22,8 @@ pub struct ReportRequest {
     pub events: Vec<Bytes>,
 }
 
-/// Appends a [`crate::worker::v1::UsageEvent`], byte for byte as [`crate::convert::usage_event_to_wire`] would have it encoded, and without a string of its own for
-/// each identifier: this is done twice for each call.
+/// Appends a [`crate::worker::v1::UsageEvent`], byte for byte as [`crate::convert::usage_event_to_wire`] would have it encoded, without
+/// its message between: this is done twice for each call.
 pub fn append_usage_event(out: &mut Vec<u8>, event: &UsageEvent) {
     append_names(out, event);
     append_outcome(out, event);
@@ -33,14 +33,14 @@ pub fn append_usage_event(out: &mut Vec<u8>, event: &UsageEvent) {
 pub fn append_names(out: &mut Vec<u8>, event: &UsageEvent) {
     append_bytes(out, 1, |out| out.extend_from_slice(event.event_id.as_bytes()));
     append_bytes(out, 2, |out| out.extend_from_slice(event.request_id.as_bytes()));
-    append_bytes(out, 3, |out| event.organization.append_to(out));
-    append_bytes(out, 4, |out| event.key.append_to(out));
-    append_bytes(out, 5, |out| event.model.append_to(out));
+    append_bytes(out, 3, |out| event.organization.append_packed(out));
+    append_bytes(out, 4, |out| event.key.append_packed(out));
+    append_bytes(out, 5, |out| event.model.append_packed(out));
 }
 
 /// The rest of it: where it was served, and what became of it.
 pub fn append_outcome(out: &mut Vec<u8>, event: &UsageEvent) {
-    append_bytes(out, 6, |out| event.deployment.append_to(out));
+    append_bytes(out, 6, |out| event.deployment.append_packed(out));
     let (tokens, media) = (&event.tokens, &event.media);
     let numbers = [
         enumeration(call_type_to_wire(event.call_type).into()),
@@ -113,8 +113,11 @@ mod tests {
 
     #[test]
     fn a_report_of_encoded_events_is_a_report() {
-        let event =
-            |status| wire::UsageEvent { status, key_id: "key".to_owned(), ..wire::UsageEvent::default() };
+        let event = |status| wire::UsageEvent {
+            status,
+            key_id: b"key".as_slice().into(),
+            ..wire::UsageEvent::default()
+        };
         let plain = Plain {
             journal_id: "journal".to_owned(),
             first_sequence: 7,

@@ -2,7 +2,7 @@
 
 use std::{
     net::IpAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::Instant,
 };
@@ -67,7 +67,8 @@ impl Forward {
         let mut tried = Vec::new();
         while tried.len() < ATTEMPTS {
             let Some(worker) = self.balance.choose(&tried, Instant::now) else { break };
-            match self.pool.send(&worker, request).await {
+            let sent = pin!(self.pool.send(&worker, request)).await;
+            match sent {
                 Sent::Answered(response, connection) => {
                     worker.succeeded();
                     return Ok(incoming(response, connection, worker));

@@ -3,7 +3,7 @@
 //! Admission sees the head and nothing else: the body is not in its hands (R6). What it admits is passed to a worker as it comes, and the
 //! answer back as it comes.
 
-use std::{rc::Rc, sync::Arc};
+use std::{pin::pin, rc::Rc, sync::Arc};
 
 use bailiwick_domain::usage::RequestId;
 use bailiwick_runtime::{
@@ -47,7 +47,9 @@ impl Service for Gateway {
         let answer = if head.uri.path() == signup::PATH {
             match (&self.signup, head.method == Method::POST) {
                 (Some(signup), true) => {
-                    signup.sign_up(&self.admission, &head, body, request_id).instrument(span.clone()).await
+                    // Rarely, so it takes no room in a call.
+                    let signing_up = Box::pin(signup.sign_up(&self.admission, &head, body, request_id));
+                    signing_up.instrument(span.clone()).await
                 }
                 (Some(_), false) => Err(error::method_not_allowed("POST")),
                 (None, _) => Err(error::not_found()),
@@ -57,7 +59,9 @@ impl Service for Gateway {
                 Ok(admitted) => {
                     let told =
                         Told { request_id, client: self.client_address_from.of(&head.headers, connection) };
-                    self.forward.call(admitted, head, body, told).instrument(span.clone()).await
+                    // Pinned where it is made: it is large, and would be moved several times before it begins.
+                    let forwarded = pin!(self.forward.call(admitted, head, body, told));
+                    forwarded.instrument(span.clone()).await
                 }
                 // The body goes with this scope, unread.
                 Err(refused) => Err(refused),

@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     io,
+    pin::pin,
     rc::{Rc, Weak},
     time::Duration,
 };
@@ -72,7 +73,8 @@ impl Pool {
                     None => return Sent::Unsent(request),
                 },
             };
-            match connection.call(request, self.lines.now.get()).await {
+            let sent = pin!(connection.call(request, self.lines.now.get())).await;
+            match sent {
                 Sent::Unsent(whole) if !is_new => request = whole,
                 sent => return sent,
             }

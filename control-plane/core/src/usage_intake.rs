@@ -6,7 +6,7 @@
 
 pub mod refusal;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use async_trait::async_trait;
 use bailiwick_domain::{jurisdiction::Local, usage::UsageEvent};
@@ -100,8 +100,10 @@ impl<S: UsageSink + ?Sized> UsageWriter<S> {
     }
 
     async fn write(&self, group: Vec<Submission>) {
-        let all: Vec<Local<UsageEvent>> =
-            group.iter().flat_map(|submission| &submission.events).copied().collect();
+        let all: Cow<'_, [Local<UsageEvent>]> = match group.as_slice() {
+            [one] => Cow::Borrowed(&one.events),
+            several => several.iter().flat_map(|submission| &submission.events).copied().collect(),
+        };
         match self.store.usage_insert(&all).await {
             Ok(inserted) => answer(group, inserted.inserted, &inserted.unknown_organization),
             // One batch that the database refuses must not take the others with it.

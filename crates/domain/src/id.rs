@@ -13,6 +13,7 @@ use ulid::Ulid;
 
 use crate::{
     jurisdiction::{Jurisdiction, Local, Regional},
+    packed::Packed,
     region::RegionCode,
     time::Timestamp,
 };
@@ -107,6 +108,16 @@ impl Jurisdiction {
     /// A new identifier of this region with random entropy.
     pub fn mint_random<K: Kind>(&self, now: Timestamp) -> Local<Id<K>> {
         self.mint(now, rand::random())
+    }
+}
+
+impl<K: Kind> Packed for Id<K> {
+    fn parts(&self) -> (RegionCode, [u8; 16]) {
+        (self.region, self.local_bytes())
+    }
+
+    fn from_parts(region: RegionCode, local: [u8; 16]) -> Option<Self> {
+        Some(Self { region, ulid: u128::from_be_bytes(local), kind: PhantomData })
     }
 }
 

@@ -24,6 +24,7 @@ pub use self::{
 use crate::{
     base62,
     jurisdiction::{Jurisdiction, Local, Regional},
+    packed::Packed,
     region::RegionCode,
     text::serde_as_text,
 };
@@ -75,13 +76,6 @@ macro_rules! token_id {
             /// The 16 characters that identify it within its region.
             pub fn local_part(&self) -> &str {
                 std::str::from_utf8(&self.id).unwrap_or_default()
-            }
-
-            /// Appends the text form, without a string of its own.
-            pub fn append_to(&self, out: &mut Vec<u8>) {
-                for part in [$prefix.as_bytes(), b"_", self.region.as_bytes(), b"_", &self.id] {
-                    out.extend_from_slice(part);
-                }
             }
         }
 
@@ -138,8 +132,18 @@ impl KeyId {
 impl Jurisdiction {
     /// The key of this region that has these [`KeyId::local_bytes`]. `None`: no key has them.
     pub fn key_identified(&self, local: [u8; 16]) -> Option<Local<KeyId>> {
+        KeyId::from_parts(self.code(), local).map(|key| self.admitted(key))
+    }
+}
+
+impl Packed for KeyId {
+    fn parts(&self) -> (RegionCode, [u8; 16]) {
+        (self.region, self.id)
+    }
+
+    fn from_parts(region: RegionCode, local: [u8; 16]) -> Option<Self> {
         let good = local.iter().copied().all(base62::is_digit);
-        good.then(|| self.admitted(KeyId { region: self.code(), id: local }))
+        good.then_some(Self { region, id: local })
     }
 }
 

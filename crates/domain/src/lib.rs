@@ -14,6 +14,7 @@ pub mod law;
 pub mod money;
 pub mod names;
 pub mod organization;
+pub mod packed;
 pub mod permission;
 pub mod price;
 pub mod provider;

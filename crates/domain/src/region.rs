@@ -24,19 +24,24 @@ impl RegionCode {
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
+
+    /// The short form of these bytes. Errors: it is none.
+    pub(crate) fn from_bytes(form: &[u8]) -> Result<Self, RegionError> {
+        let good = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        if !(3..=6).contains(&form.len()) || !form.iter().all(good) {
+            return Err(RegionError::Code);
+        }
+        let mut bytes = [0; 6];
+        bytes.iter_mut().zip(form).for_each(|(to, from)| *to = *from);
+        Ok(Self { bytes, len: u8::try_from(form.len()).unwrap_or_default() })
+    }
 }
 
 impl FromStr for RegionCode {
     type Err = RegionError;
 
     fn from_str(text: &str) -> Result<Self, RegionError> {
-        let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        if !(3..=6).contains(&text.len()) || !text.bytes().all(good) {
-            return Err(RegionError::Code);
-        }
-        let mut bytes = [0; 6];
-        bytes.iter_mut().zip(text.bytes()).for_each(|(to, from)| *to = from);
-        Ok(Self { bytes, len: u8::try_from(text.len()).unwrap_or_default() })
+        Self::from_bytes(text.as_bytes())
     }
 }
 

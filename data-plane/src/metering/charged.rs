@@ -8,11 +8,7 @@ use std::{
     path::Path,
 };
 
-use bailiwick_domain::{
-    id::{DeploymentId, ModelId, OrganizationId},
-    key::KeyId,
-    time::Timestamp,
-};
+use bailiwick_domain::{id::OrganizationId, packed::Packed, time::Timestamp};
 use bailiwick_proto::worker::v1::{self as wire, UsageEvent};
 use bailiwick_quota::{
     holder::Charge,
@@ -147,20 +143,24 @@ fn to_wire(charges: &[Charge]) -> Vec<wire::UsageCharge> {
 fn add_event(sums: &mut Sums, payload: &Bytes) -> Option<()> {
     let event = UsageEvent::decode(payload.clone()).ok()?;
     for charge in &event.charges {
-        let organization: OrganizationId = event.organization_id.parse().ok()?;
-        let key: Option<KeyId> = charge.by_key.then(|| event.key_id.parse()).transpose().ok()?;
-        let model: Option<ModelId> = charge.by_model.then(|| event.model_id.parse()).transpose().ok()?;
+        let organization = OrganizationId::from_packed(&event.organization_id)?;
+        let key = part(charge.by_key, &event.key_id)?;
+        let model = part(charge.by_model, &event.model_id)?;
         let limit = LimitId { organization, number: charge.limit };
         let window = Window {
             starts: Timestamp::from_micros(charge.window_starts_micros),
             ends: Timestamp::from_micros(charge.window_ends_micros),
         };
-        let deployment: Option<DeploymentId> =
-            charge.by_deployment.then(|| event.deployment_id.parse()).transpose().ok()?;
+        let deployment = part(charge.by_deployment, &event.deployment_id)?;
         let account = Account { limit, key, member: None, model, deployment };
         sums.add(&Charge { account, window, holder: HolderId(charge.holder), units: charge.units });
     }
     Some(())
+}
+
+/// What an account is one's own by. `None`: the event does not say whose.
+fn part<T: Packed>(is_part: bool, packed: &[u8]) -> Option<Option<T>> {
+    if is_part { T::from_packed(packed).map(Some) } else { Some(None) }
 }
 
 fn add_sum(sums: &mut Sums, payload: &Bytes) -> Option<()> {

@@ -242,13 +242,14 @@ impl Tail {
     fn collect(&mut self) -> io::Result<(u64, Vec<Bytes>)> {
         let mut first_sequence = self.place.sequence;
         let mut events = Vec::new();
+        let (mut end, mut closed) = self.extent()?;
         while events.len() < MAX_BATCH_EVENTS && !self.at_end {
-            let (end, closed) = self.extent()?;
             if self.place.offset >= end {
                 if !closed {
                     break;
                 }
                 self.next_segment(&mut events);
+                (end, closed) = self.extent()?;
                 continue;
             }
             let name = SegmentName { journal: self.journal, number: self.place.segment };

@@ -5,7 +5,7 @@
 mod alone;
 mod shared;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use bailiwick_domain::usage::EventId;
 use bailiwick_runtime::http1;
@@ -111,7 +111,7 @@ impl Pool {
                 None => {
                     undone += 1;
                     while let Some(connection) = self.alone.take(place) {
-                        match self.alone.send(connection, request, call, timeouts.first_byte).await {
+                        match pin!(self.alone.send(connection, request, call, timeouts.first_byte)).await {
                             Err(whole) => request = whole,
                             Ok(sent) => return sent,
                         }

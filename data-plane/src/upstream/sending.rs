@@ -6,6 +6,7 @@ mod hearing;
 mod trying;
 
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -111,7 +112,7 @@ impl Sending<'_> {
         places.charge();
         loop {
             let model = Arc::clone(places.model());
-            let Some(why) = self.try_model(places, &model).await else { return };
+            let Some(why) = pin!(self.try_model(places, &model)).await else { return };
             let Some(next) = self.fall_back(&model, why) else { return };
             self.upstream.metrics.routed(why);
             places = next;

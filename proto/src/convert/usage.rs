@@ -1,19 +1,18 @@
-//! Usage events from the wire, read where they lie: a control plane takes them by the ten thousand a second, and a message between would have a string of its own for
-//! each identifier.
-
-use std::str::FromStr;
+//! Usage events from the wire, read where they lie: a control plane takes them by the ten thousand a second.
 
 use bailiwick_domain::{
     guard::Guard,
+    id::OrganizationId,
     jurisdiction::{Jurisdiction, Local, Regional},
     money::NanoUsd,
+    packed::Packed,
     price::{MediaCounts, TokenCounts},
     time::Timestamp,
     usage::{EventId, RequestId, UsageEvent},
 };
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-use super::{ConvertError, admit, call_end_from_wire, call_type_from_wire, invalid, source_from_wire};
+use super::{ConvertError, call_end_from_wire, call_type_from_wire, invalid, source_from_wire};
 
 /// A usage event from its encoded [`crate::worker::v1::UsageEvent`]. Counts and cost must fit signed 64 bits; the cost is not negative.
 ///
@@ -24,7 +23,7 @@ pub fn usage_event_from_wire(
     encoded: &[u8],
 ) -> Result<Local<UsageEvent>, ConvertError> {
     let fields = Fields::read(encoded).ok_or_else(|| invalid("bytes", "are no usage event"))?;
-    let [event_id, request_id, organization, key, model, deployment] = fields.texts;
+    let [event_id, request_id, organization, key, model, deployment] = fields.names;
     let [call_type, stream, status, end, source, prompt, completion, cached_prompt, reasoning, ..] =
         fields.numbers;
     let [
@@ -75,17 +74,17 @@ pub fn usage_event_from_wire(
     Ok(jurisdiction.admit_at(Guard::UsageIdentifiers, event)?)
 }
 
-/// The organization that an encoded event names, whatever stands there: for the record of its refusal.
+/// The organization that an encoded event names, of whatever region: for the record of its refusal. Empty: none.
 pub fn organization_named(encoded: &[u8]) -> String {
-    let [_, _, organization, ..] = Fields::read(encoded).map(|fields| fields.texts).unwrap_or_default();
-    String::from_utf8_lossy(organization).into_owned()
+    let [_, _, organization, ..] = Fields::read(encoded).map(|fields| fields.names).unwrap_or_default();
+    OrganizationId::from_packed(organization).map(|id| id.to_string()).unwrap_or_default()
 }
 
 /// The fields of an encoded event; those that are missing have their defaults. Charges are passed over: the control plane makes nothing of them.
 #[derive(Default)]
 struct Fields<'a> {
-    /// Those with the tags 1 to 6, strings and bytes.
-    texts: [&'a [u8]; 6],
+    /// Those with the tags 1 to 6, bytes.
+    names: [&'a [u8]; 6],
     /// Those with the tags 7 to 25, varints.
     numbers: [u64; 19],
 }
@@ -97,8 +96,8 @@ impl<'a> Fields<'a> {
         while !rest.is_empty() {
             let (tag, kind) = decode_key(&mut rest).ok()?;
             let place = usize::try_from(tag).ok()?;
-            if let Some(text) = fields.texts.get_mut(place.wrapping_sub(1)) {
-                *text = (kind == WireType::LengthDelimited).then(|| delimited(&mut rest))??;
+            if let Some(name) = fields.names.get_mut(place.wrapping_sub(1)) {
+                *name = (kind == WireType::LengthDelimited).then(|| delimited(&mut rest))??;
             } else if let Some(number) = fields.numbers.get_mut(place.wrapping_sub(7)) {
                 *number = (kind == WireType::Varint).then(|| decode_varint(&mut rest).ok())??;
             } else {
@@ -111,22 +110,23 @@ impl<'a> Fields<'a> {
 
 fn delimited<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = usize::try_from(decode_varint(rest).ok()?).ok()?;
-    let (text, after) = rest.split_at_checked(length)?;
+    let (bytes, after) = rest.split_at_checked(length)?;
     *rest = after;
-    Some(text)
+    Some(bytes)
 }
 
 fn sixteen(field: &'static str, bytes: &[u8]) -> Result<[u8; 16], ConvertError> {
     bytes.try_into().map_err(|_| invalid(field, format!("has {} bytes, not 16", bytes.len())))
 }
 
-fn identifier<T: FromStr<Err: ToString> + Regional>(
+fn identifier<T: Packed + Regional>(
     jurisdiction: &Jurisdiction,
     field: &'static str,
-    bytes: &[u8],
+    packed: &[u8],
 ) -> Result<T, ConvertError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| invalid(field, "is no text"))?;
-    admit(Guard::UsageIdentifiers, jurisdiction, field, text).map(Local::into_inner)
+    let id = T::from_packed(packed)
+        .ok_or_else(|| invalid(field, "is not the short form of a region and 16 bytes behind it"))?;
+    Ok(jurisdiction.admit_at(Guard::UsageIdentifiers, id)?.into_inner())
 }
 
 /// A word of one of the enumerations. What does not fit is none.

@@ -3,13 +3,12 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
 use bailiwick_domain::address::ClientAddress;
-use futures_util::FutureExt;
 use http::Response;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -64,12 +63,13 @@ async fn converse<S: Service>(wire: &Rc<Wire>, info: &ConnectionInfo, service: &
             Ok(Incoming { request, keeps }) => {
                 wire.state().request_begins();
                 let asked = Asked::new(request.method(), request.version(), keeps);
-                let Some(response) = answered(wire, service.call(request, info)).await else { return };
+                let called = pin!(service.call(request, info));
+                let Some(response) = answered(wire, called).await else { return };
                 (response, asked)
             }
             Err(refused) => (refusal::response(refused, wire.state().limits()), Asked::NOTHING),
         };
-        match answer::write(wire, response, asked).await {
+        match pin!(answer::write(wire, response, asked)).await {
             Ok(true) => {}
             Ok(false) => return wire.close(true).await,
             Err(Cut) => return,
@@ -81,13 +81,13 @@ async fn converse<S: Service>(wire: &Rc<Wire>, info: &ConnectionInfo, service: &
 /// The answer to a request. `None`: its caller has left before there was one.
 async fn answered(
     wire: &Wire,
-    called: impl Future<Output = Response<ResponseBody>>,
+    mut called: Pin<&mut impl Future<Output = Response<ResponseBody>>>,
 ) -> Option<Response<ResponseBody>> {
     // What a panic leaves behind is dropped with the call; a service keeps nothing half changed across an await.
-    let mut called = pin!(AssertUnwindSafe(called).catch_unwind());
-    poll_fn(|cx| match called.as_mut().poll(cx) {
-        Poll::Ready(answered) => Poll::Ready(Some(answered.unwrap_or_else(|_panic| panicked()))),
-        Poll::Pending => wire.poll_left(cx).map(|()| None),
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| called.as_mut().poll(cx))) {
+        Ok(Poll::Ready(response)) => Poll::Ready(Some(response)),
+        Ok(Poll::Pending) => wire.poll_left(cx).map(|()| None),
+        Err(_panic) => Poll::Ready(Some(panicked())),
     })
     .await
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bailiwick_domain::packed::Packed as _;
 use bailiwick_proto::worker::v1::{CallEnd, UsageSource};
 use tokio::{net::TcpListener, task::JoinSet};
 
@@ -205,7 +206,7 @@ async fn the_next_deployment_is_tried_when_one_cannot_be_reached_and_is_the_one_
     assert_eq!(world.call(PLAIN).await.status, 200);
     let event = world.metered(1).await.remove(0);
     assert_eq!((event.attempts, event.cost_nanos_usd), (2, 12));
-    assert_eq!(event.deployment_id, world.deployments[1].to_string());
+    assert_eq!(event.deployment_id, world.deployments[1].to_packed());
 }
 
 #[tokio::test]

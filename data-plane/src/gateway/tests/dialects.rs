@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bailiwick_domain::packed::Packed as _;
 use bailiwick_proto::worker::v1::{CallEnd, CallType, UsageSource};
 use http_body_util::BodyExt as _;
 use serde_json::json;
@@ -254,7 +255,7 @@ async fn what_one_deployment_cannot_do_another_may() {
     let logprobs = r#"{"model":"public","logprobs":true,"messages":[{"role":"user","content":"canary"}]}"#;
     assert_eq!(world.call(logprobs).await.body, ANSWER);
     let event = world.metered(1).await.remove(0);
-    assert_eq!((event.deployment_id, event.attempts), (world.deployments[1].to_string(), 1));
+    assert_eq!((event.deployment_id, event.attempts), (world.deployments[1].to_packed().into(), 1));
     assert!(cannot.heard().is_empty());
 }
 

@@ -3,7 +3,7 @@ use std::{path::Path, time::Duration};
 use bailiwick_proto::worker::v1::{self as wire, UsageEvent as WireEvent};
 use prost::Message as _;
 
-use bailiwick_domain::{money::NanoUsd, price::MediaCounts};
+use bailiwick_domain::{money::NanoUsd, packed::Packed as _, price::MediaCounts};
 
 use super::*;
 use crate::metering::{
@@ -192,14 +192,14 @@ fn an_event_begins_with_what_named_its_call_at_its_start() {
     }
     let events = events(folder.path());
     let names = events.iter().map(|event| {
-        (event.event_id.to_vec(), event.request_id.to_vec(), event.key_id.clone(), event.model_id.clone())
+        (event.event_id.to_vec(), event.request_id.to_vec(), event.key_id.to_vec(), event.model_id.to_vec())
     });
     let expected = started.iter().map(|call| {
         let (event, request) = (call.event_id.as_bytes().to_vec(), call.request_id.as_bytes().to_vec());
-        (event, request, call.key.to_string(), call.model.to_string())
+        (event, request, call.key.to_packed(), call.model.to_packed())
     });
     assert_eq!(names.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
-    assert!(events.iter().all(|event| event.deployment_id == served_at.to_string()), "what changed is new");
+    assert!(events.iter().all(|event| event.deployment_id == served_at.to_packed()), "what changed is new");
 }
 
 #[test]

@@ -57,27 +57,18 @@ impl SegmentReader {
             if bytes.is_empty() {
                 break;
             }
-            if let Some(record) = record::first(&bytes) {
+            if let Some(record) = record::first(bytes) {
                 let (kind, size) = (record.kind, record.size());
-                let payload = bytes.slice(record::FRAME_BYTES..size);
+                let payload = self.window.slice_ref(record.payload);
                 self.report(damaged, offset);
                 return Ok(Some((OwnedRecord { kind, payload }, offset + size as u64)));
             }
-            let skip = self.damage(&bytes, offset, end);
+            let skip = damage(bytes, offset, end);
             offset += skip;
             damaged += skip;
         }
         self.report(damaged, end);
         Ok(None)
-    }
-
-    /// How many bytes to step over. The last of the window may be a record that is whole only with what follows.
-    fn damage(&self, bytes: &[u8], offset: u64, end: u64) -> u64 {
-        let damage = record::damage(bytes);
-        let all_seen = offset + bytes.len() as u64 >= end;
-        let skip =
-            if damage < bytes.len() || all_seen { damage } else { damage.saturating_sub(MAX_RECORD_BYTES) };
-        skip.max(1) as u64
     }
 
     /// Moves the window, unless the largest record fits between `offset` and its end.
@@ -103,12 +94,9 @@ impl SegmentReader {
     }
 
     /// What of the window stands at and after `offset`.
-    fn rest(&self, offset: u64) -> Bytes {
+    fn rest(&self, offset: u64) -> &[u8] {
         let skip = offset.checked_sub(self.window_at).and_then(|skip| usize::try_from(skip).ok());
-        match skip {
-            Some(skip) if skip < self.window.len() => self.window.slice(skip..),
-            _ => Bytes::new(),
-        }
+        skip.and_then(|skip| self.window.get(skip..)).unwrap_or_default()
     }
 
     fn report(&self, damaged: u64, offset: u64) {
@@ -117,4 +105,13 @@ impl SegmentReader {
             tracing::warn!(%journal, segment, damaged, offset, "a journal has damaged bytes (a torn end, as a crash leaves it, or a broken disk); they are left out");
         }
     }
+}
+
+/// How many bytes to step over. The last of the window may be a record that is whole only with what follows.
+fn damage(bytes: &[u8], offset: u64, end: u64) -> u64 {
+    let damage = record::damage(bytes);
+    let all_seen = offset + bytes.len() as u64 >= end;
+    let skip =
+        if damage < bytes.len() || all_seen { damage } else { damage.saturating_sub(MAX_RECORD_BYTES) };
+    skip.max(1) as u64
 }

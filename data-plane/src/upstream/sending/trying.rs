@@ -1,6 +1,6 @@
 //! One try at one place.
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{pin::pin, rc::Rc, sync::Arc, time::Instant};
 
 use bailiwick_domain::usage::CallEnd;
 use bailiwick_quota::holder::Reservation;
@@ -76,7 +76,7 @@ impl Sending<'_> {
         match outgoing::make(place, shown, self.call_type, self.wish, self.hold, clock) {
             Ok((request, made_as)) => {
                 let was_refused = refused.is_some();
-                self.send(Try { place, model, attempt, made_as, token, was_refused }, request).await
+                pin!(self.send(Try { place, model, attempt, made_as, token, was_refused }, request)).await
             }
             Err(why) => self.not_made(why),
         }
@@ -89,7 +89,7 @@ impl Sending<'_> {
         let form = request.body().progress().map(Rc::clone);
         self.call.sends(form.clone());
         let begun = Instant::now();
-        let sent = upstream.pool.send(one.place, request, self.call.event_id()).await;
+        let sent = pin!(upstream.pool.send(one.place, request, self.call.event_id())).await;
         let now = Instant::now();
         // All of it: a provider is never there at once.
         self.timing.waited(now - begun);

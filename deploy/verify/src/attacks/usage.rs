@@ -1,7 +1,12 @@
 //! 7: usage that is not this region's, reported by a worker that is.
 
+use std::str::FromStr;
+
 use async_trait::async_trait;
 use bailiwick_domain::{
+    id::{DeploymentId, ModelId, OrganizationId},
+    key::KeyId,
+    packed::Packed,
     time::{Clock as _, SystemClock},
     usage::{EventId, RequestId},
 };
@@ -13,6 +18,7 @@ use bailiwick_proto::{
         usage_service_client::UsageServiceClient,
     },
 };
+use bytes::Bytes;
 use prost::Message as _;
 use tonic::{Code, Status, transport::Channel};
 
@@ -37,29 +43,29 @@ impl Attack for Usage {
 
     async fn run(&self, pair: Pair<'_>) -> Vec<Attempt> {
         let Pair { attacker, target } = pair;
-        let home = event(target);
+        let home = event_of(target);
         let foreign = |change: fn(&mut UsageEvent, &Armed)| {
-            let mut event = event(target);
+            let mut event = event_of(target);
             change(&mut event, attacker);
             event
         };
-        let unknown = UsageEvent { organization_id: target.minted("org"), ..home };
+        let unknown = UsageEvent { organization_id: packed::<OrganizationId>(&target.minted("org")), ..home };
         let batches = [
-            ("an event of the other region's organization", layer::PROCESS_EDGE, event(attacker)),
+            ("an event of the other region's organization", layer::PROCESS_EDGE, event_of(attacker)),
             (
                 "the same with this region's key, model and deployment",
                 layer::PROCESS_EDGE,
-                foreign(|event, other| event.organization_id.clone_from(&other.account.organization)),
+                foreign(|event, other| event.organization_id = event_of(other).organization_id),
             ),
             (
                 "an event of this region that names the other's key",
                 layer::PROCESS_EDGE,
-                foreign(|event, other| event.key_id.clone_from(&other.account.key_id)),
+                foreign(|event, other| event.key_id = event_of(other).key_id),
             ),
             (
                 "an event of this region that names the other's deployment",
                 layer::PROCESS_EDGE,
-                foreign(|event, other| event.deployment_id = other.identifier("dep")),
+                foreign(|event, other| event.deployment_id = event_of(other).deployment_id),
             ),
             ("an event of an organization that this region never had", layer::INTAKE, unknown),
         ];
@@ -84,15 +90,15 @@ fn channel(target: &Armed) -> Result<Channel, String> {
 }
 
 /// An event of a region that is good there.
-fn event(of: &Armed) -> UsageEvent {
+fn event_of(of: &Armed) -> UsageEvent {
     let now = SystemClock.now();
     UsageEvent {
         event_id: EventId::new(now).as_bytes().to_vec().into(),
         request_id: RequestId::random().as_bytes().to_vec().into(),
-        organization_id: of.account.organization.clone(),
-        key_id: of.account.key_id.clone(),
-        model_id: of.identifier("mdl"),
-        deployment_id: of.identifier("dep"),
+        organization_id: packed::<OrganizationId>(&of.account.organization),
+        key_id: packed::<KeyId>(&of.account.key_id),
+        model_id: packed::<ModelId>(&of.identifier("mdl")),
+        deployment_id: packed::<DeploymentId>(&of.identifier("dep")),
         call_type: CallType::ChatCompletion.into(),
         status: 200,
         end: CallEnd::Completed.into(),
@@ -104,6 +110,11 @@ fn event(of: &Armed) -> UsageEvent {
         attempts: 1,
         ..UsageEvent::default()
     }
+}
+
+/// An identifier as events have it; nobody's, where the text is none.
+fn packed<T: FromStr + Packed>(text: &str) -> Bytes {
+    text.parse().map(|id: T| id.to_packed()).unwrap_or_default().into()
 }
 
 async fn report(probe: Probe, channel: Channel, event: UsageEvent) -> Attempt {

@@ -46,7 +46,10 @@ fn malformed_fields_are_named() {
         ("event_id", wire::UsageEvent { event_id: vec![1; 15].into(), ..good.clone() }),
         ("request_id", wire::UsageEvent { request_id: vec![].into(), ..good.clone() }),
         ("organization_id", wire::UsageEvent { organization_id: "org".into(), ..good.clone() }),
-        ("key_id", wire::UsageEvent { key_id: String::new(), ..good.clone() }),
+        (
+            "key_id",
+            wire::UsageEvent { key_id: b"key_euc1_4Zb1Q0w9XyTn3KdR".as_slice().into(), ..good.clone() },
+        ),
         ("prompt_tokens", wire::UsageEvent { prompt_tokens: u64::MAX, ..good.clone() }),
         ("cache_write_tokens", wire::UsageEvent { cache_write_tokens: u64::MAX, ..good.clone() }),
         ("images", wire::UsageEvent { images: u64::MAX, ..good.clone() }),
@@ -94,10 +97,11 @@ fn fields_of_a_later_version_and_charges_are_passed_over() {
 }
 
 #[test]
-fn the_organization_of_a_refused_event_is_told_as_it_stands_there() {
+fn the_organization_of_a_refused_event_is_told() {
     let us = jurisdiction("us-west-1");
-    let foreign = usage_event_to_wire(&event(&us));
-    assert_eq!(organization_named(&foreign.encode_to_vec()), foreign.organization_id);
+    let foreign = event(&us);
+    let encoded = usage_event_to_wire(&foreign).encode_to_vec();
+    assert_eq!(organization_named(&encoded), foreign.organization.to_string());
 }
 
 /// What prost reads in the same bytes.
