@@ -196,3 +196,28 @@ fn a_segment_that_cannot_be_opened_is_unknown_and_not_nothing() {
     std::os::unix::fs::symlink("nowhere", last).unwrap();
     assert_eq!(found(folder.path()), None);
 }
+
+#[test]
+fn an_account_of_one_key_model_and_deployment_is_known_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(folder.path());
+    let (id, event) = (EventId::new(now()), event(&call()));
+    let (key, model, deployment) = (Some(event.key), Some(event.model), Some(event.deployment));
+    let mut narrow = charge(1, Measure::NanoUsdTotal, now(), 5);
+    narrow.account = Account { key, model, deployment, ..narrow.account };
+    writer.start(id, &event).unwrap();
+    writer.settle(id, &event, &[narrow]);
+    writer.write().unwrap();
+    assert_eq!(after_a_kill(folder.path(), writer), Some(vec![narrow]));
+}
+
+#[test]
+fn a_charge_to_an_account_that_its_event_does_not_name_is_unknown() {
+    let told = |by_key| {
+        let charges = vec![wire::UsageCharge { limit: 1, by_key, ..Default::default() }];
+        let organization_id = organization().to_packed().into();
+        let event = UsageEvent { organization_id, charges, ..UsageEvent::default() };
+        add_event(&mut Sums::for_segments_of(0), &event.encode_to_vec().into())
+    };
+    assert_eq!((told(false), told(true)), (Some(()), None));
+}
