@@ -21,17 +21,5 @@ mod tokens {
     pub(crate) use reading::read;
 }
 
-/// What reads providers' answers; none is called here.
-mod upstream {
-    pub(crate) mod pool {
-        pub(crate) mod alone {
-            mod reading;
-            mod response;
-
-            pub(crate) use reading::Reader;
-        }
-    }
-}
-
 #[path = "../../tests/fuzz/laws/mod.rs"]
 pub mod laws;

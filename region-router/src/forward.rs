@@ -8,7 +8,7 @@ use std::{
 };
 
 use bailiwick_domain::{address::ClientAddress, usage::RequestId};
-use bailiwick_runtime::http1::names;
+use bailiwick_runtime::http1::{self, names};
 use bailiwick_runtime::serving::{
     ApiError, BoxError, CLIENT_ADDRESS, REQUEST_ID_HEADERS, RequestBody, ResponseBody, X_FORWARDED_FOR,
 };
@@ -19,7 +19,6 @@ use http::{
     request::Parts,
 };
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::{
     admission::Admitted,
@@ -94,7 +93,7 @@ impl Forward {
 }
 
 fn incoming(
-    response: Response<Incoming>,
+    response: Response<http1::Body>,
     connection: Connection,
     worker: InFlight,
 ) -> Response<ResponseBody> {
@@ -156,7 +155,7 @@ struct Kept {
 
 /// The worker's answer, passed on.
 struct Passed {
-    body: Incoming,
+    body: http1::Body,
     kept: Option<Kept>,
 }
 
@@ -177,8 +176,10 @@ impl Body for Passed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Self { body, kept } = &mut *self;
-        let Some(Kept { connection, .. }) = kept else { return Poll::Ready(None) };
-        let frame = ready!(connection.poll_answer(body, cx));
+        if kept.is_none() {
+            return Poll::Ready(None);
+        }
+        let frame = ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BoxError::from));
         // Whoever knows the length does not ask again after the last byte.
         if frame.is_none() || self.body.is_end_stream() {
             self.finish();

@@ -12,7 +12,6 @@ mod gateway;
 mod headers;
 mod metrics;
 mod pool;
-mod relay;
 mod settings;
 mod signup;
 mod workers;

@@ -1,13 +1,6 @@
 //! One core's connections to workers, kept open between calls.
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::VecDeque,
-    io,
-    pin::pin,
-    rc::{Rc, Weak},
-    time::Duration,
-};
+use std::{cell::RefCell, collections::VecDeque, io, pin::pin, rc::Rc, time::Duration};
 
 use bailiwick_domain::time::{Clock as _, SystemClock};
 use bailiwick_runtime::{
@@ -15,21 +8,16 @@ use bailiwick_runtime::{
     serving::{HttpLimits, RequestBody},
 };
 use http::Request;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     balance::InFlight,
-    connection::{Connection, Line, Sent},
+    connection::{Connection, Lines, Sent},
 };
 
 /// Idle connections that are kept per worker.
 const IDLE_PER_WORKER: usize = 256;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often lines are looked at, at most and at least. A call waits for a sixteenth longer than it must, or for so long.
-const SWEEPS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// One core's way to connections.
 pub(crate) struct Pool {
@@ -41,17 +29,11 @@ pub(crate) struct Pool {
 impl Pool {
     /// Made inside its core's runtime. A worker has `response_timeout` to begin an answer.
     pub(crate) fn new(connector: &Connector, response_timeout: Duration) -> Self {
-        let every = (response_timeout / 16).clamp(SWEEPS.0, SWEEPS.1);
-        let sweeps =
-            |time: Duration| u32::try_from(time.as_millis().div_ceil(every.as_millis())).unwrap_or(u32::MAX);
-        let lines = Rc::new(Lines {
-            longest_wait: sweeps(response_timeout),
-            // Before its worker closes it: a call that is sent at that moment is lost.
-            longest_idle: sweeps(HttpLimits::default().idle * 3 / 5),
-            now: Cell::new(0),
-            open: RefCell::default(),
-        });
-        let sweeping = tokio::task::spawn_local(Rc::clone(&lines).sweep(every));
+        // Before its worker closes it: a call that is sent at that moment is lost.
+        let longest_rest = HttpLimits::default().idle * 3 / 5;
+        let lines = Rc::new(Lines::new(response_timeout, longest_rest));
+        let swept = Rc::clone(&lines);
+        let sweeping = tokio::task::spawn_local(async move { swept.sweep(|| ()).await });
         Self {
             connector: connector.speaking(b"http/1.1"),
             lines,
@@ -73,7 +55,7 @@ impl Pool {
                     None => return Sent::Unsent(request),
                 },
             };
-            let sent = pin!(connection.call(request, self.lines.now.get())).await;
+            let sent = pin!(connection.call(request)).await;
             match sent {
                 Sent::Unsent(whole) if !is_new => request = whole,
                 sent => return sent,
@@ -84,7 +66,7 @@ impl Pool {
     fn take(&self, idle: &Idle) -> Option<Connection> {
         let mut idle = idle.connections.borrow_mut();
         std::iter::from_fn(|| idle.pop_back())
-            .find(|connection| !connection.line.is_over() && !self.is_outdated(connection))
+            .find(|connection| !connection.line.is_closed() && !self.is_outdated(connection))
     }
 
     /// Opened with a certificate that this router has renewed since: the worker ends it when that one expires, which may be when a call was just sent, so it
@@ -111,9 +93,7 @@ impl Pool {
         let stream = self.connector.connect(address).await?;
         let peer = stream.peer().clone();
         let good_until = peer.expires;
-        let (requests, http) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        let line = Line::new(http);
-        self.lines.open.borrow_mut().push(Rc::downgrade(&line));
+        let line = self.lines.open(stream);
         let watched = Rc::downgrade(&line);
         let watching = tokio::task::spawn_local(async move {
             peer.revoked().await;
@@ -122,7 +102,7 @@ impl Pool {
                 line.hang_up();
             }
         });
-        Ok(Connection { requests, line, presented, good_until, _watching: AbortOnDropHandle::new(watching) })
+        Ok(Connection { line, presented, good_until, _watching: AbortOnDropHandle::new(watching) })
     }
 }
 
@@ -136,43 +116,16 @@ pub(crate) struct Idle {
 impl Idle {
     /// Keeps a connection whose answer was read to its end.
     pub(crate) fn keep(&self, connection: Connection) {
-        if !connection.rests() {
+        if !connection.line.rest() {
             return;
         }
         let mut connections = self.connections.borrow_mut();
         // What the worker has closed is let go of, the longest unused first.
-        while connections.front().is_some_and(|unused| unused.line.is_over()) {
+        while connections.front().is_some_and(|unused| unused.line.is_closed()) {
             drop(connections.pop_front());
         }
         if connections.len() < IDLE_PER_WORKER {
             connections.push_back(connection);
-        }
-    }
-}
-
-/// All lines of a core. What each waits for is looked at now and then, which costs a call no timer.
-struct Lines {
-    /// Sweeps that a call may wait for.
-    longest_wait: u32,
-    longest_idle: u32,
-    /// Sweeps since the core began.
-    now: Cell<u32>,
-    open: RefCell<Vec<Weak<Line>>>,
-}
-
-impl Lines {
-    async fn sweep(self: Rc<Self>, every: Duration) {
-        let mut ticks = interval(every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        loop {
-            let _tick = ticks.tick().await;
-            let now = self.now.get().saturating_add(1);
-            self.now.set(now);
-            self.open.borrow_mut().retain(|line| {
-                let Some(line) = line.upgrade() else { return false };
-                line.sweep(now, self.longest_wait, self.longest_idle);
-                !line.is_over()
-            });
         }
     }
 }

@@ -6,12 +6,16 @@ mod body;
 mod decoding;
 mod head;
 mod request;
+mod response;
+pub(crate) mod stock;
+pub(crate) mod writing;
 
 pub use self::{
     body::{Body, Line},
     decoding::{Decoder, put_chunk_size},
     head::{Framing, content_length, end_of_head, names, read_fields},
     request::{HeadLimits, Received, Refused, RequestReader},
+    response::{Begun, ResponseReader},
 };
 
 /// What came is no HTTP/1.1 message.

@@ -21,7 +21,6 @@ mod preface;
 mod presented;
 mod refusal;
 mod registry;
-mod stock;
 mod stream;
 mod wire;
 

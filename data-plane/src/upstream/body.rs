@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bailiwick_runtime::serving::BoxError;
+use bailiwick_runtime::{calling::Payload, serving::BoxError};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
@@ -34,12 +34,25 @@ impl Outbound {
             Self::Form(_) => None,
         }
     }
+}
 
-    /// All of it, where it is here.
-    pub(super) fn whole(&self) -> Option<&Bytes> {
+impl Default for Outbound {
+    fn default() -> Self {
+        Self::Whole(None)
+    }
+}
+
+impl Payload for Outbound {
+    fn whole(&self) -> Option<&Bytes> {
         match self {
             Self::Whole(bytes) => bytes.as_ref(),
             Self::Form(_) => None,
+        }
+    }
+
+    fn is_refused(&self) {
+        if let Self::Form(form) = self {
+            form.progress().moves();
         }
     }
 }

@@ -8,7 +8,7 @@ use bailiwick_dialects::{
     passes_anthropic_beta, support, translate_count, translate_request,
 };
 use bailiwick_domain::{provider::ApiVersion, provider_secret::AwsKey, time::Clock, usage::CallType};
-use bailiwick_runtime::serving::ApiError;
+use bailiwick_runtime::{calling::Payload as _, serving::ApiError};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use smallvec::SmallVec;

@@ -12,7 +12,7 @@ use bailiwick_runtime::http1;
 use http::{Request, Response};
 use http_body_util::Either;
 use hyper::body::Incoming;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
@@ -27,8 +27,6 @@ pub(crate) type AnswerBody = Either<http1::Body, Incoming>;
 
 /// Providers close idle connections after a minute or more; one that is about to be closed is not worth the risk.
 const LONGEST_IDLE: Duration = Duration::from_secs(45);
-/// How often connections are looked through, at the most and at the least.
-const SWEEPS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// How long a connection is waited for that somebody else dials, before one is dialled beside it.
 const LONGEST_DIAL: Duration = Duration::from_secs(1);
 /// New connections on which a provider may leave a call undone, before it counts as one that cannot be reached.
@@ -89,10 +87,13 @@ enum Opened {
 impl Pool {
     /// To be made in its core's runtime.
     pub(super) fn new(dialler: Dialler, meter: Meter, timeouts: Timeouts) -> Self {
-        let every = (timeouts.first_byte / 16).clamp(SWEEPS.0, SWEEPS.1);
-        let alone = alone::Connections::new(&meter, timeouts.first_byte, every);
+        let alone = alone::Connections::new(&meter, timeouts.first_byte);
         let shared = shared::Connections::default();
-        let sweeping = tokio::task::spawn_local(sweep(alone.clone(), shared.clone(), every));
+        let swept = (alone.clone(), shared.clone());
+        let sweeping = tokio::task::spawn_local(async move {
+            let (alone, shared) = swept;
+            alone.sweep(|| shared.forget_old()).await;
+        });
         Self { dialler, meter, timeouts, alone, shared, _sweeping: AbortOnDropHandle::new(sweeping) }
     }
 
@@ -179,16 +180,5 @@ impl Pool {
                 Ok(Opened::Alone(self.alone.open(stream, deployment, address)))
             }
         }
-    }
-}
-
-/// Finds what rests or waits for too long, and what a provider has closed.
-async fn sweep(alone: alone::Connections, shared: shared::Connections, every: Duration) {
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
-        let _tick = ticks.tick().await;
-        alone.sweep();
-        shared.forget_old();
     }
 }

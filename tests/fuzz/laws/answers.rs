@@ -1,9 +1,8 @@
 //! Answers of providers, as HTTP/1.1 writes them.
 
+use bailiwick_runtime::http1::ResponseReader;
 use bytes::Bytes;
 use http::HeaderMap;
-
-use crate::upstream::pool::alone::Reader;
 
 /// However the bytes are cut, the same answer comes out of them, and nothing that did not go in. What stands behind it is nobody's.
 pub fn answers(bytes: &[u8]) {
@@ -40,7 +39,7 @@ struct Answer {
 
 /// `None`: no head came, or it is none.
 fn read(pieces: &[&[u8]]) -> Option<Answer> {
-    let (mut reader, mut headers, mut begun) = (Reader::new(), HeaderMap::new(), None::<Answer>);
+    let (mut reader, mut headers, mut begun) = (ResponseReader::new(false), HeaderMap::new(), None::<Answer>);
     for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
         let Some(answer) = &mut begun else {
             if let Some(head) = reader.take_head(piece, &mut headers).ok()? {

@@ -36,9 +36,21 @@ impl Body {
         Self { first, left: length, line, is_over }
     }
 
+    /// All that is still to be taken of it, where that has come.
+    pub fn whole(&self) -> Option<&Bytes> {
+        self.line.is_none().then_some(&self.first)
+    }
+
     fn goes(&mut self, data: Bytes) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
         Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+}
+
+/// None at all.
+impl Default for Body {
+    fn default() -> Self {
+        Self::from(Bytes::new())
     }
 }
 

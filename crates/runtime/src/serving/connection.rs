@@ -16,10 +16,10 @@ use tokio::time::timeout;
 use super::answer::{self, Asked, Cut};
 use super::preface::{self, PrefaceError};
 use super::registry::{Command, ConnectionState};
-use super::stock::Stock;
 use super::stream::Stream;
 use super::wire::{Incoming, Wire};
 use super::{ConnectionInfo, ResponseBody, Service, Transport, TrustedHops, panicked, refusal};
+use crate::http1::stock::Stock;
 use crate::identity::{HANDSHAKE_TIMEOUT, Peer};
 
 /// Serves one connection to its end.

@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{self, Entrance};
 use super::registry::{Registry, SWEEP_INTERVAL};
-use super::stock::Stock;
 use super::{CoreContext, HttpLimits, Listen, Service, Transport, listen};
 use crate::drain::Watch;
+use crate::http1::stock::Stock;
 
 /// How long to wait when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -14,8 +14,9 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use super::RequestBody;
 use super::linger::Linger;
 use super::registry::{ConnectionState, Phase};
-use super::stock::Stock;
 use super::stream::{self, Stream};
+use crate::http1::stock::Stock;
+use crate::http1::writing::Sink;
 use crate::http1::{HeadLimits, Line, Received, Refused, RequestReader};
 
 /// Says to a caller who asks whether it may send its body that it may (RFC 9110, section 15.2.1).
@@ -155,18 +156,6 @@ impl Wire {
         self.open.borrow().as_ref().is_some_and(|open| open.reader.is_over())
     }
 
-    pub(super) fn poll_write(&self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let mut open = self.open.borrow_mut();
-        let Some(open) = &mut *open else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-        open.poll_write(&self.state, cx, pieces)
-    }
-
-    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut open = self.open.borrow_mut();
-        let Some(open) = &mut *open else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-        open.poll_flush(&self.state, cx)
-    }
-
     /// Closes it. `lingers`: once the caller has read what it was sent: [`super::linger`]. From the first moment on, what still comes is no body's.
     pub(super) async fn close(&self, lingers: bool) {
         let Some(Open { mut stream, is_done, .. }) = self.take() else { return };
@@ -197,6 +186,20 @@ impl Wire {
         if let Some(open) = &*self.open.borrow() {
             stream::breaks(&open.stream);
         }
+    }
+}
+
+impl Sink for &Wire {
+    fn poll_write(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let mut open = self.open.borrow_mut();
+        let Some(open) = &mut *open else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        open.poll_write(&self.state, cx, pieces)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut open = self.open.borrow_mut();
+        let Some(open) = &mut *open else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        open.poll_flush(&self.state, cx)
     }
 }
 

@@ -1,36 +1,20 @@
-//! HTTP/1.1 (RFC 9112): connections that serve one call at a time, each driven by its call.
+//! HTTP/1.1 (RFC 9112): connections that serve one call at a time, each driven by its call, behind the journal.
 //!
-//! A library's client has a task for each connection, and ways between it and the call, which a call pays for. Nothing is read ahead of the caller here, and nothing is taken from a form that the provider
-//! does not take.
-//!
-//! `request` writes, `reading` reads (the head in `response`); neither knows of sockets. `line` moves bytes, `outbox` those of several calls at once.
+//! `outbox` moves the bytes of several calls at once.
 
-mod line;
 mod outbox;
-mod reading;
-mod request;
-mod response;
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::HashMap,
-    future::poll_fn,
-    rc::{Rc, Weak},
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::HashMap, future::poll_fn, rc::Rc, sync::Arc, time::Duration};
 
 use bailiwick_domain::{egress::AdmittedAddress, id::DeploymentId, usage::EventId};
+use bailiwick_runtime::calling::{self, Failed, Lines};
 use foldhash::fast::RandomState;
 use http::Request;
 
-use self::{
-    line::{Failed, Line, Scratch},
-    outbox::Outbox,
-};
+use self::outbox::Outbox;
 use super::{AnswerBody, LONGEST_IDLE, Sent};
 use crate::{
-    metering::Meter,
+    metering::{Carried, Meter, Recorded},
     placement::Place,
     snapshot::DeploymentEntry,
     upload::Progress,
@@ -40,8 +24,9 @@ use crate::{
 /// Idle connections that are kept per deployment and core.
 const IDLE_PER_DEPLOYMENT: usize = 256;
 
-/// With the sweep in which they were last used.
-type OfDeployment = HashMap<DeploymentId, Vec<(Connection, u32)>, RandomState>;
+type Line = calling::Line<Recorded<Box<dyn Stream>>, Outbound>;
+
+type OfDeployment = HashMap<DeploymentId, Vec<Connection>, RandomState>;
 
 /// One core's connections.
 #[derive(Clone)]
@@ -49,23 +34,13 @@ pub(super) struct Connections {
     idle: Rc<RefCell<OfDeployment>>,
     meter: Meter,
     outbox: Outbox,
-    scratch: Scratch,
-    sweeps: Rc<Sweeps>,
-}
-
-/// What takes too long is found now and then, which costs a call no timer.
-struct Sweeps {
-    /// How many there were.
-    now: Cell<u32>,
-    /// How many a call may wait for an answer's first byte: it waits for a sixteenth longer than it must.
-    longest_wait: u32,
-    longest_idle: u32,
-    open: RefCell<Vec<Weak<Line>>>,
+    lines: Rc<Lines<Recorded<Box<dyn Stream>>, Outbound>>,
 }
 
 /// A connection, and where it leads: what may be called can change while it is open. Dropped, it is closed, and the provider's work with it.
 pub(super) struct Connection {
     line: Rc<Line>,
+    carried: Carried,
     deployment: Arc<DeploymentEntry>,
     address: AdmittedAddress,
 }
@@ -86,13 +61,13 @@ pub(crate) struct Lease {
 impl Lease {
     /// The answer was read to its end.
     pub(super) fn keep(self) {
-        if !self.connection.line.is_at_rest() {
+        if !self.connection.line.rest() {
             return;
         }
         let mut idle = self.connections.idle.borrow_mut();
         let connections = idle.entry(self.connection.deployment.id).or_default();
         if connections.len() < IDLE_PER_DEPLOYMENT {
-            connections.push((self.connection, self.connections.sweeps.now.get()));
+            connections.push(self.connection);
         }
     }
 
@@ -103,19 +78,10 @@ impl Lease {
 }
 
 impl Connections {
-    /// Swept so often, and no answer waited for longer than about `first_byte`.
-    pub(super) fn new(meter: &Meter, first_byte: Duration, every: Duration) -> Self {
-        let sweeps = |time: Duration| {
-            u32::try_from(time.as_millis().div_ceil(every.as_millis().max(1))).unwrap_or(u32::MAX)
-        };
-        let sweeps = Rc::new(Sweeps {
-            now: Cell::new(0),
-            longest_wait: sweeps(first_byte),
-            longest_idle: sweeps(LONGEST_IDLE),
-            open: RefCell::default(),
-        });
-        let meter = meter.clone();
-        Self { idle: Rc::default(), meter, outbox: Outbox::default(), scratch: Scratch::default(), sweeps }
+    /// No answer is waited for longer than about `first_byte`.
+    pub(super) fn new(meter: &Meter, first_byte: Duration) -> Self {
+        let lines = Rc::new(Lines::new(first_byte, LONGEST_IDLE));
+        Self { idle: Rc::default(), meter: meter.clone(), outbox: Outbox::default(), lines }
     }
 
     /// A new one.
@@ -125,9 +91,9 @@ impl Connections {
         deployment: Arc<DeploymentEntry>,
         address: AdmittedAddress,
     ) -> Connection {
-        let line = Line::new(stream, &self.meter, &self.scratch);
-        self.sweeps.open.borrow_mut().push(Rc::downgrade(&line));
-        Connection { line, deployment, address }
+        let carried = Carried::default();
+        let line = self.lines.open(Recorded::new(stream, self.meter.clone(), carried.clone()));
+        Connection { line, carried, deployment, address }
     }
 
     /// Waits for an answer's first byte; of a form, for so long after its last piece was taken. Errors: the request, whole, when none of it was sent: an idle connection can turn out to be closed.
@@ -141,9 +107,9 @@ impl Connections {
         let form = request.body().progress().map(Rc::clone);
         let waits_for_others = self.meter.has_several_calls();
         let line = &connection.line;
+        connection.carried.carries(call);
         // A form keeps time by itself.
-        let since = form.is_none().then(|| self.sweeps.now.get());
-        line.begin(&mut request, call, waits_for_others, since);
+        line.begin(&mut request, waits_for_others, form.is_none());
         if waits_for_others {
             self.outbox.push(line);
         }
@@ -157,9 +123,8 @@ impl Connections {
                 let lease = Lease { connection, connections: self.clone(), form };
                 Ok(Sent::Answered(response.map(AnswerBody::Left), super::Lease::Alone(lease)))
             }
-            Some(Err(Failed::Unsent)) => Err(request),
-            Some(Err(Failed::Lost)) => Ok(Sent::Lost),
-            Some(Err(Failed::Late)) | None => Ok(Sent::Late),
+            Some(Err(failed)) => became(failed, &connection.carried).ok_or(request),
+            None => Ok(Sent::Late),
         }
     }
 
@@ -169,8 +134,8 @@ impl Connections {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&deployment.id)?;
         // The newest is the likeliest to live.
-        while let Some((connection, since)) = connections.pop() {
-            let is_good = connection.deployment.leads_where(deployment) && !self.sweeps.are_long_ago(since);
+        while let Some(connection) = connections.pop() {
+            let is_good = connection.deployment.leads_where(deployment) && !connection.line.is_closed();
             if is_good && place.host().address(connection.address.ip()).is_ok() {
                 return Some(connection);
             }
@@ -179,27 +144,27 @@ impl Connections {
         None
     }
 
-    /// Ends the waiting of calls that wait for too long, and lets go of what has been idle for long, or was closed by its provider: deployments come and go, so nobody else might.
-    pub(super) fn sweep(&self) {
-        let Sweeps { now, longest_wait, open, .. } = &*self.sweeps;
-        now.set(now.get().saturating_add(1));
-        open.borrow_mut().retain(|line| {
-            let Some(line) = line.upgrade() else { return false };
-            line.sweep(now.get(), *longest_wait);
-            !line.is_closed()
-        });
-        self.idle.borrow_mut().retain(|_, connections| {
-            connections.retain(|(connection, since)| {
-                !self.sweeps.are_long_ago(*since) && connection.line.is_quiet()
+    /// Finds what rests or waits for too long, and what a provider has closed: deployments come and go, so nobody else might. `behind` is called after each time. Never ends.
+    pub(super) async fn sweep(&self, behind: impl Fn()) {
+        let forget_closed = || {
+            self.idle.borrow_mut().retain(|_, connections| {
+                connections.retain(|connection| !connection.line.is_closed());
+                !connections.is_empty()
             });
-            !connections.is_empty()
-        });
+            behind();
+        };
+        self.lines.sweep(forget_closed).await;
     }
 }
 
-impl Sweeps {
-    fn are_long_ago(&self, since: u32) -> bool {
-        self.now.get().saturating_sub(since) > self.longest_idle
+/// What became of a call that failed. `None`: it may go over another connection.
+fn became(failed: Failed, carried: &Carried) -> Option<Sent> {
+    match failed {
+        // Not on record: no other connection lets it out either.
+        Failed::Unsent if carried.is_refused() => Some(Sent::Lost),
+        Failed::Unsent => None,
+        Failed::Lost(_) | Failed::Broken => Some(Sent::Lost),
+        Failed::Late => Some(Sent::Late),
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::task::coop;
 
-use super::line::Line;
+use super::Line;
 
 /// One core's.
 #[derive(Clone, Default)]

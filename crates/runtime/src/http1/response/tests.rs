@@ -1,3 +1,5 @@
+mod heads;
+
 use futures_util::StreamExt as _;
 use http::Request;
 use http_body_util::{BodyStream, Empty};
@@ -20,7 +22,8 @@ fn sorted(headers: &HeaderMap) -> Vec<(String, String)> {
 
 /// By what is tested here. The connection is closed behind the bytes.
 fn read(bytes: &[u8], size: usize) -> Seen {
-    let (mut reader, mut headers, mut begun, mut body) = (Reader::new(), HeaderMap::new(), None, Vec::new());
+    let (mut reader, mut headers, mut begun, mut body) =
+        (ResponseReader::new(false), HeaderMap::new(), None, Vec::new());
     for piece in bytes.chunks(size) {
         if begun.is_none() {
             let Some(Begun { response, first, .. }) = reader.take_head(piece, &mut headers).ok()? else {
@@ -159,7 +162,7 @@ fn a_head_is_bounded() {
         assert!(read(&head(LARGEST_HEAD), size).is_some());
         assert!(read(&head(LARGEST_HEAD + 1), size).is_none());
     }
-    let mut reader = Reader::new();
+    let mut reader = ResponseReader::new(false);
     let endless = vec![b'x'; LARGEST_HEAD + 1];
     assert!(reader.take_head(&endless, &mut HeaderMap::new()).is_err());
 }
@@ -170,7 +173,7 @@ fn bytes_behind_an_answer_are_not_taken_for_the_next() {
     for (behind, keeps) in [(&b""[..], true), (b"HTTP/1.1 200 OK\r\n", false), (b"\r\n", false)] {
         let bytes = [answer, behind].concat();
         for size in [bytes.len(), answer.len() - 1] {
-            let (mut reader, mut headers) = (Reader::new(), HeaderMap::new());
+            let (mut reader, mut headers) = (ResponseReader::new(false), HeaderMap::new());
             let (first, rest) = bytes.split_at(size);
             assert!(reader.take_head(first, &mut headers).unwrap().is_some());
             if !rest.is_empty() {

@@ -10,36 +10,37 @@ const READ_BYTES: usize = 64 << 10;
 /// Maps of headers that are kept.
 const MOST_MAPS: usize = 64;
 
-/// Room for answers that is kept.
+/// Room for messages that is kept: so much, for so many.
 const LARGEST_ROOM: usize = 64 << 10;
+const MOST_ROOMS: usize = 16;
 
 /// One core's.
-pub(super) struct Stock {
+pub(crate) struct Stock {
     read: RefCell<Box<[u8]>>,
     maps: RefCell<Vec<HeaderMap>>,
-    room: RefCell<Vec<u8>>,
+    rooms: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Default for Stock {
     fn default() -> Self {
         let read = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
-        Self { read, maps: RefCell::default(), room: RefCell::default() }
+        Self { read, maps: RefCell::default(), rooms: RefCell::default() }
     }
 }
 
 impl Stock {
     /// What is read into it is taken before anything else is.
-    pub(super) fn to_read_into(&self) -> RefMut<'_, Box<[u8]>> {
+    pub(crate) fn to_read_into(&self) -> RefMut<'_, Box<[u8]>> {
         self.read.borrow_mut()
     }
 
     /// A map with room for what most heads have.
-    pub(super) fn headers(&self) -> HeaderMap {
+    pub(crate) fn headers(&self) -> HeaderMap {
         self.maps.borrow_mut().pop().unwrap_or_default()
     }
 
     /// Nothing of what was in it stays.
-    pub(super) fn take_back(&self, mut headers: HeaderMap) {
+    pub(crate) fn take_back(&self, mut headers: HeaderMap) {
         let mut maps = self.maps.borrow_mut();
         if maps.len() < MOST_MAPS {
             headers.clear();
@@ -47,16 +48,17 @@ impl Stock {
         }
     }
 
-    /// Room to write an answer into.
-    pub(super) fn room(&self) -> Vec<u8> {
-        self.room.take()
+    /// Room to write a message into.
+    pub(crate) fn room(&self) -> Vec<u8> {
+        self.rooms.borrow_mut().pop().unwrap_or_default()
     }
 
     /// Nothing of what was in it stays.
-    pub(super) fn take_room_back(&self, mut room: Vec<u8>) {
-        if (1..=LARGEST_ROOM).contains(&room.capacity()) {
+    pub(crate) fn take_room_back(&self, mut room: Vec<u8>) {
+        let mut rooms = self.rooms.borrow_mut();
+        if (1..=LARGEST_ROOM).contains(&room.capacity()) && rooms.len() < MOST_ROOMS {
             room.clear();
-            self.room.replace(room);
+            rooms.push(room);
         }
     }
 }

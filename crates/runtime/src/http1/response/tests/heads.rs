@@ -1,10 +1,8 @@
-use bailiwick_runtime::http1::end_of_head;
-
-use super::*;
+use super::super::*;
 
 fn parsed(head: &str) -> Result<(Head, HeaderMap), Malformed> {
     let mut headers = HeaderMap::new();
-    read(head.as_bytes(), &mut headers).map(|head| (head, headers))
+    read(head.as_bytes(), false, &mut headers).map(|head| (head, headers))
 }
 
 #[test]
@@ -55,7 +53,7 @@ fn a_body_ends_where_rfc_9112_says() {
 
 #[test]
 fn what_is_no_answer_is_refused() {
-    let many = "a: b\r\n".repeat(MOST_HEADERS + 1);
+    let many = "a: b\r\n".repeat(MOST_FIELDS + 1);
     let bad = [
         "\r\n\r\n",
         "HTTP/2 200 OK\r\n\r\n",
@@ -96,5 +94,15 @@ fn a_head_ends_with_an_empty_line_however_much_was_seen_before() {
             assert_eq!(end_of_head(bytes.as_bytes(), seen), Some(head.len()), "{seen}");
             assert_eq!(end_of_head(&bytes.as_bytes()[..seen], 0), None, "{seen}");
         }
+    }
+}
+
+#[test]
+fn nothing_follows_the_head_that_was_asked_for() {
+    for said in ["content-length: 7\r\n", "transfer-encoding: chunked\r\n", ""] {
+        let (mut reader, mut headers) = (ResponseReader::new(true), HeaderMap::new());
+        let begun = reader.take_head(format!("HTTP/1.1 200 OK\r\n{said}\r\n").as_bytes(), &mut headers);
+        assert_eq!(begun.unwrap().unwrap().length, Some(0));
+        assert!(reader.is_over() && reader.keeps());
     }
 }

@@ -1,0 +1,124 @@
+//! A request as it is written.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::Request;
+use tokio::io::AsyncWrite;
+
+use super::Payload;
+use crate::http1::stock::Stock;
+use crate::http1::writing::{Ends, Sink, Writing, Written, put_ends, put_fields};
+
+/// A request on its way.
+pub(super) struct Outgoing<B> {
+    writing: Writing,
+    /// What follows. `None`: it is in `writing`, or there is none.
+    body: Option<B>,
+}
+
+/// Why a request did not go out whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// The other end takes no more. What it has said before is still to be read, and then its end.
+    Refused,
+    /// Its body broke off: nobody wants an answer.
+    Broken,
+}
+
+impl<B: Payload> Outgoing<B> {
+    /// Takes a body out of the request that is not whole: [`Self::give_back`].
+    pub(super) fn new(request: &mut Request<B>, stock: &Stock) -> Self {
+        let whole = request.body().whole().cloned();
+        let length = whole.as_ref().map(|whole| whole.len() as u64).or(request.body().size_hint().exact());
+        let ends = match length {
+            // Nobody expects one (RFC 9110, section 8.6).
+            Some(0) if request.method().is_safe() => Ends::Here,
+            Some(length) => Ends::Length(length),
+            None => Ends::Chunked,
+        };
+        let mut room = stock.room();
+        put_head(&mut room, request, ends);
+        let mut writing = Writing::new(room, ends);
+        if let Some(whole) = whole {
+            writing.put(whole, stock);
+            return Self { writing, body: None };
+        }
+        Self { writing, body: Some(std::mem::take(request.body_mut())) }
+    }
+
+    /// Whether anything of it has gone out: if not, it may go elsewhere.
+    pub(super) fn has_begun(&self) -> bool {
+        self.writing.has_begun()
+    }
+
+    /// The other end takes no more, so nobody waits for the caller.
+    pub(super) fn refused(&self) {
+        if let Some(body) = &self.body {
+            body.is_refused();
+        }
+    }
+
+    /// Of what has not begun, the body goes back to where it was taken from.
+    pub(super) fn give_back(self, request: &mut Request<B>) {
+        if let Some(body) = self.body {
+            *request.body_mut() = body;
+        }
+    }
+
+    /// Writes what can be written, until all has gone out.
+    pub(super) fn poll_write(
+        &mut self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        stock: &Stock,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Cut>> {
+        let mut sink = To(stream);
+        let written = match &mut self.body {
+            None => self.writing.poll(&mut B::default(), &mut sink, stock, cx),
+            Some(body) => {
+                // Of a body that is still coming nothing is taken before something has gone out: until then it may go elsewhere.
+                if !self.writing.has_begun() && ready!(self.writing.poll_write(&mut sink, stock, cx)).is_err()
+                {
+                    return Poll::Ready(Err(Cut::Refused));
+                }
+                self.writing.poll(body, &mut sink, stock, cx)
+            }
+        };
+        Poll::Ready(match ready!(written) {
+            Ok(Written::Whole) => Ok(()),
+            Ok(Written::Broken) => Err(Cut::Broken),
+            Err(_refused) => Err(Cut::Refused),
+        })
+    }
+}
+
+/// A stream that a request goes to.
+struct To<'a, S>(&'a mut S);
+
+impl<S: AsyncWrite + Unpin> Sink for To<'_, S> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(&mut *self.0);
+        // The system call for several does more.
+        match pieces {
+            [only] => stream.poll_write(cx, only),
+            several => stream.poll_write_vectored(cx, several),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_flush(cx)
+    }
+}
+
+fn put_head<B>(head: &mut Vec<u8>, request: &Request<B>, ends: Ends) {
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    head.extend_from_slice(request.method().as_str().as_bytes());
+    head.push(b' ');
+    head.extend_from_slice(target.as_bytes());
+    head.extend_from_slice(b" HTTP/1.1\r\n");
+    put_fields(head, request.headers());
+    put_ends(head, ends);
+    head.extend_from_slice(b"\r\n");
+}

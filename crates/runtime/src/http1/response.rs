@@ -1,0 +1,169 @@
+//! Responses, from their first byte to their last.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode, Version, header};
+
+use super::{Decoder, Framing, Malformed, end_of_head, read_fields};
+
+/// Fields of a head.
+const MOST_FIELDS: usize = 100;
+/// Bytes of a head.
+const LARGEST_HEAD: usize = 64 << 10;
+
+/// Reads one response. It is given what comes, and does not care in which pieces.
+pub struct ResponseReader {
+    /// Whether a head was asked for, and so no body follows it (RFC 9110, section 9.3.2).
+    is_head: bool,
+    state: State,
+}
+
+enum State {
+    /// The head is to come; so much of it is here.
+    Head(Vec<u8>),
+    /// `keeps`: another response may come behind the body.
+    Body { decoder: Decoder, keeps: bool },
+}
+
+/// A head that has come, and what came of the body with it.
+pub struct Begun {
+    /// With its fields as they were sent, but for a length that chunks contradict.
+    pub response: Response<()>,
+    /// What came of the body.
+    pub first: Bytes,
+    /// Bytes of the body, where they are known.
+    pub length: Option<u64>,
+}
+
+impl ResponseReader {
+    /// Before its first byte. `is_head`: the request's method was `HEAD`.
+    pub fn new(is_head: bool) -> Self {
+        Self { is_head, state: State::Head(Vec::new()) }
+    }
+
+    /// Takes what came of the head. `None`: it is not whole. `headers` give it their room.
+    ///
+    /// # Errors
+    /// There is no reading on.
+    pub fn take_head(&mut self, came: &[u8], headers: &mut HeaderMap) -> Result<Option<Begun>, Malformed> {
+        let State::Head(before) = &mut self.state else { return Err(Malformed) };
+        let (mut seen, mut joined) = (before.len(), std::mem::take(before));
+        let mut bytes = came;
+        if seen > 0 {
+            joined.extend_from_slice(came);
+            bytes = &joined;
+        }
+        while let Some(end) = end_of_head(bytes, seen).filter(|end| *end <= LARGEST_HEAD) {
+            let (head, behind) = bytes.split_at(end);
+            let Head { status, version, mut decoder, mut keeps } = read(head, self.is_head, headers)?;
+            // What comes before a response says nothing that anybody here waits for (RFC 9110, section 15.2).
+            if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+                (bytes, seen) = (behind, 0);
+                continue;
+            }
+            let length = decoder.left();
+            let (first, taken) = decoder.take(behind)?;
+            // What nobody asked for is not taken for the next response.
+            keeps &= taken == behind.len();
+            self.state = State::Body { decoder, keeps };
+            let mut response = Response::new(());
+            (*response.status_mut(), *response.version_mut()) = (status, version);
+            *response.headers_mut() = std::mem::take(headers);
+            return Ok(Some(Begun { response, first, length }));
+        }
+        if bytes.len() > LARGEST_HEAD {
+            return Err(Malformed);
+        }
+        let taken = joined.len().saturating_sub(bytes.len());
+        if joined.is_empty() {
+            joined = bytes.to_vec();
+        } else {
+            drop(joined.drain(..taken));
+        }
+        *before = joined;
+        Ok(None)
+    }
+
+    /// Takes what came of the body.
+    ///
+    /// # Errors
+    /// There is no reading on.
+    pub fn take_body(&mut self, came: &[u8]) -> Result<Bytes, Malformed> {
+        let State::Body { decoder, keeps } = &mut self.state else { return Err(Malformed) };
+        let (data, taken) = decoder.take(came)?;
+        *keeps &= taken == came.len();
+        Ok(data)
+    }
+
+    /// Whether it may end where its connection does.
+    pub fn may_end(&self) -> bool {
+        matches!(&self.state, State::Body { decoder, .. } if decoder.ends_by_close())
+    }
+
+    /// Whether it has come to its end.
+    pub fn is_over(&self) -> bool {
+        matches!(&self.state, State::Body { decoder, .. } if decoder.is_over())
+    }
+
+    /// Whether it has, and another response may follow.
+    pub fn keeps(&self) -> bool {
+        matches!(&self.state, State::Body { decoder, keeps: true } if decoder.is_over())
+    }
+}
+
+/// A head, but for its fields.
+#[derive(Debug)]
+struct Head {
+    status: StatusCode,
+    version: Version,
+    /// What reads the body behind it.
+    decoder: Decoder,
+    /// Whether the connection may serve another request behind it.
+    keeps: bool,
+}
+
+/// Reads a whole head. Its fields take the place of what is in `headers`.
+fn read(head: &[u8], is_head: bool, headers: &mut HeaderMap) -> Result<Head, Malformed> {
+    // The fields' values are slices of it.
+    let head = Bytes::copy_from_slice(head);
+    let mut room = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed =
+        httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, &head, &mut room);
+    if parsed != Ok(httparse::Status::Complete(head.len())) {
+        return Err(Malformed);
+    }
+    let status = response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed)?;
+    let version = if response.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    let framing = read_fields(&head, response.headers, headers)?;
+    let (decoder, is_clear) = decoder(&framing, is_head, status, version)?;
+    if framing.is_chunked {
+        // Which of the two counts is said by one alone (RFC 9112, section 6.3).
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    let keeps = is_clear && version == Version::HTTP_11 && !framing.closes;
+    Ok(Head { status, version, decoder, keeps })
+}
+
+/// RFC 9112, section 6.3; and whether another response can follow it.
+fn decoder(
+    framing: &Framing,
+    is_head: bool,
+    status: StatusCode,
+    version: Version,
+) -> Result<(Decoder, bool), Malformed> {
+    if is_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
+        return Ok((Decoder::of_length(0), true));
+    }
+    match (framing.is_chunked, framing.length) {
+        // HTTP/1.0 knows none.
+        (true, _) if version == Version::HTTP_10 => Err(Malformed),
+        (true, length) => Ok((Decoder::chunked(), length.is_none())),
+        (false, Some(length)) => Ok((Decoder::of_length(length), true)),
+        (false, None) => Ok((Decoder::until_close(), false)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
