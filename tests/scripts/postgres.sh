@@ -29,7 +29,7 @@ install_server() {
     # No cluster of the machine's own: the package would start one.
     mkdir -p /etc/postgresql-common
     [ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
-    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql-15; } >&2
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends postgresql-15; } >&2
     [ -x "$BIN/postgres" ] || fail "postgresql-15 was installed, but $BIN/postgres is not there"
 }
 
