@@ -199,9 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static, B: Payload + 'static> Line<S, 
         self.phase.set(Phase::Rests { since: self.now.get() });
         drop(self.waiting.take());
         self.open.borrow().as_ref().is_some_and(|open| {
-            open.outgoing.is_none()
-                && open.cut.is_none()
-                && open.reader.as_ref().is_none_or(ResponseReader::keeps)
+            open.outgoing.is_none() && open.reader.as_ref().is_none_or(ResponseReader::keeps)
         })
     }
 
