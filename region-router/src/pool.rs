@@ -65,8 +65,7 @@ impl Pool {
 
     fn take(&self, idle: &Idle) -> Option<Connection> {
         let mut idle = idle.connections.borrow_mut();
-        std::iter::from_fn(|| idle.pop_back())
-            .find(|connection| !connection.line.is_closed() && !self.is_outdated(connection))
+        std::iter::from_fn(|| idle.pop_back()).find(|connection| !self.is_outdated(connection))
     }
 
     /// Opened with a certificate that this router has renewed since: the worker ends it when that one expires, which may be when a call was just sent, so it

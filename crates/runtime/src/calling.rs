@@ -32,7 +32,7 @@ pub trait Payload: Body<Data = Bytes> + Default + Unpin {
     fn whole(&self) -> Option<&Bytes>;
 
     /// The other end takes no more of it, so nobody waits for what is still to come.
-    fn is_refused(&self) {}
+    fn refused(&self) {}
 }
 
 impl Payload for crate::http1::Body {

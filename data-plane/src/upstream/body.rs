@@ -50,7 +50,7 @@ impl Payload for Outbound {
         }
     }
 
-    fn is_refused(&self) {
+    fn refused(&self) {
         if let Self::Form(form) = self {
             form.progress().moves();
         }

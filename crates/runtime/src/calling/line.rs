@@ -54,6 +54,8 @@ enum Phase {
     Late,
     /// Something that somebody else keeps the time of.
     Goes,
+    /// A call that it was closed before.
+    Over,
 }
 
 struct Open<S, B> {
@@ -120,6 +122,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static, B: Payload + 'static> Line<S, 
             open.reader = Some(ResponseReader::new(*request.method() == Method::HEAD));
             open.outgoing = Some(Outgoing::new(request, &open.stock));
             self.is_queued.set(is_queued);
+        } else {
+            self.phase.set(Phase::Over);
         }
     }
 
@@ -163,7 +167,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static, B: Payload + 'static> Line<S, 
     ) -> Poll<Result<Response<Body>, Failed>> {
         let mut open = self.open.borrow_mut();
         let Some(open) = &mut *open else {
-            return Poll::Ready(Err(Failed::Lost(io::ErrorKind::NotConnected)));
+            let is_unsent = self.phase.get() == Phase::Over;
+            let lost = Failed::Lost(io::ErrorKind::NotConnected);
+            return Poll::Ready(Err(if is_unsent { Failed::Unsent } else { lost }));
         };
         if !open.has_begun() {
             // Nobody has asked yet: it is closed, or what is there is no answer. So this is known before anything goes out, and whoever is read next is waited for.

@@ -56,7 +56,7 @@ impl<B: Payload> Outgoing<B> {
     /// The other end takes no more, so nobody waits for the caller.
     pub(super) fn refused(&self) {
         if let Some(body) = &self.body {
-            body.is_refused();
+            body.refused();
         }
     }
 

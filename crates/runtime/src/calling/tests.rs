@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -390,19 +391,17 @@ async fn a_call_that_waits_for_too_many_sweeps_is_late_and_one_that_is_answered_
     }
 }
 
-/// A connection whose other end has answered, and closed before it had read all: what it said is told of later than that it takes no more.
+/// A connection that does what is written: what its writes come to, all of what is written afterwards; and what can be read, where `None` is to be asked again, nothing afterwards, of which it
+/// wakes nobody, nor when it is closed.
 #[derive(Default)]
-struct Reset {
-    has_begun: bool,
-    was_asked: bool,
+struct Scripted {
+    writes: VecDeque<io::Result<usize>>,
+    reads: VecDeque<Option<&'static [u8]>>,
 }
 
-impl AsyncWrite for Reset {
-    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
-        if std::mem::replace(&mut self.has_begun, true) {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
-        Poll::Ready(Ok(1))
+impl AsyncWrite for Scripted {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(self.writes.pop_front().unwrap_or(Ok(bytes.len())))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -414,56 +413,31 @@ impl AsyncWrite for Reset {
     }
 }
 
-impl AsyncRead for Reset {
+impl AsyncRead for Scripted {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.has_begun || !std::mem::replace(&mut self.was_asked, true) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        match self.reads.pop_front() {
+            Some(Some(bytes)) => {
+                buffer.put_slice(bytes);
+                return Poll::Ready(Ok(()));
+            }
+            Some(None) => cx.waker().wake_by_ref(),
+            None => {}
         }
-        buffer.put_slice(ANSWER);
-        Poll::Ready(Ok(()))
+        Poll::Pending
     }
 }
 
 #[tokio::test]
 async fn what_was_said_before_no_more_was_taken_is_read() {
-    let line = lines().open(Reset::default());
+    // That it is there is told of later than that no more is taken.
+    let writes = [Ok(1), Err(io::ErrorKind::ConnectionReset.into())].into();
+    let line = lines().open(Scripted { writes, reads: [None, None, Some(ANSWER)].into() });
     assert_eq!(whole(line.call(&mut said()).await).await, "{}");
     assert!(!line.rest());
-}
-
-/// A connection whose other end begins an answer, and never goes on. It wakes nobody, nor when it is closed.
-struct Stalls(Option<&'static [u8]>);
-
-impl AsyncWrite for Stalls {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0 = Some(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}");
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncRead for Stalls {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let Some(says) = self.0.take() else { return Poll::Pending };
-        buffer.put_slice(says);
-        Poll::Ready(Ok(()))
-    }
 }
 
 /// Whether somebody was woken.
@@ -478,7 +452,8 @@ impl Wake for Woken {
 
 #[tokio::test]
 async fn who_waits_for_more_of_an_answer_hears_when_its_line_is_hung_up() {
-    let line = lines().open(Stalls(None));
+    let begins: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}";
+    let line = lines().open(Scripted { reads: [None, Some(begins)].into(), ..Scripted::default() });
     let mut body = line.call(&mut said()).await.unwrap().into_body();
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "{}");
     let woken = Arc::new(Woken::default());
@@ -490,41 +465,29 @@ async fn who_waits_for_more_of_an_answer_hears_when_its_line_is_hung_up() {
     assert!(body.frame().await.unwrap().is_err());
 }
 
-/// A connection whose other end takes nothing, and says nothing: its writes fail, or write nothing.
-struct Shut {
-    fails: bool,
-}
-
-impl AsyncWrite for Shut {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(if self.fails { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(0) })
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncRead for Shut {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-}
-
 #[tokio::test]
 async fn of_a_body_that_is_coming_nothing_is_taken_before_something_has_gone_out() {
-    for fails in [true, false] {
+    for refuses in [Err(io::ErrorKind::BrokenPipe.into()), Ok(0)] {
         let (pieces, body) = coming(None);
         pieces.send(Ok("said".into())).unwrap();
         drop(pieces);
         let mut asked = request(body);
-        assert_eq!(lines().open(Shut { fails }).call(&mut asked).await.err(), Some(Failed::Unsent));
+        let line = lines().open(Scripted { writes: [refuses].into(), ..Scripted::default() });
+        assert_eq!(line.call(&mut asked).await.err(), Some(Failed::Unsent));
         assert_eq!(asked.into_body().collect().await.unwrap().to_bytes(), "said");
     }
+}
+
+#[tokio::test]
+async fn a_line_that_was_closed_takes_nothing_of_a_call() {
+    let (line, _there) = connect();
+    let (pieces, body) = coming(Some(4));
+    pieces.send(Ok("said".into())).unwrap();
+    drop(pieces);
+    let mut asked = request(body);
+    line.hang_up();
+    assert_eq!(line.call(&mut asked).await.err(), Some(Failed::Unsent));
+    assert_eq!(asked.into_body().collect().await.unwrap().to_bytes(), "said");
 }
 
 #[tokio::test]

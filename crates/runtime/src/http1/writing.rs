@@ -12,7 +12,7 @@ use super::put_chunk_size;
 use super::stock::Stock;
 
 /// A piece of up to so many bytes is copied behind what goes before it, because a write costs more; a larger one is written from where it is.
-pub(crate) const LARGEST_COPIED: usize = 8 << 10;
+const LARGEST_COPIED: usize = 8 << 10;
 
 /// Pieces are gathered until there is so much to write.
 const ENOUGH: usize = 32 << 10;

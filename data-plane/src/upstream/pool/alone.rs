@@ -135,7 +135,7 @@ impl Connections {
         let connections = idle.get_mut(&deployment.id)?;
         // The newest is the likeliest to live.
         while let Some(connection) = connections.pop() {
-            let is_good = connection.deployment.leads_where(deployment) && !connection.line.is_closed();
+            let is_good = connection.deployment.leads_where(deployment);
             if is_good && place.host().address(connection.address.ip()).is_ok() {
                 return Some(connection);
             }
