@@ -20,7 +20,7 @@ use crate::{
     balance::Balance,
     forward::Forward,
     gateway::Gateway,
-    metrics::Metrics,
+    metrics::RouterMetrics,
     pool::Pool,
     settings::{ENVIRONMENT, Settings},
     signup::Signup,
@@ -120,21 +120,25 @@ fn serve_callers(
 ) -> anyhow::Result<Serving> {
     let admission =
         Arc::new(Admission::new(settings.region.jurisdiction.clone(), settings.region.regions.clone()));
-    let metrics = Metrics::register(ops);
+    let metrics = RouterMetrics::new(workers.clone());
+    ops.register(|registry| metrics.register(registry));
     let to_workers = Connector::new(identity.clone(), ProcessRole::Worker)?;
     let response_timeout = settings.serve.response_timeout;
     let client_address_from = settings.serve.client_address_from.clone();
     let preface_from = client_address_from.preface_from().cloned();
-    let make_service = move |_core: CoreContext| Gateway {
-        admission: Arc::clone(&admission),
-        client_address_from: client_address_from.clone(),
-        forward: Rc::new(Forward {
-            balance: Balance::new(workers.clone()),
-            pool: Pool::new(&to_workers, response_timeout),
-            metrics: metrics.clone(),
-        }),
-        signup: signup.clone(),
-        metrics: metrics.clone(),
+    let make_service = move |_core: CoreContext| {
+        let metrics = metrics.core();
+        Gateway {
+            admission: Arc::clone(&admission),
+            client_address_from: client_address_from.clone(),
+            forward: Rc::new(Forward {
+                balance: Balance::new(workers.clone()),
+                pool: Pool::new(&to_workers, response_timeout),
+                metrics: metrics.clone(),
+            }),
+            signup: signup.clone(),
+            metrics,
+        }
     };
     let listeners = vec![Listen { address: settings.serve.listen, transport, preface_from }];
     Ok(serve_per_core(listeners, settings.serve.cores, settings.serve.limits, drain, make_service)?)

@@ -26,7 +26,7 @@ use crate::{
     connection::{Connection, Sent},
     error,
     headers::strip,
-    metrics::Metrics,
+    metrics::CoreMetrics,
     pool::Pool,
 };
 
@@ -42,7 +42,7 @@ static ORIGINS: [HeaderName; 4] =
 pub(crate) struct Forward {
     pub(crate) balance: Balance,
     pub(crate) pool: Pool,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: CoreMetrics,
 }
 
 /// What a worker is told of a call beside what the caller wrote.
@@ -74,13 +74,13 @@ impl Forward {
                 }
                 Sent::Unsent(whole) => {
                     worker.failed(Instant::now());
-                    self.metrics.ejected();
+                    self.metrics.worker_failed();
                     tried.push(worker.address());
                     request = whole;
                 }
                 Sent::Lost => {
                     worker.failed(Instant::now());
-                    self.metrics.ejected();
+                    self.metrics.worker_failed();
                     return Err(error::worker_lost());
                 }
                 // A worker is not to blame for it.

@@ -18,7 +18,7 @@ use crate::{
     admission::Admission,
     error,
     forward::{Forward, Told},
-    metrics::Metrics,
+    metrics::CoreMetrics,
     signup::{self, Signup},
 };
 
@@ -29,7 +29,7 @@ pub(crate) struct Gateway {
     pub(crate) forward: Rc<Forward>,
     /// `None`: `/v1/signup` is not passed on here.
     pub(crate) signup: Option<Signup>,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: CoreMetrics,
 }
 
 impl Service for Gateway {

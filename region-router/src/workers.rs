@@ -18,7 +18,7 @@ pub(crate) struct Worker {
 }
 
 /// The present view, shared by all cores: one pointer.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Workers(Arc<ArcSwap<Vec<Worker>>>);
 
 impl Workers {

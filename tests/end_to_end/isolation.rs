@@ -158,6 +158,9 @@ async fn r6_a_signup_for_another_region_is_turned_away() {
     let refused =
         refusal(application.post("/signup?region=us-west-1", &json!("no")).await.expect("answer")).await;
     assert_eq!(refused.code, "wrong_region");
+    let told =
+        reqwest::get(&here.processes.router.metrics).await.expect("metrics").text().await.expect("text");
+    assert!(told.contains("\nbailiwick_router_refusals_total{code=\"wrong_region\"} 2\n"), "{told}");
     let body = json!({"region": "mars-1", "organization_name": "x", "email": "x@example.com"});
     assert_eq!(refusal(application.post("/signup", &body).await.expect("answer")).await.status, 400);
 }
