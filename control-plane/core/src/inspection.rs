@@ -3,6 +3,7 @@
 //!
 //! It works on a [`RowReader`], so on a store at rest, on one that is served meanwhile, and on one that is just being restored. It changes nothing.
 
+mod blocks;
 mod chains;
 mod counts;
 mod places;

@@ -50,14 +50,6 @@ impl Backend {
         }
     }
 
-    /// An expression that makes the text of one that makes its bytes.
-    pub(crate) fn text_of(self, bytes: &str) -> String {
-        match self {
-            Self::Sqlite => format!("CAST({bytes} AS TEXT)"),
-            Self::Postgres => format!("convert_from({bytes}, 'UTF8')"),
-        }
-    }
-
     /// Begins a mutation. SQLite takes its write lock at once: a lock taken later can fail half-way.
     pub(crate) fn begin_write(self) -> &'static str {
         match self {

@@ -24,7 +24,7 @@ const TABLE: &str = "destructions";
 /// name nobody; and what says that the rest is gone.
 const KEPT: [&str; 3] = ["usage_hourly", "destructions", "destroyed_rows"];
 /// Single calls. They wait, because an event that comes a second time is known by the row of the first (R10).
-const EVENTS: &str = "usage_events";
+const EVENTS: &str = "usage_blocks";
 const OWNER: &str = "organization_id";
 
 /// Deletes an organization.

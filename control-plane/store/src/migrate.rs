@@ -112,6 +112,18 @@ const STEPS: &[Step] = &[
         only: None,
         sql: include_str!("../migrations/0021_packed_usage.sql"),
     },
+    Step {
+        version: 22,
+        description: "usage blocks",
+        only: None,
+        sql: include_str!("../migrations/0022_usage_blocks.sql"),
+    },
+    Step {
+        version: 23,
+        description: "blocks as they are",
+        only: Some(Backend::Postgres),
+        sql: include_str!("../migrations/0023_blocks_as_they_are.postgres.sql"),
+    },
 ];
 
 /// Runs the steps that this store has not had. Replicas that start together take turns.

@@ -1,7 +1,8 @@
 //! R10: usage. An event is stored once, whoever sends it how often; roll-ups count exactly the events that were really stored, in the
 //! same transaction.
 
-mod event;
+mod block;
+mod list;
 mod query;
 mod record;
 mod rollup;
@@ -11,42 +12,38 @@ use std::collections::HashSet;
 use bailiwick_core::{ports::store::StoreError, records::UsageInserted};
 use bailiwick_domain::{guard::Guard, id::OrganizationId, jurisdiction::Local, usage::UsageEvent};
 
-use crate::{
-    bulk, error,
-    session::Db,
-    store::{InTransaction, SqlStore},
-};
+use crate::{bulk, error, session::Db, store::SqlStore};
 
-pub(crate) use event::list as event_list;
+pub(crate) use list::list as event_list;
 pub(crate) use query::query;
 
 /// Stores the events that are new, and adds them to the roll-ups.
-///
-/// Nearly always all are new, and then no row has to come back from the database. Where one is not, nothing of that is kept, and a second transaction asks which.
 pub(crate) async fn insert(
     store: &SqlStore,
     events: &[Local<UsageEvent>],
 ) -> Result<UsageInserted, StoreError> {
     let ordered = ordered(events);
     let mut transaction = store.write().await?;
-    let ours = ours(&mut transaction.db(), &ordered).await?;
-    if all_new(&mut transaction.db(), &ours.events).await? {
-        return finish(transaction, ours, events).await;
-    }
-    transaction.connection.rollback().await.map_err(error::of)?;
-
-    let mut transaction = store.write().await?;
-    let mut ours = self::ours(&mut transaction.db(), &ordered).await?;
-    keep_new(&mut transaction.db(), &mut ours.events).await?;
-    finish(transaction, ours, events).await
+    let mut db = transaction.db();
+    block::lock(&mut db, &ordered).await?;
+    let mut ours = ours(&mut db, &ordered).await?;
+    block::keep_new(&mut db, &mut ours.events).await?;
+    block::insert(&mut db, &ours.events).await?;
+    rollup::add(&mut db, &ours.events).await?;
+    transaction.connection.commit().await.map_err(error::of)?;
+    let unknown = events.iter().enumerate().filter(|(_, event)| !ours.has(event.organization));
+    Ok(UsageInserted {
+        inserted: u32::try_from(ours.events.len()).unwrap_or(u32::MAX),
+        unknown_organization: unknown.map(|(index, _)| index).collect(),
+    })
 }
 
-/// By organization and identifier, each once: the first of its name. Events and roll-ups are written in one order: transactions that share some of them wait for each other, and never in a circle.
-/// And an organization's rows stand side by side, where few pages have to be changed for them.
+/// By organization and identifier, each once: the first of its name. So an organization's events stand side by side, and roll-ups are written in one order: transactions that share some of them wait
+/// for each other, and never in a circle.
 fn ordered(events: &[Local<UsageEvent>]) -> Vec<&UsageEvent> {
     let mut ordered: Vec<&UsageEvent> = events.iter().map(Local::get).collect();
     ordered.sort_by_key(|event| (event.organization.local_bytes(), event.event_id));
-    ordered.dedup_by_key(|event| event::identity(event));
+    ordered.dedup_by_key(|event| block::identity(event));
     ordered
 }
 
@@ -74,42 +71,6 @@ async fn ours<'a>(db: &mut Db<'_>, ordered: &[&'a UsageEvent]) -> Result<Ours<'a
     let events = runs().filter(|run| run.first().is_some_and(|event| is_known(&known, event.organization)));
     let events = events.flatten().copied().collect();
     Ok(Ours { known, events })
-}
-
-/// Stores them if all are new; else what was stored is not to be kept.
-async fn all_new(db: &mut Db<'_>, events: &[&UsageEvent]) -> Result<bool, StoreError> {
-    for chunk in events.chunks(event::MOST) {
-        let inserted = event::insert(db, chunk).await?;
-        if usize::try_from(inserted) != Ok(chunk.len()) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// Stores those that were not there before, and keeps no others.
-async fn keep_new(db: &mut Db<'_>, events: &mut Vec<&UsageEvent>) -> Result<(), StoreError> {
-    let mut new = HashSet::new();
-    for chunk in events.chunks(event::MOST) {
-        new.extend(event::insert_telling(db, chunk).await?);
-    }
-    events.retain(|event| new.contains(&event::identity(event)));
-    Ok(())
-}
-
-/// Adds the new ones to the roll-ups, and commits.
-async fn finish(
-    mut transaction: InTransaction,
-    new: Ours<'_>,
-    events: &[Local<UsageEvent>],
-) -> Result<UsageInserted, StoreError> {
-    rollup::add(&mut transaction.db(), &new.events).await?;
-    transaction.connection.commit().await.map_err(error::of)?;
-    let unknown = events.iter().enumerate().filter(|(_, event)| !new.has(event.organization));
-    Ok(UsageInserted {
-        inserted: u32::try_from(new.events.len()).unwrap_or(u32::MAX),
-        unknown_organization: unknown.map(|(index, _)| index).collect(),
-    })
 }
 
 /// Deleted organizations are known until their usage is closed: what their last calls cost still counts. After that their events are destroyed, and one

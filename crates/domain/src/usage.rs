@@ -1,6 +1,6 @@
 //! R8, by type: a usage event has no field that could carry what was said. There is no free text in it.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, ops::RangeInclusive, str::FromStr};
 
 use uuid::Uuid;
 
@@ -82,6 +82,16 @@ impl EventId {
         let [a, b, c, d, e, f, ..] = self.0.into_bytes();
         let millis = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
         Timestamp::from_micros(i64::try_from(millis).unwrap_or_default().saturating_mul(1000))
+    }
+
+    /// The span of 1024 ms in which the call started: its least and its greatest bytes. Every identifier is of one span, and spans follow each other as identifiers sort. Stores keep events of one span
+    /// together.
+    pub fn span(&self) -> RangeInclusive<[u8; 16]> {
+        let [a, b, c, d, e, ..] = self.0.into_bytes();
+        let [mut least, mut greatest] = [[0; 16], [u8::MAX; 16]];
+        [least[0], least[1], least[2], least[3], least[4]] = [a, b, c, d, e & !3];
+        [greatest[0], greatest[1], greatest[2], greatest[3], greatest[4]] = [a, b, c, d, e | 3];
+        least..=greatest
     }
 
     /// 16 bytes.
@@ -304,6 +314,15 @@ mod tests {
             let id = EventId::new(now);
             prop_assert_eq!(id.time(), now);
             prop_assert_eq!(id.to_string().parse::<EventId>(), Ok(id));
+        }
+
+        #[test]
+        fn spans_follow_each_other_as_identifiers_sort(millis: [u32; 2]) {
+            let [one, other] = millis.map(|millis| EventId::new(Timestamp::from_micros(i64::from(millis) * 1000)));
+            let [first, second] = millis.map(|millis| millis / 1024);
+            prop_assert!(one.span().contains(one.as_bytes()));
+            prop_assert_eq!(one.span() == other.span(), first == second);
+            prop_assert_eq!(one.span().end() < other.span().start(), first < second);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Findings, Organizations, places::is_deleted};
+use super::{Findings, Organizations, blocks::Blocks, places::is_deleted};
 use crate::ports::rows::{Cell, Table};
 
 #[derive(Default)]
@@ -15,6 +15,7 @@ struct Calls {
 #[derive(Default)]
 pub(super) struct Counts {
     calls: HashMap<String, Calls>,
+    blocks: Blocks,
     /// The newest revision that the log of changes names.
     newest_change: i64,
     revision: i64,
@@ -23,7 +24,10 @@ pub(super) struct Counts {
 impl Counts {
     pub(super) fn count(&mut self, table: &Table, cells: &[Cell], findings: &mut Findings) {
         match table.name.as_str() {
-            "usage_events" => self.of(table, cells).events += 1,
+            "usage_blocks" => {
+                let events = self.blocks.follow(table, cells, findings);
+                self.of(table, cells).events += events;
+            }
             "usage_hourly" => {
                 let calls = table.integer(cells, "calls").and_then(|calls| u64::try_from(calls).ok());
                 match calls {

@@ -30,8 +30,10 @@ const NOT_SEALED: &[(&str, &str)] = &[
     ("audit_chains", "hash"),
     ("audit_records", "hash"),
     ("data_keys", "wrapped"),
-    ("usage_events", "event_id"),
-    ("usage_events", "record"),
+    ("usage_blocks", "first_event_id"),
+    ("usage_blocks", "last_event_id"),
+    ("usage_blocks", "event_ids"),
+    ("usage_blocks", "records"),
 ];
 
 /// A column of bytes that nobody accounted for could hold anything: it is a finding until it stands in one of the two lists.

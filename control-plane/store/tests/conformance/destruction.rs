@@ -35,7 +35,7 @@ async fn record(region: &Inhabited, resident: &Resident) -> DestructionRecord {
 async fn rows_left(fixture: &Fixture, resident: &Resident) -> i64 {
     let mut left = 0;
     for table in
-        ["limits", "api_keys", "credentials", "deployments", "models", "model_deployments", "usage_events"]
+        ["limits", "api_keys", "credentials", "deployments", "models", "model_deployments", "usage_blocks"]
     {
         let id = resident.organization;
         left += fixture.number(&format!("SELECT COUNT(*) FROM {table} WHERE organization_id = '{id}'")).await;
@@ -67,7 +67,7 @@ pub(crate) async fn r4_a_deleted_organizations_rows_are_destroyed_and_certified(
     assert_eq!((rows_left(fixture, &gone).await, rows_left(fixture, &kept).await), (0, 4));
     let told = record(&region, &gone).await;
     let expected =
-        [("api_keys", 1), ("credentials", 1), ("data_keys", 1), ("limits", 1), ("usage_events", 1)]
+        [("api_keys", 1), ("credentials", 1), ("data_keys", 1), ("limits", 1), ("usage_blocks", 1)]
             .map(|(t, n)| (t.to_owned(), n));
     assert_eq!((told.destroyed.as_slice(), told.finished_at), (expected.as_slice(), Some(later(7200))));
     assert_eq!(told.keys_in_backups_until, Some(backup.keys_expire_at));
@@ -77,7 +77,7 @@ pub(crate) async fn r4_a_deleted_organizations_rows_are_destroyed_and_certified(
     assert_eq!(
         certificate.subject,
         format!(
-            "{} destroyed: api_keys=1 credentials=1 data_keys=1 limits=1 usage_events=1; kept: audit_records usage_hourly; \
+            "{} destroyed: api_keys=1 credentials=1 data_keys=1 limits=1 usage_blocks=1; kept: audit_records usage_hourly; \
              keys in backups until: 2026-09-22T14:13:20Z",
             gone.organization
         )
@@ -117,7 +117,8 @@ pub(crate) async fn r10_usage_is_closed_before_its_events_are_destroyed(fixture:
 pub(crate) async fn a_destruction_that_was_interrupted_goes_on(fixture: &Fixture) {
     let region = Inhabited::new(fixture).await;
     let gone = region.resident().await;
-    let events: Vec<_> = (0..40).map(|n| call_of(fixture, gone.organization, later(n))).collect();
+    // Further apart than a block reaches.
+    let events: Vec<_> = (0..40).map(|n| call_of(fixture, gone.organization, later(2 * n))).collect();
     fixture.store.usage_insert(&events).await.expect("stored");
     region.delete(&gone).await;
     let id = gone.organization;

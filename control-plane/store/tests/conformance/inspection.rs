@@ -1,6 +1,7 @@
 //! Verifying a store: what somebody does to it with the database's own tools is found.
 
 use bailiwick_core::{inspection::Findings, ports::store::Store as _};
+use bailiwick_domain::{jurisdiction::Local, usage::UsageEvent};
 
 use crate::{
     fixture::{Fixture, NOW},
@@ -120,8 +121,52 @@ pub(crate) async fn r10_usage_that_was_taken_away_is_found(fixture: &Fixture) {
     let events = [call_of(fixture, one.organization, NOW), call_of(fixture, one.organization, later(60))];
     fixture.store.usage_insert(&events).await.expect("stored");
     assert!(region.inspect().await.hold());
-    let first = "(SELECT event_id FROM usage_events ORDER BY event_id LIMIT 1)";
-    assert_eq!(fixture.tamper(&format!("DELETE FROM usage_events WHERE event_id = {first}")).await, 1);
+    let first = "(SELECT first_event_id FROM usage_blocks ORDER BY first_event_id LIMIT 1)";
+    assert_eq!(fixture.tamper(&format!("DELETE FROM usage_blocks WHERE first_event_id = {first}")).await, 1);
     let findings = region.inspect().await;
     assert_eq!(told(&findings, "usage_hourly"), ["1 events, but roll-ups of 2"]);
+}
+
+/// Writes a block past the store.
+async fn forge(fixture: &Fixture, events: [&Local<UsageEvent>; 2]) {
+    let hex = |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
+    let value = |bytes: &[u8]| match fixture.store.backend() {
+        "sqlite" => format!("x'{}'", hex(bytes)),
+        _ => format!("decode('{}', 'hex')", hex(bytes)),
+    };
+    let [first, last] = events.map(|event| *event.event_id.as_bytes());
+    let forged = format!(
+        "INSERT INTO usage_blocks (organization_id, first_event_id, last_event_id, event_ids, records) \
+         VALUES ('{}', {}, {}, {}, {})",
+        events[0].organization,
+        value(&first),
+        value(&last),
+        value(&[first, last].concat()),
+        value(&[0; 2 * 168]),
+    );
+    assert_eq!(fixture.tamper(&forged).await, 1);
+}
+
+pub(crate) async fn r10_usage_that_is_there_twice_is_found(fixture: &Fixture) {
+    let region = Inhabited::new(fixture).await;
+    let one = region.resident().await;
+    let mut events = [0, 0, 60].map(|seconds| call_of(fixture, one.organization, later(seconds)));
+    events.sort_by_key(|event| event.event_id);
+    let [there, beside, much_later] = &events;
+    let neighbour = region.resident().await;
+    let mut same_name = call_of(fixture, neighbour.organization, NOW).into_inner();
+    same_name.event_id = there.event_id;
+    let same_name = fixture.home.admit(same_name).expect("of this region");
+    fixture.store.usage_insert(&[*there, same_name]).await.expect("stored");
+    assert!(region.inspect().await.hold(), "another organization's is another event");
+
+    forge(fixture, [there, beside]).await;
+    let findings = region.inspect().await;
+    assert_eq!(told(&findings, "usage_blocks"), ["1 of its events are stored twice"]);
+    assert_eq!(told(&findings, "usage_hourly"), ["3 events, but roll-ups of 1"]);
+
+    assert_eq!(fixture.tamper("DELETE FROM usage_blocks WHERE length(event_ids) > 16").await, 1);
+    forge(fixture, [beside, much_later]).await;
+    let findings = region.inspect().await;
+    assert_eq!(told(&findings, "usage_blocks"), ["its events are not in order, or not of one time"]);
 }

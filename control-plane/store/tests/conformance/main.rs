@@ -129,7 +129,8 @@ conformance! {
         r4_a_data_key_that_was_moved_is_found,
         r11_a_record_that_was_changed_or_taken_away_is_found,
         r2_a_row_that_refers_to_nothing_is_found,
-        r10_usage_that_was_taken_away_is_found;
+        r10_usage_that_was_taken_away_is_found,
+        r10_usage_that_is_there_twice_is_found;
     limits:
         limits_come_back_as_they_went_in,
         a_limits_number_is_never_given_twice,
@@ -162,13 +163,15 @@ conformance! {
     usage:
         r10_an_event_is_counted_once_however_often_it_is_sent,
         r10_a_batch_of_any_size_is_counted_whole,
+        r10_events_that_come_again_in_other_batches_are_counted_once,
         r10_no_organizations_event_takes_the_place_of_anothers,
         r10_concurrent_duplicate_batches_count_once,
         r10_late_usage_counts_in_the_hour_of_its_start,
         r10_absurd_counts_stop_nobodys_usage,
         events_of_unknown_organizations_are_reported_and_those_of_deleted_ones_kept,
         roll_ups_are_summed_as_asked,
-        events_come_back_as_they_went_in_newest_first;
+        events_come_back_as_they_went_in_newest_first,
+        events_of_a_store_that_kept_each_in_a_row_are_kept;
     throughput:
         #[ignore = "measures; run it alone: cargo test -p bailiwick-store --test conformance throughput -- --ignored --nocapture"]
         usage_insert_throughput;

@@ -340,7 +340,7 @@ pub(crate) const TABLES: [&str; 33] = [
     "certificates",
     "audit_chains",
     "audit_records",
-    "usage_events",
+    "usage_blocks",
     "usage_hourly",
     "rotations",
     "service_accounts",

@@ -17,10 +17,10 @@ const BETWEEN_CALLS: Duration = Duration::from_micros(20);
 
 pub(crate) async fn usage_insert_throughput(fixture: &Fixture) {
     let mut tenants = Vec::new();
-    for _ in 0..20 {
-        tenants.push(Tenant::stored(fixture).await);
-    }
-    for senders in [1_usize, 4] {
+    for (organizations, senders) in [(1, 1), (20, 1), (20, 4), (500, 1), (500, 4)] {
+        while tenants.len() < organizations {
+            tenants.push(Tenant::stored(fixture).await);
+        }
         let mut work = Vec::new();
         let mut started = NOW;
         for _ in 0..senders * BATCHES_PER_SENDER {
@@ -46,7 +46,7 @@ pub(crate) async fn usage_insert_throughput(fixture: &Fixture) {
         let count = senders * BATCHES_PER_SENDER * BATCH;
         let rate = count as f64 / begun.elapsed().as_secs_f64();
         println!(
-            "{:>8}: {count} events in batches of {BATCH} from {senders} sender(s): {rate:.0} events/s",
+            "{:>8}: {count} events in batches of {BATCH} of {organizations} organization(s) from {senders} sender(s): {rate:.0} events/s",
             fixture.store.backend()
         );
     }

@@ -13,10 +13,11 @@ use bailiwick_domain::{
     time::Timestamp,
     usage::{CallEnd, EventId, UsageEvent, UsageSource},
 };
+use bailiwick_store::SqlStore;
 use tokio::task::JoinSet;
 
 use crate::{
-    fixture::{Fixture, NOW},
+    fixture::{Fixture, NOW, expected},
     samples::{Tenant, mutate, organization, page},
 };
 
@@ -37,6 +38,11 @@ fn all(tenant: &Tenant) -> UsageQuery {
 
 async fn rows(fixture: &Fixture, query: &UsageQuery) -> Vec<UsageRow> {
     fixture.store.usage_query(query).await.expect("answers").rows
+}
+
+/// Single events, over all organizations.
+async fn stored_events(fixture: &Fixture) -> i64 {
+    fixture.number("SELECT CAST(SUM(length(event_ids) / 16) AS BIGINT) FROM usage_blocks").await
 }
 
 fn changed(
@@ -71,7 +77,7 @@ pub(crate) async fn r10_an_event_is_counted_once_however_often_it_is_sent(fixtur
         ..UsageRow::default()
     };
     assert_eq!(rows(fixture, &all(&tenant)).await, vec![expected]);
-    assert_eq!(fixture.number("SELECT COUNT(*) FROM usage_events").await, 1001);
+    assert_eq!(stored_events(fixture).await, 1001);
 }
 
 pub(crate) async fn r10_a_batch_of_any_size_is_counted_whole(fixture: &Fixture) {
@@ -90,7 +96,60 @@ pub(crate) async fn r10_a_batch_of_any_size_is_counted_whole(fixture: &Fixture) 
     }
     let calls = rows(fixture, &all(&one)).await[0].calls + rows(fixture, &all(&two)).await[0].calls;
     assert_eq!(calls, count);
-    assert_eq!(fixture.number("SELECT COUNT(*) FROM usage_events").await.unsigned_abs(), count);
+    assert_eq!(stored_events(fixture).await.unsigned_abs(), count);
+}
+
+pub(crate) async fn r10_events_that_come_again_in_other_batches_are_counted_once(fixture: &Fixture) {
+    let tenants = [Tenant::stored(fixture).await, Tenant::stored(fixture).await];
+    // Calls of four seconds, whose blocks overlap: they come in the order of their ends.
+    let mut events: Vec<_> = (0..900_u64)
+        .map(|n| {
+            let started = NOW.saturating_add(Duration::from_millis(n * 733 % 4000));
+            tenants[usize::from(n % 3 == 0)].call(fixture, started)
+        })
+        .collect();
+    let (mut inserted, mut sent) = (0, 0);
+    for round in 0..12_usize {
+        let from = round * 70;
+        let batch: Vec<_> = events.iter().skip(from / 2).take(70 + from / 2).copied().collect();
+        let before = sent;
+        sent = sent.max(from / 2 + batch.len());
+        let new = fixture.store.usage_insert(&batch).await.expect("stored").inserted as usize;
+        assert_eq!(new, sent - before, "round {round}");
+        inserted += new;
+    }
+    assert_eq!(fixture.store.usage_insert(&events).await.expect("stored").inserted as usize, 900 - inserted);
+    assert_eq!(fixture.store.usage_insert(&events).await.expect("stored").inserted, 0);
+    assert_eq!(stored_events(fixture).await, 900);
+    assert!(
+        fixture.number("SELECT COUNT(*) FROM usage_blocks").await < 300,
+        "many events in one row, or there is no use in blocks"
+    );
+
+    events.sort_by_key(|event| std::cmp::Reverse(event.event_id));
+    for tenant in &tenants {
+        let mine = |event: &&Local<UsageEvent>| event.organization == tenant.organization.id.into_inner();
+        let mine: Vec<_> = events.iter().filter(mine).copied().collect();
+        assert_eq!(rows(fixture, &all(tenant)).await[0].calls, mine.len() as u64);
+        for size in [1, 7, 300, 1000] {
+            assert_eq!(listed(fixture, tenant, size).await, mine, "in pages of {size}");
+        }
+    }
+}
+
+/// All events of a tenant, in pages of so many.
+async fn listed(fixture: &Fixture, tenant: &Tenant, size: u32) -> Vec<Local<UsageEvent>> {
+    let (mut seen, mut next) = (Vec::new(), page(size, None));
+    loop {
+        let answer = fixture.store.usage_event_list(tenant.organization.id, &next).await.expect("lists");
+        assert!(answer.rows.len() <= size as usize);
+        seen.extend(answer.rows);
+        assert!(seen.len() <= 1000, "pages that do not end");
+        match answer.next {
+            Some(token) => next = page(size, Some(token)),
+            None => return seen,
+        }
+    }
 }
 
 pub(crate) async fn r10_no_organizations_event_takes_the_place_of_anothers(fixture: &Fixture) {
@@ -177,7 +236,7 @@ pub(crate) async fn events_of_unknown_organizations_are_reported_and_those_of_de
     let unknown = changed(fixture, &tenant.call(fixture, NOW), |event| event.organization = stranger);
     let answer = fixture.store.usage_insert(&[unknown, known, unknown]).await.expect("stored");
     assert_eq!((answer.inserted, answer.unknown_organization), (1, vec![0, 2]));
-    assert_eq!(fixture.number("SELECT COUNT(*) FROM usage_events").await, 1);
+    assert_eq!(stored_events(fixture).await, 1);
 }
 
 pub(crate) async fn roll_ups_are_summed_as_asked(fixture: &Fixture) {
@@ -241,17 +300,41 @@ pub(crate) async fn events_come_back_as_they_went_in_newest_first(fixture: &Fixt
         (event.first_byte, event.stream, event.priced, event.attempts) = (None, false, false, 3);
     });
     fixture.store.usage_insert(&events).await.expect("stored");
-    let (mut seen, mut next) = (Vec::new(), page(2, None));
-    loop {
-        let answer = fixture.store.usage_event_list(tenant.organization.id, &next).await.expect("lists");
-        seen.extend(answer.rows);
-        match answer.next {
-            Some(token) => next = page(2, Some(token)),
-            None => break,
-        }
-    }
+    let seen = listed(fixture, &tenant, 2).await;
     events.reverse();
     assert_eq!(seen, events);
     let ids: Vec<EventId> = seen.iter().map(|event| event.event_id).collect();
     assert!(ids.is_sorted_by(|one, two| one > two));
+}
+
+/// The table that usage was kept in before, a row for each event.
+const ROWS: &str = include_str!("../../migrations/0021_packed_usage.sql");
+
+pub(crate) async fn events_of_a_store_that_kept_each_in_a_row_are_kept(fixture: &Fixture) {
+    let tenant = Tenant::stored(fixture).await;
+    // Further apart than a block reaches.
+    let mut events: Vec<_> =
+        (0..5).map(|n| tenant.call(fixture, NOW.saturating_add(Duration::from_secs(2 * n)))).collect();
+    fixture.store.usage_insert(&events).await.expect("stored");
+    let blob = if fixture.store.backend() == "sqlite" { "BLOB" } else { "BYTEA" };
+    let (_, rows_table) = ROWS.split_once("CREATE TABLE").expect("it makes a table");
+    let rows_table = rows_table.replace("{text}", "TEXT").replace("{blob}", blob).replace("{region}", "euc1");
+    for before in [
+        format!("CREATE TABLE {rows_table}"),
+        "INSERT INTO usage_events (organization_id, event_id, record) \
+         SELECT organization_id, event_ids, records FROM usage_blocks"
+            .to_owned(),
+        "DROP TABLE usage_blocks".to_owned(),
+        "DELETE FROM _sqlx_migrations WHERE version >= 22".to_owned(),
+    ] {
+        fixture.tamper(&before).await;
+    }
+
+    let upgraded = SqlStore::open(&fixture.url, &expected("eu-central-1")).await.expect("upgrades");
+    assert_eq!(upgraded.usage_insert(&events).await.expect("stored").inserted, 0, "they are known");
+    let listed = upgraded.usage_event_list(tenant.organization.id, &page(10, None)).await.expect("lists");
+    events.reverse();
+    assert_eq!(listed.rows, events);
+    assert_eq!(upgraded.usage_query(&all(&tenant)).await.expect("answers").rows[0].calls, 5);
+    upgraded.close().await;
 }
