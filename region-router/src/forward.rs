@@ -15,7 +15,7 @@ use bailiwick_runtime::serving::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, Uri,
-    header::{CONNECTION, FORWARDED},
+    header::{CONNECTION, FORWARDED, HOST},
     request::Parts,
 };
 use http_body::{Body, Frame, SizeHint};
@@ -113,6 +113,10 @@ fn outgoing(mut head: Parts, body: RequestBody, told: Told) -> Result<Request<Re
     // The worker is asked for the path alone, whatever form the caller's target had.
     if head.uri.authority().is_some() {
         head.uri = head.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
+    }
+    if head.version == http::Version::HTTP_10 && !head.headers.contains_key(HOST) {
+        // A worker asks for one. Which host a caller asked is nothing to it, and may be empty (RFC 9112, section 3.2).
+        head.headers.insert(HOST, HeaderValue::from_static(""));
     }
     head.version = http::Version::HTTP_11;
     Ok(Request::from_parts(head, body))

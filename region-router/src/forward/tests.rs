@@ -29,3 +29,24 @@ proptest! {
         assert_eq!(written(address), address.to_string().into_bytes());
     }
 }
+
+#[test]
+fn a_worker_is_told_a_host_also_where_an_old_caller_names_none() {
+    let told = Told { request_id: RequestId::random(), client: "203.0.113.7".parse().expect("an address") };
+    let asked = |version, host: Option<&'static str>| {
+        let mut request = Request::new(());
+        *request.version_mut() = version;
+        request.headers_mut().extend(host.map(|host| (HOST, HeaderValue::from_static(host))));
+        let sent = outgoing(request.into_parts().0, RequestBody::new(Bytes::new(), Some(0), None), told)
+            .expect("made");
+        let hosts: Vec<_> = sent.headers().get_all(HOST).iter().cloned().collect();
+        (sent.version(), hosts)
+    };
+    for (version, host, expected) in [
+        (http::Version::HTTP_10, None, ""),
+        (http::Version::HTTP_10, Some("a"), "a"),
+        (http::Version::HTTP_11, Some("a"), "a"),
+    ] {
+        assert_eq!(asked(version, host), (http::Version::HTTP_11, vec![HeaderValue::from_static(expected)]));
+    }
+}

@@ -259,6 +259,15 @@ async fn the_host_header_decides_nothing() {
         let open = exchange_with(&router.address, ask("/v1/models", host, &key)).await;
         assert!(matches!(status_of(&open), 200 | 400), "{host:?}: {open}");
     }
+    // HTTP/1.1 without one is none (RFC 9112, section 3.2), HTTP/1.0 may be.
+    for (version, expected) in [("1.1", 400), ("1.0", 200)] {
+        let nameless = format!("GET /v1/models HTTP/{version}\r\nConnection: close\r\n{key}\r\n");
+        for answer in
+            [exchange_with(&router.address, &nameless).await, exchange_with_worker(region, &nameless).await]
+        {
+            assert_eq!(status_of(&answer), expected, "HTTP/{version}: {answer}");
+        }
+    }
     // Which of two was meant, nobody could say; nor is a target's own authority better than a key.
     let twice = ask("/v1/models", "localhost", "Host: admin\r\n");
     assert!(matches!(status_of(&exchange_with(&router.address, twice).await), 400 | 401));

@@ -205,7 +205,8 @@ fn read(head: &[u8], headers: &mut HeaderMap, fields: usize) -> Result<Head, Ref
     let framing = read_fields(&head, parsed.headers, headers)?;
     let is_1_1 = parsed.version == Some(1);
     let body = decoder(&framing, is_1_1)?;
-    if framing.hosts > 1 {
+    // RFC 9112, section 3.2.
+    if framing.hosts > 1 || is_1_1 && framing.hosts == 0 {
         return Err(Refused::Malformed);
     }
     let mut request = Request::new(());

@@ -498,7 +498,7 @@ async fn what_a_service_says_of_the_length_is_kept_to() {
         ("/4+4", "transfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"),
     ] {
         let mut caller = server.dial().await;
-        caller.say(&format!("GET {path} HTTP/1.1\r\nconnection: close\r\n\r\n")).await;
+        caller.say(&format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")).await;
         let (head, body) = hears(caller).await;
         let (framing, data) = expected.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(framing), "{path}: {head}");
