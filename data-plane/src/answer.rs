@@ -19,6 +19,7 @@ use bailiwick_domain::{
 use bailiwick_runtime::{
     fault,
     serving::{ApiError, ResponseBody},
+    turn,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
@@ -113,6 +114,7 @@ async fn read(
     };
     match read {
         Held::Whole(bytes) => {
+            turn::give_way().await;
             let (response, settled) = whole(answered, bytes, held, &*clock)?;
             settled.recorded().await;
             Ok(response)

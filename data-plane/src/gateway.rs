@@ -16,6 +16,7 @@ use bailiwick_domain::{
 use bailiwick_runtime::{
     fault,
     serving::{ApiError, ConnectionInfo, ErrorShape, REQUEST_ID_HEADERS, RequestBody, ResponseBody, Service},
+    turn,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, header::CONNECTION, request::Parts};
 use http_body::Body as _;
@@ -122,6 +123,7 @@ impl Gateway {
         timing: &Timing,
     ) -> Result<Response<ResponseBody>, ApiError> {
         let route = route(head)?;
+        turn::give_way().await;
         let snapshot = self.snapshots.load_full();
         let caller = authentication::authenticate(
             &self.here,
@@ -153,6 +155,7 @@ impl Gateway {
                 (Payload::Form(Box::new(upload)), asked)
             }
         };
+        turn::give_way().await;
         fault::step("permit", payload.beginning());
         let permitted = permission::permit(&snapshot, caller, &asked.model)?;
         let placed = placement::place(&snapshot, permitted, self.upstream.standings(), timing.begun())?;
@@ -162,6 +165,7 @@ impl Gateway {
         let admission = Admission { limiter: &self.limiter, meter: &self.meter, clock: &*self.clock };
         let admitted = pin!(admission.admit(&snapshot, placed, asking)).await?;
         timing.tell();
+        turn::give_way().await;
         let told = admitted.told();
         let wish = Wish { headers: &head.headers, body: &payload, asked: &asked };
         // Pinned where it is made, as all that is large on this way: awaited as it comes, it would be moved once more.

@@ -12,6 +12,7 @@ use bailiwick_runtime::http1::{self, names};
 use bailiwick_runtime::serving::{
     ApiError, BoxError, CLIENT_ADDRESS, REQUEST_ID_HEADERS, RequestBody, ResponseBody, X_FORWARDED_FOR,
 };
+use bailiwick_runtime::turn;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, Uri,
@@ -62,6 +63,7 @@ impl Forward {
         body: RequestBody,
         told: Told,
     ) -> Result<Response<ResponseBody>, ApiError> {
+        turn::give_way().await;
         let mut request = outgoing(head, body, told)?;
         let mut tried = Vec::new();
         while tried.len() < ATTEMPTS {
@@ -69,6 +71,7 @@ impl Forward {
             let sent = pin!(self.pool.send(&worker, request)).await;
             match sent {
                 Sent::Answered(response, connection) => {
+                    turn::give_way().await;
                     worker.succeeded();
                     return Ok(incoming(response, connection, worker));
                 }

@@ -9,6 +9,7 @@ use bailiwick_domain::usage::RequestId;
 use bailiwick_runtime::{
     fault,
     serving::{ClientAddressFrom, ConnectionInfo, ErrorShape, RequestBody, ResponseBody, Service},
+    turn,
 };
 use http::{HeaderValue, Method, Request, Response, header::CONNECTION};
 use http_body::Body as _;
@@ -38,6 +39,7 @@ impl Service for Gateway {
         request: Request<RequestBody>,
         connection: &ConnectionInfo,
     ) -> Response<ResponseBody> {
+        turn::give_way().await;
         let request_id = RequestId::random();
         let (head, body) = request.into_parts();
         let has_body = !body.is_end_stream();

@@ -21,6 +21,7 @@ use super::wire::{Incoming, Wire};
 use super::{ConnectionInfo, ResponseBody, Service, Transport, TrustedHops, panicked, refusal};
 use crate::http1::stock::Stock;
 use crate::identity::{HANDSHAKE_TIMEOUT, Peer};
+use crate::turn;
 
 /// Serves one connection to its end.
 pub(super) async fn serve<S: Service>(
@@ -59,12 +60,14 @@ impl Drop for HangUp {
 /// One request after the other, until the caller leaves or the connection shall end.
 async fn converse<S: Service>(wire: &Rc<Wire>, info: &ConnectionInfo, service: &S) {
     while let Some(next) = wire.next().await {
+        let _under_way = turn::UnderWay::new();
         let (response, asked) = match next {
             Ok(Incoming { request, keeps }) => {
                 wire.state().request_begins();
                 let asked = Asked::new(request.method(), request.version(), keeps);
                 let called = pin!(service.call(request, info));
                 let Some(response) = answered(wire, called).await else { return };
+                turn::give_way().await;
                 (response, asked)
             }
             Err(refused) => (refusal::response(refused, wire.state().limits()), Asked::NOTHING),

@@ -7,7 +7,10 @@ mod outbox;
 use std::{cell::RefCell, collections::HashMap, future::poll_fn, rc::Rc, sync::Arc, time::Duration};
 
 use bailiwick_domain::{egress::AdmittedAddress, id::DeploymentId, usage::EventId};
-use bailiwick_runtime::calling::{self, Failed, Lines};
+use bailiwick_runtime::{
+    calling::{self, Failed, Lines},
+    turn,
+};
 use foldhash::fast::RandomState;
 use http::Request;
 
@@ -107,6 +110,7 @@ impl Connections {
         let form = request.body().progress().map(Rc::clone);
         let waits_for_others = self.meter.has_several_calls();
         let line = &connection.line;
+        turn::give_way().await;
         connection.carried.carries(call);
         // A form keeps time by itself.
         line.begin(&mut request, waits_for_others, form.is_none());
