@@ -19,11 +19,11 @@ use bailiwick_domain::{
 use bailiwick_runtime::{
     fault,
     serving::{ApiError, ResponseBody},
-    turn,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
+use self::holding::hold_answer;
 pub(crate) use self::holding::{Held, hold};
 use crate::{
     dialects, error,
@@ -108,13 +108,9 @@ async fn read(
     if is_event_stream(answered.response.headers()) {
         return Ok(passing::stream(answered, withhold_usage, held, clock, timeouts.idle));
     }
-    let read = {
-        let reading = pin!(holding::hold_answer(&mut answered, true, LARGEST_HELD, timeouts.idle, &mut held));
-        timing.waiting(reading).await
-    };
+    let read = pin!(hold_answer(&mut answered, true, LARGEST_HELD, timeouts.idle, &mut held, timing)).await;
     match read {
         Held::Whole(bytes) => {
-            turn::give_way().await;
             let (response, settled) = whole(answered, bytes, held, &*clock)?;
             settled.recorded().await;
             Ok(response)

@@ -1,7 +1,8 @@
 //! Reads an answer until it is whole, or proves too large to hold. What came of it counts also when its caller leaves meanwhile.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
+use bailiwick_runtime::turn;
 use bytes::{Bytes, BytesMut};
 use http::{Response, Version};
 use http_body::Body as _;
@@ -12,7 +13,7 @@ use crate::{
     estimate::Passed,
     memory::{Hold, UNCOUNTED},
     metering::{OpenCall, Used},
-    timing::within,
+    timing::{Timing, within},
     upstream::{AnswerBody, Answered},
 };
 
@@ -32,11 +33,14 @@ pub(super) async fn hold_answer(
     limit: usize,
     idle: Duration,
     held: &mut Hold,
+    timing: &Timing,
 ) -> Held {
     let Answered { response, call, begun, .. } = answered;
     let counts = response.status().is_success();
     let mut hearing = Hearing { call, collected: Collected::begin(std::mem::take(begun)), counts, is_own };
-    let how = hearing.collected.read(response, limit, idle, held).await;
+    let how = timing.waiting(pin!(hearing.collected.read(response, limit, idle, held))).await;
+    // While it is still heard: whoever leaves meanwhile has used what came.
+    turn::give_way().await;
     hearing.counts &= how == How::Late;
     hearing.collected.held(how)
 }

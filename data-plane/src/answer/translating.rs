@@ -65,8 +65,8 @@ pub(super) async fn pass_on(
             timeouts.idle,
         ));
     }
-    let read = hold_answer(&mut answered, false, LARGEST_TRANSLATED, timeouts.idle, &mut held);
-    match timing.waiting(read).await {
+    let read = hold_answer(&mut answered, false, LARGEST_TRANSLATED, timeouts.idle, &mut held, timing);
+    match read.await {
         Held::Whole(bytes) if !is_success => Ok(failure(answered, &translation, &bytes, held, &*clock)),
         Held::Whole(bytes) => whole(answered, &translation, &bytes, held, &*clock).await,
         Held::Large(begun) if begun.len() <= LARGEST_TRANSLATED && !begun.is_empty() => {

@@ -4,7 +4,7 @@ use std::{pin::pin, rc::Rc, sync::Arc, time::Instant};
 
 use bailiwick_domain::usage::CallEnd;
 use bailiwick_quota::holder::Reservation;
-use bailiwick_runtime::{serving::ApiError, turn};
+use bailiwick_runtime::serving::ApiError;
 use bytes::Bytes;
 use http::{Request, Response};
 
@@ -100,7 +100,6 @@ impl Sending<'_> {
             Sent::Answered(response, connection) => {
                 // How long a caller takes to send is not the provider's doing.
                 let begun = form.map_or(begun, |form| form.moved().into_std().min(now));
-                turn::give_way().await;
                 match self.heard(one, response, connection) {
                     Ok(answer) => self.answered(answer, now - begun, now).await,
                     Err(stale) => stale,
