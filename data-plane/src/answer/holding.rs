@@ -37,12 +37,8 @@ pub(super) async fn hold_answer(
 ) -> Held {
     let Answered { response, call, begun, .. } = answered;
     let counts = response.status().is_success();
-    let mut hearing = Hearing { call, collected: Collected::begin(std::mem::take(begun)), counts, is_own };
-    let how = timing.waiting(pin!(hearing.collected.read(response, limit, idle, held))).await;
-    // While it is still heard: whoever leaves meanwhile has used what came.
-    turn::give_way().await;
-    hearing.counts &= how == How::Late;
-    hearing.collected.held(how)
+    let hearing = Hearing { call, collected: Collected::begin(std::mem::take(begun)), counts, is_own };
+    hearing.hear(response, limit, idle, held, timing).await
 }
 
 /// Reads an answer's body, of which `begun` was read before.
@@ -65,6 +61,23 @@ struct Hearing<'a> {
     /// Whether what came counts, unless more comes.
     counts: bool,
     is_own: bool,
+}
+
+impl Hearing<'_> {
+    async fn hear(
+        mut self,
+        response: &mut Response<AnswerBody>,
+        limit: usize,
+        idle: Duration,
+        held: &mut Hold,
+        timing: &Timing,
+    ) -> Held {
+        let how = timing.waiting(pin!(self.collected.read(response, limit, idle, held))).await;
+        // While it is still heard: whoever leaves meanwhile has used what came.
+        turn::give_way().await;
+        self.counts &= how == How::Late;
+        self.collected.held(how)
+    }
 }
 
 impl Drop for Hearing<'_> {
@@ -167,3 +180,6 @@ impl Collected {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

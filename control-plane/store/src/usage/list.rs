@@ -24,7 +24,7 @@ pub(crate) async fn list(
     page: &Page,
 ) -> Result<PageOf<Local<UsageEvent>>, StoreError> {
     let wanted = usize::try_from(page::limit(page)).unwrap_or(usize::MAX);
-    let mut listed = Listed::before(page::after(page)?);
+    let mut listed = Listed::new(page::after(page)?, wanted);
     // Past every block that holds an event of before.
     let mut from = listed.before.map_or([u8::MAX; 16], |id| *id.span().end());
     while listed.whole < wanted {
@@ -42,11 +42,13 @@ struct Listed {
     events: Vec<Local<UsageEvent>>,
     /// So many of them are in their order, and followed by those of one span.
     whole: usize,
+    /// No more than these are listed.
+    wanted: usize,
 }
 
 impl Listed {
-    fn before(before: Option<EventId>) -> Self {
-        Self { before, events: Vec::new(), whole: 0 }
+    fn new(before: Option<EventId>, wanted: usize) -> Self {
+        Self { before, events: Vec::new(), whole: 0, wanted }
     }
 
     fn add(&mut self, block: Vec<Local<UsageEvent>>) {
@@ -57,13 +59,22 @@ impl Listed {
         let before = self.before;
         self.events
             .extend(block.into_iter().filter(|event| before.is_none_or(|before| event.event_id < before)));
+        // A span may hold ten thousands.
+        if self.events.len() > 2 * self.wanted {
+            self.keep_newest();
+        }
     }
 
     fn end_span(&mut self) {
+        self.keep_newest();
+        self.whole = self.events.len();
+    }
+
+    fn keep_newest(&mut self) {
         if let Some(span) = self.events.get_mut(self.whole..) {
             span.sort_unstable_by_key(|event| std::cmp::Reverse(event.event_id));
         }
-        self.whole = self.events.len();
+        self.events.truncate(self.wanted);
     }
 
     fn finish(mut self) -> Vec<Local<UsageEvent>> {
