@@ -98,7 +98,7 @@ impl Pool {
     }
 
     /// Sends on an open connection, or on a new one. What a connection turns out not to have taken goes to another.
-    pub(super) async fn send(&self, place: &Place, mut request: Request<Outbound>, call: EventId) -> Sent {
+    pub(super) async fn send(&self, place: &Place, request: &mut Request<Outbound>, call: EventId) -> Sent {
         let timeouts = self.timeouts;
         // A form's bytes come but once, and end when their connection does.
         let speaks_http2 = self.dialler.speaks_http2() && place.deployment().prepared.is_tls;
@@ -112,9 +112,10 @@ impl Pool {
                 None => {
                     undone += 1;
                     while let Some(connection) = self.alone.take(place) {
-                        match pin!(self.alone.send(connection, request, call, timeouts.first_byte)).await {
-                            Err(whole) => request = whole,
-                            Ok(sent) => return sent,
+                        let sent =
+                            pin!(self.alone.send(connection, request, call, timeouts.first_byte)).await;
+                        if let Some(sent) = sent {
+                            return sent;
                         }
                     }
                     // In a place of its own: calls on connections that are open do not carry it along.
@@ -131,7 +132,7 @@ impl Pool {
                     return sent.unwrap_or(Sent::Lost);
                 }
                 Opened::Shared(stream) => {
-                    if let Some(sent) = Box::pin(stream.send(&request, &call, timeouts.first_byte)).await {
+                    if let Some(sent) = Box::pin(stream.send(request, &call, timeouts.first_byte)).await {
                         return sent;
                     }
                 }

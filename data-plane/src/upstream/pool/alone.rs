@@ -99,25 +99,25 @@ impl Connections {
         Connection { line, carried, deployment, address }
     }
 
-    /// Waits for an answer's first byte; of a form, for so long after its last piece was taken. Errors: the request, whole, when none of it was sent: an idle connection can turn out to be closed.
+    /// Waits for an answer's first byte; of a form, for so long after its last piece was taken. `None`: nothing of the request was sent, and it is whole: an idle connection can turn out to be closed.
     pub(super) async fn send(
         &self,
         connection: Connection,
-        mut request: Request<Outbound>,
+        request: &mut Request<Outbound>,
         call: EventId,
         bound: Duration,
-    ) -> Result<Sent, Request<Outbound>> {
+    ) -> Option<Sent> {
         let form = request.body().progress().map(Rc::clone);
         let waits_for_others = self.meter.has_several_calls();
         let line = &connection.line;
         turn::give_way().await;
         connection.carried.carries(call);
         // A form keeps time by itself.
-        line.begin(&mut request, waits_for_others, form.is_none());
+        line.begin(request, waits_for_others, form.is_none());
         if waits_for_others {
             self.outbox.push(line);
         }
-        let answer = poll_fn(|cx| line.poll_answer(&mut request, cx));
+        let answer = poll_fn(|cx| line.poll_answer(request, cx));
         let answered = match &form {
             None => Some(answer.await),
             Some(progress) => progress.answered_within(bound, answer).await,
@@ -125,10 +125,10 @@ impl Connections {
         match answered {
             Some(Ok(response)) => {
                 let lease = Lease { connection, connections: self.clone(), form };
-                Ok(Sent::Answered(response.map(AnswerBody::Left), super::Lease::Alone(lease)))
+                Some(Sent::Answered(response.map(AnswerBody::Left), super::Lease::Alone(lease)))
             }
-            Some(Err(failed)) => became(failed, &connection.carried).ok_or(request),
-            None => Ok(Sent::Late),
+            Some(Err(failed)) => became(failed, &connection.carried),
+            None => Some(Sent::Late),
         }
     }
 

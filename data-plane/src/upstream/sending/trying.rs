@@ -74,15 +74,17 @@ impl Sending<'_> {
         self.call.holding_of_place(of_place);
         let (shown, clock) = (token.as_ref(), &*upstream.clock);
         match outgoing::make(place, shown, self.call_type, self.wish, self.hold, clock) {
-            Ok((request, made_as)) => {
+            Ok((mut request, made_as)) => {
                 let was_refused = refused.is_some();
-                pin!(self.send(Try { place, model, attempt, made_as, token, was_refused }, request)).await
+                let one = Try { place, model, attempt, made_as, token, was_refused };
+                // Lent, because whoever is handed it on the way to a connection would copy it.
+                pin!(self.send(one, &mut request)).await
             }
             Err(why) => self.not_made(why),
         }
     }
 
-    async fn send(&mut self, one: Try<'_>, request: Request<Outbound>) -> Tried {
+    async fn send(&mut self, one: Try<'_>, request: &mut Request<Outbound>) -> Tried {
         let upstream = self.upstream;
         self.attempts += 1;
         self.call.attempts(self.attempts);
@@ -90,6 +92,8 @@ impl Sending<'_> {
         self.call.sends(form.clone());
         let begun = Instant::now();
         let sent = pin!(upstream.pool.send(one.place, request, self.call.event_id())).await;
+        // What was sent is kept no longer: a further try makes its own.
+        *request.body_mut() = Outbound::default();
         let now = Instant::now();
         // All of it: a provider is never there at once.
         self.timing.waited(now - begun);
