@@ -15,6 +15,8 @@ use bailiwick_domain::{
 };
 use bailiwick_runtime::{
     fault,
+    http1::spend_headers,
+    in_place,
     serving::{ApiError, ConnectionInfo, ErrorShape, REQUEST_ID_HEADERS, RequestBody, ResponseBody, Service},
     turn,
 };
@@ -96,7 +98,8 @@ impl Service for Gateway {
         // Its fields are all that is told of a call: ids and numbers, nothing that was said (R8). Where no spans are exported it costs a branch.
         let span = tracing::debug_span!("call", %request_id, status = tracing::field::Empty);
         // In a place of its own: connections that wait for a request would carry its room.
-        let answering = Box::pin(self.answer(&head, body, request_id, origin, &mut unread, &timing));
+        let answering =
+            in_place::pinned(|| self.answer(&head, body, request_id, origin, &mut unread, &timing));
         let answered = answering.instrument(span.clone()).await;
         let mut response = answered.unwrap_or_else(|error| error.into_response_for(shape, request_id));
         span.record("status", response.status().as_u16());
@@ -108,6 +111,7 @@ impl Service for Gateway {
         if let Some(own_time) = timing.header() {
             response.headers_mut().append(error::SERVER_TIMING, own_time);
         }
+        spend_headers(head.headers);
         response
     }
 }

@@ -15,7 +15,7 @@ use bailiwick_domain::{
     names::ModelName,
     routing::{Fallbacks, Rank},
 };
-use bailiwick_runtime::serving::ApiError;
+use bailiwick_runtime::{in_place, serving::ApiError};
 
 use crate::{
     error,
@@ -149,7 +149,7 @@ pub(crate) fn place(
     let mut trail = Trail::default();
     let places = find(snapshot, permitted.model(), standings, &mut trail, now);
     let places = places.ok_or_else(error::no_deployment)?;
-    Ok(Placed(Box::new(Found { permitted, places, trail })))
+    Ok(Placed(in_place::boxed(|| Found { permitted, places, trail })))
 }
 
 /// The places of the model that stands behind another, by this name, or of those that stand behind that one. `None`: nothing is left to fall back to.

@@ -60,7 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static, B: Payload + 'static> Lines<S,
         let sweeps =
             |time: Duration| u32::try_from(time.as_millis().div_ceil(every.as_millis())).unwrap_or(u32::MAX);
         Self {
-            stock: Rc::default(),
+            stock: Stock::of_this_core(),
             every,
             longest_wait: sweeps(longest_wait),
             longest_rest: sweeps(longest_rest),

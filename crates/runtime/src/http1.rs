@@ -13,9 +13,10 @@ pub(crate) mod writing;
 pub use self::{
     body::{Body, Line},
     decoding::{Decoder, put_chunk_size},
-    head::{Framing, content_length, end_of_head, names, read_fields},
+    head::{Copied, Framing, content_length, end_of_head, names},
     request::{HeadLimits, Received, Refused, RequestReader},
     response::{Begun, ResponseReader},
+    stock::{spare_headers, spend_headers},
 };
 
 /// What came is no HTTP/1.1 message.

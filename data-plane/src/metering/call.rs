@@ -9,6 +9,7 @@ use bailiwick_domain::{
     usage::{CallEnd, CallType, EventId, RequestId, UsageEvent, UsageSource},
 };
 use bailiwick_quota::holder::{self, Charge, Reservation};
+use bailiwick_runtime::in_place;
 use smallvec::SmallVec;
 
 use super::{
@@ -65,7 +66,17 @@ impl OpenCall {
     pub(super) fn begin(meter: Meter, event: UsageEvent, price: Option<Price>) -> Self {
         let (prompt, reservation, of_place, form, so_far) = (Prompt::default(), None, None, None, None);
         let settled = false;
-        Self(Box::new(Open { meter, event, price, prompt, form, so_far, reservation, of_place, settled }))
+        Self(in_place::boxed(|| Open {
+            meter,
+            event,
+            price,
+            prompt,
+            form,
+            so_far,
+            reservation,
+            of_place,
+            settled,
+        }))
     }
 
     /// The call holds this of its limits, until it is recorded.

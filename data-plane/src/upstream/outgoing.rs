@@ -8,7 +8,7 @@ use bailiwick_dialects::{
     passes_anthropic_beta, support, translate_count, translate_request,
 };
 use bailiwick_domain::{provider::ApiVersion, provider_secret::AwsKey, time::Clock, usage::CallType};
-use bailiwick_runtime::{calling::Payload as _, serving::ApiError};
+use bailiwick_runtime::{calling::Payload as _, http1::spare_headers, serving::ApiError};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use smallvec::SmallVec;
@@ -72,17 +72,16 @@ pub(super) enum NotMade {
 /// Headers that say who calls. One, where a secret is shown.
 type Proof = SmallVec<[(HeaderName, HeaderValue); 1]>;
 
-type Made = Result<(Request<Outbound>, MadeAs), NotMade>;
-
-/// `token` is what is shown where the credential is exchanged for such.
+/// Makes `request`, which is empty. It is filled where it is: handed from one to the other, it would be copied each time. `token` is what is shown where the credential is exchanged for such.
 pub(super) fn make(
+    request: &mut Request<Outbound>,
     place: &Place,
     token: Option<&Shown>,
     call_type: CallType,
     wish: Wish<'_>,
     hold: &mut Hold,
     clock: &dyn Clock,
-) -> Made {
+) -> Result<MadeAs, NotMade> {
     let Wish { headers: given, body: payload, asked } = wish;
     let (call, deployment) = (dialects::call(call_type), place.deployment());
     let target = target(place);
@@ -90,7 +89,7 @@ pub(super) fn make(
         Support::Translated => {
             // What is translated is JSON.
             let Payload::Whole(body) = payload else { return Err(NotMade::Failed(error::not_json())) };
-            return translated(place, token, call, &target, body, hold, clock);
+            return translated(request, place, token, call, &target, body, hold, clock);
         }
         // It has no path there, and why.
         Support::Refused(_) => drop(target.path(call, asked.stream).map_err(NotMade::Refused)?),
@@ -103,19 +102,18 @@ pub(super) fn make(
         Payload::Whole(body) => splice(body, asked, target.model, withhold_usage).into(),
         Payload::Form(upload) => Outbound::Form(Box::new(upload.body(target.model))),
     };
-    let mut request = match deployment.dialect {
+    match deployment.dialect {
         Dialect::OpenAi | Dialect::OpenAiCompatible => {
             let path = To::Known(call.path());
-            request(place, token, path, Authentication::Bearer, body, clock)?
+            fill(request, place, token, path, Authentication::Bearer, body, clock)?;
         }
         _ => {
             let path = target.path(call, asked.stream).map_err(NotMade::Refused)?;
             let path = To::Made(&path);
-            let mut request = request(place, token, path, target.authentication(), body, clock)?;
+            fill(request, place, token, path, target.authentication(), body, clock)?;
             add(request.headers_mut(), &target.headers(asked.stream));
-            request
         }
-    };
+    }
     if let Payload::Form(upload) = payload {
         request.headers_mut().insert(header::CONTENT_TYPE, upload.content_type().clone());
     }
@@ -125,7 +123,7 @@ pub(super) fn make(
         }
     }
     pass_beta(request.headers_mut(), given, call, deployment.dialect);
-    Ok((request, MadeAs::Passing { withhold_usage }))
+    Ok(MadeAs::Passing { withhold_usage })
 }
 
 /// A deployment as its dialect sees it. Bedrock's own API keys are bearers' tokens, and so are Entra's; AWS keys sign.
@@ -145,7 +143,9 @@ fn target(place: &Place) -> Target<'_> {
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "a request, and all that it is made of")]
 fn translated(
+    request: &mut Request<Outbound>,
     place: &Place,
     token: Option<&Shown>,
     call: Call,
@@ -153,7 +153,7 @@ fn translated(
     body: &Bytes,
     hold: &mut Hold,
     clock: &dyn Clock,
-) -> Made {
+) -> Result<MadeAs, NotMade> {
     // Counted before it is made.
     let room = body.len().saturating_mul(TRANSLATED_COPIES);
     hold.grow_to(room).map_err(|_full| NotMade::Failed(error::overloaded()))?;
@@ -165,9 +165,9 @@ fn translated(
         None => (translate_count(body, target).map_err(NotMade::Refused)?, Wanted::Count),
     };
     let (path, authentication) = (To::Made(&outgoing.path_and_query), outgoing.authentication);
-    let mut request = request(place, token, path, authentication, Bytes::from(outgoing.body).into(), clock)?;
+    fill(request, place, token, path, authentication, Bytes::from(outgoing.body).into(), clock)?;
     add(request.headers_mut(), &outgoing.headers);
-    Ok((request, MadeAs::Translated(wanted)))
+    Ok(MadeAs::Translated(wanted))
 }
 
 /// Where behind an endpoint's own path a request goes.
@@ -179,14 +179,15 @@ enum To<'a> {
     Made(&'a str),
 }
 
-fn request(
+fn fill(
+    request: &mut Request<Outbound>,
     place: &Place,
     token: Option<&Shown>,
     to: To<'_>,
     authentication: Authentication<'_>,
     body: Outbound,
     clock: &dyn Clock,
-) -> Result<Request<Outbound>, NotMade> {
+) -> Result<(), NotMade> {
     let endpoint = &place.deployment().prepared;
     let prefix = &*endpoint.path_prefix;
     let uri = match to {
@@ -196,7 +197,9 @@ fn request(
     let uri = uri.map_err(|_| NotMade::Failed(ApiError::internal("the endpoint has no path")))?;
     let proof = prove(place, token, &uri, authentication, &body, clock)?;
     // The provider's answer is read into the room of these, and the caller's is made in that.
-    let mut headers = HeaderMap::with_capacity(MOST_HEADERS);
+    *request.headers_mut() = spare_headers();
+    let headers = request.headers_mut();
+    headers.reserve(MOST_HEADERS);
     headers.insert(header::HOST, endpoint.host_header.clone());
     for (name, value) in proof {
         headers.insert(name, value);
@@ -204,11 +207,10 @@ fn request(
     headers.insert(header::CONTENT_TYPE, JSON);
     headers.insert(header::ACCEPT_ENCODING, IDENTITY);
     headers.insert(header::USER_AGENT, USER_AGENT);
-    let mut request = Request::new(body);
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
-    *request.headers_mut() = headers;
-    Ok(request)
+    *request.body_mut() = body;
+    Ok(())
 }
 
 /// Proves who calls. A secret that signs is never shown, whatever the deployment is: its text would be a secret of somebody else's in a header.

@@ -17,7 +17,7 @@ use bailiwick_domain::{
     time::Timestamp,
     usage::{CallEnd, CallType},
 };
-use bailiwick_runtime::serving::ApiError;
+use bailiwick_runtime::{in_place, serving::ApiError};
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 
@@ -131,7 +131,8 @@ impl Sending<'_> {
             };
             let forced_here = forced || is_repeated || refused.is_some() || self.attempts == 0;
             // In a place of its own: most of what a call keeps while it is away is this, and all who wait for it would carry its room.
-            let tried = Box::pin(self.try_place(&place, model, forced_here, refused.take())).await;
+            let trying = in_place::pinned(|| self.try_place(&place, model, forced_here, refused.take()));
+            let tried = trying.await;
             let was_repeated = std::mem::take(&mut is_repeated);
             let ill = match tried {
                 Tried::Answered | Tried::Over => return None,

@@ -19,24 +19,64 @@ pub fn end_of_head(bytes: &[u8], seen: usize) -> Option<usize> {
     })
 }
 
-/// Puts the fields of a head in the place of what is in `headers`: their values are slices of `head`, which they were parsed from.
-///
-/// # Errors
-/// A name or a value is none, or they contradict each other.
-pub fn read_fields(
-    head: &Bytes,
-    fields: &[httparse::Header<'_>],
-    headers: &mut HeaderMap,
-) -> Result<Framing, Malformed> {
-    let mut framing = Framing::default();
-    headers.clear();
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed)?;
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value)).map_err(|_| Malformed)?;
-        framing.note(&name, &value)?;
-        headers.append(name, value);
+/// A head that was parsed where it came, and a copy that what is kept of it are slices of.
+pub struct Copied<'a> {
+    head: &'a [u8],
+    copy: Bytes,
+}
+
+impl<'a> Copied<'a> {
+    /// A head, from its first byte to its last.
+    pub fn new(head: &'a [u8]) -> Self {
+        Self { head, copy: Bytes::copy_from_slice(head) }
     }
-    Ok(framing)
+
+    /// Where a part of the head stands in it.
+    fn place(&self, part: &[u8]) -> Option<usize> {
+        part.as_ptr().addr().checked_sub(self.head.as_ptr().addr()).filter(|at| *at < self.head.len())
+    }
+
+    /// A part of the head, of the copy.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn part(&self, part: &[u8]) -> Result<Bytes, Malformed> {
+        if part.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let at = self.place(part).ok_or(Malformed)?;
+        let end = at + part.len();
+        if end > self.copy.len() { Err(Malformed) } else { Ok(self.copy.slice(at..end)) }
+    }
+
+    /// Whether it begins with this, and each of its lines ends with both a carriage return and a line feed: one that ends with the latter alone, others may take for a part of it. No line feed
+    /// stands elsewhere in what was parsed.
+    pub fn has_whole_lines(&self, begins: &str, fields: &[httparse::Header<'_>]) -> bool {
+        let behind_an_end = |at: usize| self.head.get(..at).is_some_and(|before| before.ends_with(b"\r\n"));
+        self.place(begins.as_bytes()) == Some(0)
+            && self.head.ends_with(b"\r\n\r\n")
+            && fields.iter().all(|field| self.place(field.name.as_bytes()).is_some_and(behind_an_end))
+    }
+
+    /// Puts its fields in the place of what is in `headers`.
+    ///
+    /// # Errors
+    /// A name or a value is none, or they contradict each other.
+    pub fn read_fields(
+        &self,
+        fields: &[httparse::Header<'_>],
+        headers: &mut HeaderMap,
+    ) -> Result<Framing, Malformed> {
+        let mut framing = Framing::default();
+        headers.clear();
+        for field in fields {
+            let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed)?;
+            let value = HeaderValue::from_maybe_shared(self.part(field.value)?).map_err(|_| Malformed)?;
+            framing.note(&name, &value)?;
+            headers.append(name, value);
+        }
+        Ok(framing)
+    }
 }
 
 /// What the fields of a message say of its body, and of the connection behind it.

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Uri, Version};
 
-use super::{Decoder, Framing, Malformed, end_of_head, read_fields};
+use super::{Copied, Decoder, Framing, Malformed, end_of_head};
 
 /// So many fields have their place where they are parsed; more cost an allocation.
 const FIELDS_IN_PLACE: usize = 100;
@@ -87,14 +87,7 @@ impl RequestReader {
         let blank = empty_lines(bytes);
         let bytes = bytes.get(blank..).unwrap_or_default();
         let seen = std::mem::take(&mut self.seen).saturating_sub(blank);
-        let end = end_of_head(bytes, seen);
-        if end.unwrap_or(bytes.len()) > self.limits.bytes {
-            return Err(Refused::TooLarge);
-        }
-        let Some((head, behind)) = end.and_then(|end| bytes.split_at_checked(end)) else {
-            if seen == 0 {
-                begins_as_head(bytes)?;
-            }
+        let Some(head) = self.find_head(bytes, seen, headers)? else {
             if is_held {
                 drop(held.drain(..at + blank));
             } else {
@@ -104,7 +97,8 @@ impl RequestReader {
             self.held = held;
             return Ok(None);
         };
-        let Head { request, mut body, keeps, expects_continue } = read(head, headers, self.limits.fields)?;
+        let Head { request, bytes: end, mut body, keeps, expects_continue } = head;
+        let behind = bytes.get(end..).unwrap_or_default();
         let length = body.left();
         let (first, taken) = body.take(behind)?;
         self.body = body;
@@ -118,6 +112,20 @@ impl RequestReader {
             self.held = held;
         }
         Ok(Some(Received { request, first, length, keeps, expects_continue }))
+    }
+
+    /// The head at the start of `bytes`, of which the first `seen` were looked at before. What comes at once is parsed at once, which tells where it ends; what comes in pieces, when all of it
+    /// is here. So whoever sends what is no head hears of it with the first piece.
+    fn find_head(&self, bytes: &[u8], seen: usize, headers: &mut HeaderMap) -> Result<Option<Head>, Refused> {
+        let HeadLimits { bytes: most, fields } = self.limits;
+        if seen == 0 && bytes.len() <= most {
+            return read(bytes, headers, fields);
+        }
+        let end = end_of_head(bytes, seen);
+        if end.unwrap_or(bytes.len()) > most {
+            return Err(Refused::TooLarge);
+        }
+        end.and_then(|end| bytes.get(..end)).map_or(Ok(None), |head| read(head, headers, fields))
     }
 
     /// Takes what came of the body, and holds what stands behind it.
@@ -148,6 +156,8 @@ impl RequestReader {
 
 struct Head {
     request: Request<()>,
+    /// How many it has.
+    bytes: usize,
     body: Decoder,
     keeps: bool,
     expects_continue: bool,
@@ -162,27 +172,8 @@ fn empty_lines(bytes: &[u8]) -> usize {
     bytes.len() - rest.len()
 }
 
-/// Whether a head may begin so: whoever speaks something else hears of it at once.
-fn begins_as_head(bytes: &[u8]) -> Result<(), Refused> {
-    let mut room = [const { MaybeUninit::uninit() }; FIELDS_IN_PLACE];
-    match httparse::Request::new(&mut []).parse_with_uninit_headers(bytes, &mut room) {
-        Ok(_) | Err(httparse::Error::TooManyHeaders) => Ok(()),
-        Err(_) => Err(Refused::Malformed),
-    }
-}
-
-/// Whether a line ends with a line feed alone, which others may take for a part of it.
-fn has_bare_line_feed(head: &[u8]) -> bool {
-    memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head.get(at - 1) != Some(&b'\r'))
-}
-
-/// Reads a whole head. Its fields take the place of what is in `headers`.
-fn read(head: &[u8], headers: &mut HeaderMap, fields: usize) -> Result<Head, Refused> {
-    if has_bare_line_feed(head) {
-        return Err(Refused::Malformed);
-    }
-    // The URI, and the fields' values, are slices of it.
-    let head = Bytes::copy_from_slice(head);
+/// Reads the head at the start of `bytes`. `None`: it is not whole. Its fields take the place of what is in `headers`.
+fn read(bytes: &[u8], headers: &mut HeaderMap, fields: usize) -> Result<Option<Head>, Refused> {
     let mut in_place = [const { MaybeUninit::uninit() }; FIELDS_IN_PLACE];
     let mut allocated = Vec::new();
     let room = match in_place.get_mut(..fields) {
@@ -193,16 +184,22 @@ fn read(head: &[u8], headers: &mut HeaderMap, fields: usize) -> Result<Head, Ref
         }
     };
     let mut parsed = httparse::Request::new(&mut []);
-    match parsed.parse_with_uninit_headers(&head, room) {
-        Ok(httparse::Status::Complete(length)) if length == head.len() => {}
+    let head = match parsed.parse_with_uninit_headers(bytes, room) {
+        Ok(httparse::Status::Complete(length)) => bytes.get(..length).unwrap_or_default(),
+        Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(Refused::TooLarge),
-        _ => return Err(Refused::Malformed),
-    }
+        Err(_) => return Err(Refused::Malformed),
+    };
+    // The URI, and the fields' values, are slices of it.
+    let copied = Copied::new(head);
     let (Some(method), Some(target)) = (parsed.method, parsed.path) else { return Err(Refused::Malformed) };
+    if !copied.has_whole_lines(method, parsed.headers) {
+        return Err(Refused::Malformed);
+    }
     if target.len() > LONGEST_TARGET {
         return Err(Refused::TargetTooLong);
     }
-    let framing = read_fields(&head, parsed.headers, headers)?;
+    let framing = copied.read_fields(parsed.headers, headers)?;
     let is_1_1 = parsed.version == Some(1);
     let body = decoder(&framing, is_1_1)?;
     // RFC 9112, section 3.2.
@@ -212,11 +209,12 @@ fn read(head: &[u8], headers: &mut HeaderMap, fields: usize) -> Result<Head, Ref
     let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| Refused::Malformed)?;
     *request.uri_mut() =
-        Uri::from_maybe_shared(head.slice_ref(target.as_bytes())).map_err(|_| Refused::Malformed)?;
+        Uri::from_maybe_shared(copied.part(target.as_bytes())?).map_err(|_| Refused::Malformed)?;
     *request.version_mut() = if is_1_1 { Version::HTTP_11 } else { Version::HTTP_10 };
     *request.headers_mut() = std::mem::take(headers);
     let keeps = !framing.closes && (is_1_1 || framing.keeps_alive);
-    Ok(Head { request, body, keeps, expects_continue: is_1_1 && framing.expects_continue })
+    let (bytes, expects_continue) = (head.len(), is_1_1 && framing.expects_continue);
+    Ok(Some(Head { request, bytes, body, keeps, expects_continue }))
 }
 
 /// What reads the body: RFC 9112, section 6.3, where a server may refuse what is said twice, and here does.

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, Version, header};
 
-use super::{Decoder, Framing, Malformed, end_of_head, read_fields};
+use super::{Copied, Decoder, Framing, Malformed, end_of_head};
 
 /// Fields of a head.
 const MOST_FIELDS: usize = 100;
@@ -54,9 +54,9 @@ impl ResponseReader {
             joined.extend_from_slice(came);
             bytes = &joined;
         }
-        while let Some(end) = end_of_head(bytes, seen).filter(|end| *end <= LARGEST_HEAD) {
-            let (head, behind) = bytes.split_at(end);
-            let Head { status, version, mut decoder, mut keeps } = read(head, self.is_head, headers)?;
+        while let Some(head) = find_head(bytes, seen, self.is_head, headers)? {
+            let Head { bytes: end, status, version, mut decoder, mut keeps } = head;
+            let behind = bytes.get(end..).unwrap_or_default();
             // What comes before a response says nothing that anybody here waits for (RFC 9110, section 15.2).
             if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
                 (bytes, seen) = (behind, 0);
@@ -115,6 +115,8 @@ impl ResponseReader {
 /// A head, but for its fields.
 #[derive(Debug)]
 struct Head {
+    /// How many it has.
+    bytes: usize,
     status: StatusCode,
     version: Version,
     /// What reads the body behind it.
@@ -123,27 +125,46 @@ struct Head {
     keeps: bool,
 }
 
-/// Reads a whole head. Its fields take the place of what is in `headers`.
-fn read(head: &[u8], is_head: bool, headers: &mut HeaderMap) -> Result<Head, Malformed> {
-    // The fields' values are slices of it.
-    let head = Bytes::copy_from_slice(head);
+/// The head at the start of `bytes`, of which the first `seen` were looked at before. What comes at once is parsed at once, which tells where it ends; what comes in pieces, when all of it is
+/// here.
+fn find_head(
+    bytes: &[u8],
+    seen: usize,
+    is_head: bool,
+    headers: &mut HeaderMap,
+) -> Result<Option<Head>, Malformed> {
+    if seen == 0 && bytes.len() <= LARGEST_HEAD {
+        return read(bytes, is_head, headers);
+    }
+    let end = end_of_head(bytes, seen).filter(|end| *end <= LARGEST_HEAD);
+    end.and_then(|end| bytes.get(..end)).map_or(Ok(None), |head| read(head, is_head, headers))
+}
+
+/// Reads the head at the start of `bytes`. `None`: it is not whole. Its fields take the place of what is in `headers`.
+fn read(bytes: &[u8], is_head: bool, headers: &mut HeaderMap) -> Result<Option<Head>, Malformed> {
+    // The parser steps over empty lines, which nobody answers with: only before a request they may stand (RFC 9112, section 2.2).
+    if bytes.starts_with(b"\r") || bytes.starts_with(b"\n") {
+        return Err(Malformed);
+    }
     let mut room = [const { MaybeUninit::uninit() }; MOST_FIELDS];
     let mut response = httparse::Response::new(&mut []);
     let parsed =
-        httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, &head, &mut room);
-    if parsed != Ok(httparse::Status::Complete(head.len())) {
-        return Err(Malformed);
-    }
+        httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut room);
+    let head = match parsed.map_err(|_| Malformed)? {
+        httparse::Status::Complete(length) => bytes.get(..length).unwrap_or_default(),
+        httparse::Status::Partial => return Ok(None),
+    };
     let status = response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed)?;
     let version = if response.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-    let framing = read_fields(&head, response.headers, headers)?;
+    // The fields' values are slices of a copy.
+    let framing = Copied::new(head).read_fields(response.headers, headers)?;
     let (decoder, is_clear) = decoder(&framing, is_head, status, version)?;
     if framing.is_chunked {
         // Which of the two counts is said by one alone (RFC 9112, section 6.3).
         headers.remove(header::CONTENT_LENGTH);
     }
     let keeps = is_clear && version == Version::HTTP_11 && !framing.closes;
-    Ok(Head { status, version, decoder, keeps })
+    Ok(Some(Head { bytes: head.len(), status, version, decoder, keeps }))
 }
 
 /// RFC 9112, section 6.3; and whether another response can follow it.

@@ -1,6 +1,7 @@
 //! What a core has for its connections to use one after the other, so that one that waits keeps no memory for it.
 
 use std::cell::{RefCell, RefMut};
+use std::rc::Rc;
 
 use http::HeaderMap;
 
@@ -14,7 +15,21 @@ const MOST_MAPS: usize = 64;
 const LARGEST_ROOM: usize = 64 << 10;
 const MOST_ROOMS: usize = 16;
 
-/// One core's.
+thread_local! {
+    static OF_THIS_CORE: Rc<Stock> = Rc::default();
+}
+
+/// A map of headers with room for what most heads have, where this core has one to spare.
+pub fn spare_headers() -> HeaderMap {
+    OF_THIS_CORE.with(|stock| stock.headers())
+}
+
+/// Leaves a map to whoever on this core makes a head next. Nothing of what was in it stays.
+pub fn spend_headers(headers: HeaderMap) {
+    OF_THIS_CORE.with(|stock| stock.take_back(headers));
+}
+
+/// One core's: what its callers' connections use, and its own to others.
 pub(crate) struct Stock {
     read: RefCell<Box<[u8]>>,
     maps: RefCell<Vec<HeaderMap>>,
@@ -29,6 +44,11 @@ impl Default for Stock {
 }
 
 impl Stock {
+    /// That of the core whose thread this is.
+    pub(crate) fn of_this_core() -> Rc<Self> {
+        OF_THIS_CORE.with(Rc::clone)
+    }
+
     /// What is read into it is taken before anything else is.
     pub(crate) fn to_read_into(&self) -> RefMut<'_, Box<[u8]>> {
         self.read.borrow_mut()
@@ -60,5 +80,25 @@ impl Stock {
             room.clear();
             rooms.push(room);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, header};
+
+    use super::*;
+
+    #[test]
+    fn what_one_head_said_is_not_in_the_room_for_the_next() {
+        let mut headers = HeaderMap::with_capacity(24);
+        let key = HeaderValue::from_static("Bearer one-tenant");
+        headers.append(header::AUTHORIZATION, key.clone());
+        headers.append(header::AUTHORIZATION, key);
+        spend_headers(headers);
+        let next = spare_headers();
+        assert!(next.is_empty() && next.get_all(header::AUTHORIZATION).iter().next().is_none());
+        assert!(next.capacity() >= 24, "the room is used again");
+        assert_eq!(spare_headers().capacity(), 0, "and by one at a time");
     }
 }

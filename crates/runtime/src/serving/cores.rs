@@ -205,7 +205,7 @@ impl Core {
 
     async fn serve<S: Service>(self, service: Rc<S>, drain: Watch) -> io::Result<()> {
         let registry = Registry::new(self.limits);
-        let stock = Rc::new(Stock::default());
+        let stock = Stock::of_this_core();
         let mut doors = JoinSet::new();
         for Door { listener, entrance } in self.doors {
             let open = OpenDoor {

@@ -4,7 +4,7 @@ use std::{pin::pin, rc::Rc, sync::Arc, time::Instant};
 
 use bailiwick_domain::usage::CallEnd;
 use bailiwick_quota::holder::Reservation;
-use bailiwick_runtime::serving::ApiError;
+use bailiwick_runtime::{in_place, serving::ApiError};
 use bytes::Bytes;
 use http::{Request, Response};
 
@@ -73,8 +73,9 @@ impl Sending<'_> {
         self.call.goes_to(deployment.id, deployment.price);
         self.call.holding_of_place(of_place);
         let (shown, clock) = (token.as_ref(), &*upstream.clock);
-        match outgoing::make(place, shown, self.call_type, self.wish, self.hold, clock) {
-            Ok((mut request, made_as)) => {
+        let mut request = Request::new(Outbound::default());
+        match outgoing::make(&mut request, place, shown, self.call_type, self.wish, self.hold, clock) {
+            Ok(made_as) => {
                 let was_refused = refused.is_some();
                 let one = Try { place, model, attempt, made_as, token, was_refused };
                 // Lent, because whoever is handed it on the way to a connection would copy it.
@@ -138,7 +139,7 @@ impl Sending<'_> {
             self.fails(CallEnd::ProviderFailed, error::provider_refused_credential());
             return Err(Tried::Stale(token.serial));
         }
-        Ok(Box::new(Answer {
+        Ok(in_place::boxed(|| Answer {
             response,
             begun: Bytes::new(),
             lease,

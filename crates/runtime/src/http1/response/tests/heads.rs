@@ -2,7 +2,7 @@ use super::super::*;
 
 fn parsed(head: &str) -> Result<(Head, HeaderMap), Malformed> {
     let mut headers = HeaderMap::new();
-    read(head.as_bytes(), false, &mut headers).map(|head| (head, headers))
+    read(head.as_bytes(), false, &mut headers).map(|head| (head.expect("it is whole"), headers))
 }
 
 #[test]
@@ -56,6 +56,8 @@ fn what_is_no_answer_is_refused() {
     let many = "a: b\r\n".repeat(MOST_FIELDS + 1);
     let bad = [
         "\r\n\r\n",
+        "\nHTTP/1.1 200 OK\r\n\r\n",
+        "\r\nHTTP/1.1 200 OK\r\n\r\n",
         "HTTP/2 200 OK\r\n\r\n",
         "HTTP/1.1 99 X\r\n\r\n",
         "HTTP/1.1 1000 X\r\n\r\n",
