@@ -28,7 +28,10 @@ pub struct Copied<'a> {
 impl<'a> Copied<'a> {
     /// A head, from its first byte to its last.
     pub fn new(head: &'a [u8]) -> Self {
-        Self { head, copy: Bytes::copy_from_slice(head) }
+        // With room to spare, its slices are counted from the beginning. Of one without, the first slice makes what counts them, and each looks whether that was done.
+        let mut copy = Vec::with_capacity(head.len() + 1);
+        copy.extend_from_slice(head);
+        Self { head, copy: copy.into() }
     }
 
     /// Where a part of the head stands in it.
