@@ -52,12 +52,11 @@ impl<'a> Copied<'a> {
         if end > self.copy.len() { Err(Malformed) } else { Ok(self.copy.slice(at..end)) }
     }
 
-    /// Whether it begins with this, and each of its lines ends with both a carriage return and a line feed: one that ends with the latter alone, others may take for a part of it. No line feed
-    /// stands elsewhere in what was parsed.
-    pub fn has_whole_lines(&self, begins: &str, fields: &[httparse::Header<'_>]) -> bool {
+    /// Whether each of its lines ends with both a carriage return and a line feed: one that ends with the latter alone, others may take for a part of it. No line feed stands elsewhere in
+    /// what was parsed, if none stands at its beginning.
+    pub fn has_whole_lines(&self, fields: &[httparse::Header<'_>]) -> bool {
         let behind_an_end = |at: usize| self.head.get(..at).is_some_and(|before| before.ends_with(b"\r\n"));
-        self.place(begins.as_bytes()) == Some(0)
-            && self.head.ends_with(b"\r\n\r\n")
+        self.head.ends_with(b"\r\n\r\n")
             && fields.iter().all(|field| self.place(field.name.as_bytes()).is_some_and(behind_an_end))
     }
 

@@ -174,6 +174,10 @@ fn empty_lines(bytes: &[u8]) -> usize {
 
 /// Reads the head at the start of `bytes`. `None`: it is not whole. Its fields take the place of what is in `headers`.
 fn read(bytes: &[u8], headers: &mut HeaderMap, fields: usize) -> Result<Option<Head>, Refused> {
+    // The parser would step over it.
+    if bytes.starts_with(b"\n") {
+        return Err(Refused::Malformed);
+    }
     let mut in_place = [const { MaybeUninit::uninit() }; FIELDS_IN_PLACE];
     let mut allocated = Vec::new();
     let room = match in_place.get_mut(..fields) {
@@ -193,7 +197,7 @@ fn read(bytes: &[u8], headers: &mut HeaderMap, fields: usize) -> Result<Option<H
     // The URI, and the fields' values, are slices of it.
     let copied = Copied::new(head);
     let (Some(method), Some(target)) = (parsed.method, parsed.path) else { return Err(Refused::Malformed) };
-    if !copied.has_whole_lines(method, parsed.headers) {
+    if !copied.has_whole_lines(parsed.headers) {
         return Err(Refused::Malformed);
     }
     if target.len() > LONGEST_TARGET {

@@ -289,6 +289,8 @@ fn a_head_is_bounded_however_it_comes() {
             read(&format!("GET / HTTP/1.1\r\nx: {}", "y".repeat(LIMITS.bytes))).1,
             Some(Refused::TooLarge)
         );
+        // What is no head is none, however much comes behind it.
+        assert_eq!(read(&format!("\n\n{}", head(LIMITS.bytes))).1, Some(Refused::Malformed), "{size}");
     }
     for fields in [1, 2, FIELDS_IN_PLACE, FIELDS_IN_PLACE + 1] {
         let limits = HeadLimits { fields, ..LIMITS };
@@ -305,7 +307,14 @@ fn a_head_is_bounded_however_it_comes() {
 
 #[test]
 fn who_speaks_something_else_hears_of_it_at_once() {
-    for bytes in ["\x16\x03\x01\x02", "SSH-2.0-OpenSSH\r\n", "GET / HTTP/1.1\r\nbad field\r\n", "\r\rGET /"] {
+    for bytes in [
+        "\x16\x03\x01\x02",
+        "SSH-2.0-OpenSSH\r\n",
+        "GET / HTTP/1.1\r\nbad field\r\n",
+        "\r\rGET /",
+        "\nGET /",
+        "\r\n\n",
+    ] {
         assert_eq!(read(bytes.as_bytes(), usize::MAX).1, Some(Refused::Malformed), "{bytes:?}");
     }
     for bytes in ["", "\r", "\r\n\r\n", "G", "GET / HTTP/1.1\r\nx: y", "GET / HTTP/1.1\r\n"] {
