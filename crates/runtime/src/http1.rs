@@ -10,10 +10,11 @@ mod response;
 pub(crate) mod stock;
 pub(crate) mod writing;
 
+use self::head::Copied;
 pub use self::{
     body::{Body, Line},
     decoding::{Decoder, put_chunk_size},
-    head::{Copied, Framing, content_length, end_of_head, names},
+    head::{Framing, content_length, end_of_head, names},
     request::{HeadLimits, Received, Refused, RequestReader},
     response::{Begun, ResponseReader},
     stock::{spare_headers, spend_headers},

@@ -85,11 +85,12 @@ pub(super) fn make(
     let Wish { headers: given, body: payload, asked } = wish;
     let (call, deployment) = (dialects::call(call_type), place.deployment());
     let target = target(place);
+    let mut making = Making { request, place, token, clock };
     match support(call, deployment.dialect) {
         Support::Translated => {
             // What is translated is JSON.
             let Payload::Whole(body) = payload else { return Err(NotMade::Failed(error::not_json())) };
-            return translated(request, place, token, call, &target, body, hold, clock);
+            return making.translated(call, &target, body, hold);
         }
         // It has no path there, and why.
         Support::Refused(_) => drop(target.path(call, asked.stream).map_err(NotMade::Refused)?),
@@ -105,24 +106,25 @@ pub(super) fn make(
     match deployment.dialect {
         Dialect::OpenAi | Dialect::OpenAiCompatible => {
             let path = To::Known(call.path());
-            fill(request, place, token, path, Authentication::Bearer, body, clock)?;
+            making.fill(path, Authentication::Bearer, body)?;
         }
         _ => {
             let path = target.path(call, asked.stream).map_err(NotMade::Refused)?;
             let path = To::Made(&path);
-            fill(request, place, token, path, target.authentication(), body, clock)?;
-            add(request.headers_mut(), &target.headers(asked.stream));
+            making.fill(path, target.authentication(), body)?;
+            add(making.request.headers_mut(), &target.headers(asked.stream));
         }
     }
+    let headers = making.request.headers_mut();
     if let Payload::Form(upload) = payload {
-        request.headers_mut().insert(header::CONTENT_TYPE, upload.content_type().clone());
+        headers.insert(header::CONTENT_TYPE, upload.content_type().clone());
     }
     for name in PASSED_ON {
         if let Some(value) = given.get(&name) {
-            request.headers_mut().insert(name, value.clone());
+            headers.insert(name, value.clone());
         }
     }
-    pass_beta(request.headers_mut(), given, call, deployment.dialect);
+    pass_beta(headers, given, call, deployment.dialect);
     Ok(MadeAs::Passing { withhold_usage })
 }
 
@@ -143,33 +145,6 @@ fn target(place: &Place) -> Target<'_> {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "a request, and all that it is made of")]
-fn translated(
-    request: &mut Request<Outbound>,
-    place: &Place,
-    token: Option<&Shown>,
-    call: Call,
-    target: &Target<'_>,
-    body: &Bytes,
-    hold: &mut Hold,
-    clock: &dyn Clock,
-) -> Result<MadeAs, NotMade> {
-    // Counted before it is made.
-    let room = body.len().saturating_mul(TRANSLATED_COPIES);
-    hold.grow_to(room).map_err(|_full| NotMade::Failed(error::overloaded()))?;
-    let (outgoing, wanted): (Outgoing<'_>, Wanted) = match call.caller() {
-        Some(caller) => {
-            let translated: (_, Reply) = translate_request(caller, body, target).map_err(NotMade::Refused)?;
-            (translated.0, Wanted::Chat(translated.1))
-        }
-        None => (translate_count(body, target).map_err(NotMade::Refused)?, Wanted::Count),
-    };
-    let (path, authentication) = (To::Made(&outgoing.path_and_query), outgoing.authentication);
-    fill(request, place, token, path, authentication, Bytes::from(outgoing.body).into(), clock)?;
-    add(request.headers_mut(), &outgoing.headers);
-    Ok(MadeAs::Translated(wanted))
-}
-
 /// Where behind an endpoint's own path a request goes.
 #[derive(Clone, Copy)]
 enum To<'a> {
@@ -179,66 +154,95 @@ enum To<'a> {
     Made(&'a str),
 }
 
-fn fill(
-    request: &mut Request<Outbound>,
-    place: &Place,
-    token: Option<&Shown>,
-    to: To<'_>,
-    authentication: Authentication<'_>,
-    body: Outbound,
-    clock: &dyn Clock,
-) -> Result<(), NotMade> {
-    let endpoint = &place.deployment().prepared;
-    let prefix = &*endpoint.path_prefix;
-    let uri = match to {
-        To::Known(path) => place.standing().uri(prefix, path),
-        To::Made(path) => Uri::try_from([prefix, path].concat()),
-    };
-    let uri = uri.map_err(|_| NotMade::Failed(ApiError::internal("the endpoint has no path")))?;
-    let proof = prove(place, token, &uri, authentication, &body, clock)?;
-    // The provider's answer is read into the room of these, and the caller's is made in that.
-    *request.headers_mut() = spare_headers();
-    let headers = request.headers_mut();
-    headers.reserve(MOST_HEADERS);
-    headers.insert(header::HOST, endpoint.host_header.clone());
-    for (name, value) in proof {
-        headers.insert(name, value);
-    }
-    headers.insert(header::CONTENT_TYPE, JSON);
-    headers.insert(header::ACCEPT_ENCODING, IDENTITY);
-    headers.insert(header::USER_AGENT, USER_AGENT);
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = uri;
-    *request.body_mut() = body;
-    Ok(())
+/// A request that is made, and whom for.
+struct Making<'a> {
+    request: &'a mut Request<Outbound>,
+    place: &'a Place,
+    token: Option<&'a Shown>,
+    clock: &'a dyn Clock,
 }
 
-/// Proves who calls. A secret that signs is never shown, whatever the deployment is: its text would be a secret of somebody else's in a header.
-fn prove(
-    place: &Place,
-    token: Option<&Shown>,
-    uri: &Uri,
-    authentication: Authentication<'_>,
-    body: &Outbound,
-    clock: &dyn Clock,
-) -> Result<Proof, NotMade> {
-    match (authentication, &place.credential().secret) {
-        (Authentication::Bearer, Secret::Shown { authorization, .. }) => {
-            Ok(Proof::from_iter([(header::AUTHORIZATION, authorization.clone())]))
+impl Making<'_> {
+    fn translated(
+        &mut self,
+        call: Call,
+        target: &Target<'_>,
+        body: &Bytes,
+        hold: &mut Hold,
+    ) -> Result<MadeAs, NotMade> {
+        // Counted before it is made.
+        let room = body.len().saturating_mul(TRANSLATED_COPIES);
+        hold.grow_to(room).map_err(|_full| NotMade::Failed(error::overloaded()))?;
+        let (outgoing, wanted): (Outgoing<'_>, Wanted) = match call.caller() {
+            Some(caller) => {
+                let translated: (_, Reply) =
+                    translate_request(caller, body, target).map_err(NotMade::Refused)?;
+                (translated.0, Wanted::Chat(translated.1))
+            }
+            None => (translate_count(body, target).map_err(NotMade::Refused)?, Wanted::Count),
+        };
+        let path = To::Made(&outgoing.path_and_query);
+        self.fill(path, outgoing.authentication, Bytes::from(outgoing.body).into())?;
+        add(self.request.headers_mut(), &outgoing.headers);
+        Ok(MadeAs::Translated(wanted))
+    }
+
+    fn fill(
+        &mut self,
+        to: To<'_>,
+        authentication: Authentication<'_>,
+        body: Outbound,
+    ) -> Result<(), NotMade> {
+        let endpoint = &self.place.deployment().prepared;
+        let prefix = &*endpoint.path_prefix;
+        let uri = match to {
+            To::Known(path) => self.place.standing().uri(prefix, path),
+            To::Made(path) => Uri::try_from([prefix, path].concat()),
+        };
+        let uri = uri.map_err(|_| NotMade::Failed(ApiError::internal("the endpoint has no path")))?;
+        let proof = self.prove(&uri, authentication, &body)?;
+        // The provider's answer is read into the room of these, and the caller's is made in that.
+        let mut headers = spare_headers();
+        headers.reserve(MOST_HEADERS);
+        headers.insert(header::HOST, endpoint.host_header.clone());
+        for (name, value) in proof {
+            headers.insert(name, value);
         }
-        (Authentication::Bearer, Secret::Exchanged(_)) => {
-            let shown = token.ok_or(NotMade::Unfit)?;
-            Ok(Proof::from_iter([(header::AUTHORIZATION, shown.authorization.clone())]))
+        headers.insert(header::CONTENT_TYPE, JSON);
+        headers.insert(header::ACCEPT_ENCODING, IDENTITY);
+        headers.insert(header::USER_AGENT, USER_AGENT);
+        *self.request.headers_mut() = headers;
+        *self.request.method_mut() = Method::POST;
+        *self.request.uri_mut() = uri;
+        *self.request.body_mut() = body;
+        Ok(())
+    }
+
+    /// Proves who calls. A secret that signs is never shown, whatever the deployment is: its text would be a secret of somebody else's in a header.
+    fn prove(
+        &self,
+        uri: &Uri,
+        authentication: Authentication<'_>,
+        body: &Outbound,
+    ) -> Result<Proof, NotMade> {
+        match (authentication, &self.place.credential().secret) {
+            (Authentication::Bearer, Secret::Shown { authorization, .. }) => {
+                Ok(Proof::from_iter([(header::AUTHORIZATION, authorization.clone())]))
+            }
+            (Authentication::Bearer, Secret::Exchanged(_)) => {
+                let shown = self.token.ok_or(NotMade::Unfit)?;
+                Ok(Proof::from_iter([(header::AUTHORIZATION, shown.authorization.clone())]))
+            }
+            (Authentication::ApiKey(name), Secret::Shown { alone, .. }) => {
+                Ok(Proof::from_iter([(HeaderName::from_static(name), alone.clone())]))
+            }
+            (Authentication::SigV4 { service, region }, Secret::Aws(key)) if !region.is_empty() => {
+                // All of it is signed, so all of it has to be here.
+                let body = body.whole().ok_or(NotMade::Unfit)?;
+                sign(self.place, uri, (service, region), key, body, self.clock)
+            }
+            _ => Err(NotMade::Unfit),
         }
-        (Authentication::ApiKey(name), Secret::Shown { alone, .. }) => {
-            Ok(Proof::from_iter([(HeaderName::from_static(name), alone.clone())]))
-        }
-        (Authentication::SigV4 { service, region }, Secret::Aws(key)) if !region.is_empty() => {
-            // All of it is signed, so all of it has to be here.
-            let body = body.whole().ok_or(NotMade::Unfit)?;
-            sign(place, uri, (service, region), key, body, clock)
-        }
-        _ => Err(NotMade::Unfit),
     }
 }
 

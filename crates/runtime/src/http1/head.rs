@@ -20,30 +20,30 @@ pub fn end_of_head(bytes: &[u8], seen: usize) -> Option<usize> {
 }
 
 /// A head that was parsed where it came, and a copy that what is kept of it are slices of.
-pub struct Copied<'a> {
+pub(super) struct Copied<'a> {
     head: &'a [u8],
     copy: Bytes,
 }
 
 impl<'a> Copied<'a> {
     /// A head, from its first byte to its last.
-    pub fn new(head: &'a [u8]) -> Self {
+    pub(super) fn new(head: &'a [u8]) -> Self {
         // With room to spare, its slices are counted from the beginning. Of one without, the first slice makes what counts them, and each looks whether that was done.
         let mut copy = Vec::with_capacity(head.len() + 1);
         copy.extend_from_slice(head);
         Self { head, copy: copy.into() }
     }
 
-    /// Where a part of the head stands in it.
+    /// How far behind the head's beginning a part of it begins.
     fn place(&self, part: &[u8]) -> Option<usize> {
-        part.as_ptr().addr().checked_sub(self.head.as_ptr().addr()).filter(|at| *at < self.head.len())
+        part.as_ptr().addr().checked_sub(self.head.as_ptr().addr())
     }
 
     /// A part of the head, of the copy.
     ///
     /// # Errors
     /// It is none.
-    pub fn part(&self, part: &[u8]) -> Result<Bytes, Malformed> {
+    pub(super) fn part(&self, part: &[u8]) -> Result<Bytes, Malformed> {
         if part.is_empty() {
             return Ok(Bytes::new());
         }
@@ -54,7 +54,7 @@ impl<'a> Copied<'a> {
 
     /// Whether each of its lines ends with both a carriage return and a line feed: one that ends with the latter alone, others may take for a part of it. No line feed stands elsewhere in
     /// what was parsed, if none stands at its beginning.
-    pub fn has_whole_lines(&self, fields: &[httparse::Header<'_>]) -> bool {
+    pub(super) fn has_whole_lines(&self, fields: &[httparse::Header<'_>]) -> bool {
         let behind_an_end = |at: usize| self.head.get(..at).is_some_and(|before| before.ends_with(b"\r\n"));
         self.head.ends_with(b"\r\n\r\n")
             && fields.iter().all(|field| self.place(field.name.as_bytes()).is_some_and(behind_an_end))
@@ -64,7 +64,7 @@ impl<'a> Copied<'a> {
     ///
     /// # Errors
     /// A name or a value is none, or they contradict each other.
-    pub fn read_fields(
+    pub(super) fn read_fields(
         &self,
         fields: &[httparse::Header<'_>],
         headers: &mut HeaderMap,
@@ -153,4 +153,21 @@ fn decimal(digits: &[u8]) -> Option<u64> {
         return None;
     }
     std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_part_of_a_head_is_none_of_its_copy() {
+        let bytes = *b"before/head/behind";
+        let copied = Copied::new(&bytes[7..11]);
+        assert_eq!(copied.part(&bytes[7..11]).unwrap(), "head");
+        assert_eq!(copied.part(&bytes[9..11]).unwrap(), "ad");
+        assert_eq!(copied.part(&[]).unwrap(), "");
+        for part in [&bytes[..3], &bytes[5..9], &bytes[9..12], &bytes[11..12]] {
+            assert_eq!(copied.part(part), Err(Malformed), "{}", part.escape_ascii());
+        }
+    }
 }

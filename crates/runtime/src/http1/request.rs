@@ -196,10 +196,10 @@ fn read(bytes: &[u8], headers: &mut HeaderMap, fields: usize) -> Result<Option<H
     };
     // The URI, and the fields' values, are slices of it.
     let copied = Copied::new(head);
-    let (Some(method), Some(target)) = (parsed.method, parsed.path) else { return Err(Refused::Malformed) };
     if !copied.has_whole_lines(parsed.headers) {
         return Err(Refused::Malformed);
     }
+    let (Some(method), Some(target)) = (parsed.method, parsed.path) else { return Err(Refused::Malformed) };
     if target.len() > LONGEST_TARGET {
         return Err(Refused::TargetTooLong);
     }
