@@ -5,7 +5,7 @@ use std::time::Duration;
 use bailiwick_domain::usage::CallType;
 use bailiwick_runtime::serving::{ApiError, RequestBody};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderValue, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 
@@ -70,11 +70,11 @@ impl Payload {
 }
 
 /// The type of a body that is a form: those of calls that send a file are. Errors: 415 where it should be, and is none.
-pub(crate) fn form(head: &Parts, call_type: CallType) -> Result<Option<&HeaderValue>, ApiError> {
+pub(crate) fn form(headers: &HeaderMap, call_type: CallType) -> Result<Option<&HeaderValue>, ApiError> {
     if !matches!(call_type, CallType::Transcription | CallType::AudioTranslation) {
         return Ok(None);
     }
-    let content_type = head.headers.get(header::CONTENT_TYPE);
+    let content_type = headers.get(header::CONTENT_TYPE);
     let is_form =
         |value: &&HeaderValue| value.to_str().is_ok_and(|value| is_of_type(value, "multipart/form-data"));
     content_type.filter(is_form).map(Some).ok_or_else(error::not_form)
@@ -83,12 +83,12 @@ pub(crate) fn form(head: &Parts, call_type: CallType) -> Result<Option<&HeaderVa
 /// Errors: 415 for anything but JSON, 413 past the bound (at once, where Content-Length says so), 408 when it stalls, 400 when it breaks off, 503 when the worker holds
 /// as much as it may: `hold` grows before there is anything to hold.
 pub(crate) async fn read(
-    head: &Parts,
+    headers: &HeaderMap,
     mut body: RequestBody,
     limit: usize,
     hold: &mut Hold,
 ) -> Result<Bytes, ApiError> {
-    let value = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if !value.is_some_and(|value| is_of_type(value, "application/json")) {
         return Err(error::not_json());
     }

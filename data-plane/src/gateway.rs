@@ -14,13 +14,11 @@ use bailiwick_domain::{
     usage::{CallType, RequestId},
 };
 use bailiwick_runtime::{
-    fault,
-    http1::spend_headers,
-    in_place,
+    fault, in_place,
     serving::{ApiError, ConnectionInfo, ErrorShape, REQUEST_ID_HEADERS, RequestBody, ResponseBody, Service},
     turn,
 };
-use http::{HeaderName, HeaderValue, Method, Request, Response, header::CONNECTION, request::Parts};
+use http::{HeaderName, HeaderValue, Method, Request, Response, header::CONNECTION};
 use http_body::Body as _;
 use tracing::Instrument as _;
 
@@ -86,20 +84,21 @@ enum Route<'a> {
 impl Service for Gateway {
     async fn call(
         &self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         connection: &ConnectionInfo,
     ) -> Response<ResponseBody> {
         let timing = Timing::begin();
         let request_id = request_id(request.headers(), connection);
         let origin = Origin::of(request.headers(), connection);
-        let (head, body) = request.into_parts();
-        let shape = ErrorShape::of_path(head.uri.path());
+        let body = std::mem::take(request.body_mut());
+        let head = &*request;
+        let shape = ErrorShape::of_path(head.uri().path());
         let mut unread = !body.is_end_stream();
         // Its fields are all that is told of a call: ids and numbers, nothing that was said (R8). Where no spans are exported it costs a branch.
         let span = tracing::debug_span!("call", %request_id, status = tracing::field::Empty);
         // In a place of its own: connections that wait for a request would carry its room.
         let answering =
-            in_place::pinned(|| self.answer(&head, body, request_id, origin, &mut unread, &timing));
+            in_place::pinned(|| self.answer(head, body, request_id, origin, &mut unread, &timing));
         let answered = answering.instrument(span.clone()).await;
         let mut response = answered.unwrap_or_else(|error| error.into_response_for(shape, request_id));
         span.record("status", response.status().as_u16());
@@ -111,15 +110,15 @@ impl Service for Gateway {
         if let Some(own_time) = timing.header() {
             response.headers_mut().append(error::SERVER_TIMING, own_time);
         }
-        spend_headers(head.headers);
         response
     }
 }
 
 impl Gateway {
+    /// `head`: its body is taken out of it.
     async fn answer(
         &self,
-        head: &Parts,
+        head: &Request<RequestBody>,
         body: RequestBody,
         request_id: RequestId,
         origin: Origin,
@@ -132,7 +131,7 @@ impl Gateway {
         let caller = authentication::authenticate(
             &self.here,
             &snapshot,
-            &head.headers,
+            head.headers(),
             origin,
             self.clock.now(),
             timing.begun(),
@@ -143,9 +142,9 @@ impl Gateway {
             Route::Call(call_type) => call_type,
         };
         let mut hold = self.memory.hold();
-        let (payload, asked) = match body::form(head, call_type)? {
+        let (payload, asked) = match body::form(head.headers(), call_type)? {
             None => {
-                let read = pin!(body::read(head, body, self.max_body_bytes, &mut hold));
+                let read = pin!(body::read(head.headers(), body, self.max_body_bytes, &mut hold));
                 let bytes = timing.waiting(read).await?;
                 *unread = false;
                 let asked = request::scan(&bytes)?;
@@ -163,7 +162,7 @@ impl Gateway {
         fault::step("permit", payload.beginning());
         let permitted = permission::permit(&snapshot, caller, &asked.model)?;
         let placed = placement::place(&snapshot, permitted, self.upstream.standings(), timing.begun())?;
-        let shape = ErrorShape::of_path(head.uri.path());
+        let shape = ErrorShape::of_path(head.uri().path());
         let body_bytes = payload.bytes().unwrap_or(self.max_upload_bytes);
         let asking = Asking { call_type, request_id, asked: &asked, body_bytes, shape };
         let admission = Admission { limiter: &self.limiter, meter: &self.meter, clock: &*self.clock };
@@ -171,7 +170,7 @@ impl Gateway {
         timing.tell();
         turn::give_way().await;
         let told = admitted.told();
-        let wish = Wish { headers: &head.headers, body: &payload, asked: &asked };
+        let wish = Wish { headers: head.headers(), body: &payload, asked: &asked };
         // Pinned where it is made, as all that is large on this way: awaited as it comes, it would be moved once more.
         let answered = pin!(self.forward(admitted, &snapshot, wish, &mut hold, timing)).await;
         *unread = payload.is_unread();
@@ -209,8 +208,8 @@ impl Gateway {
     }
 }
 
-fn route(head: &Parts) -> Result<Route<'_>, ApiError> {
-    let (route, method) = match head.uri.path() {
+fn route(head: &Request<RequestBody>) -> Result<Route<'_>, ApiError> {
+    let (route, method) = match head.uri().path() {
         "/v1/chat/completions" => (Route::Call(CallType::ChatCompletion), Method::POST),
         "/v1/completions" => (Route::Call(CallType::Completion), Method::POST),
         "/v1/embeddings" => (Route::Call(CallType::Embedding), Method::POST),
@@ -228,7 +227,7 @@ fn route(head: &Parts) -> Result<Route<'_>, ApiError> {
             _ => return Err(error::not_found()),
         },
     };
-    if head.method != method {
+    if *head.method() != method {
         return Err(error::method_not_allowed(&method));
     }
     Ok(route)

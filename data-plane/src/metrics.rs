@@ -104,7 +104,7 @@ impl<S> Counted<S> {
 impl<S: Service> Service for Counted<S> {
     async fn call(
         &self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         connection: &ConnectionInfo,
     ) -> Response<ResponseBody> {
         let response = self.inner.call(request, connection).await;

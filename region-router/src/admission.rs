@@ -10,7 +10,7 @@ use bailiwick_domain::{
     region::{RegionCode, Regions},
 };
 use bailiwick_runtime::serving::{ApiError, NotPresented, presented_key};
-use http::request::Parts;
+use http::HeaderMap;
 
 use crate::error;
 
@@ -28,9 +28,9 @@ impl Admission {
         Self { jurisdiction, regions }
     }
 
-    /// Judges a head. Errors: 401 without a good key, 421 for another region's.
-    pub(crate) fn judge(&self, head: &Parts) -> Result<Admitted, ApiError> {
-        let key = presented_key(&head.headers).map_err(|problem| match problem {
+    /// Judges a head, by its fields. Errors: 401 without a good key, 421 for another region's.
+    pub(crate) fn judge(&self, headers: &HeaderMap) -> Result<Admitted, ApiError> {
+        let key = presented_key(headers).map_err(|problem| match problem {
             NotPresented::Missing => error::missing_key(),
             NotPresented::Ambiguous => error::invalid_key(),
         })?;

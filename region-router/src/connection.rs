@@ -26,33 +26,20 @@ pub(crate) struct Connection {
     pub(crate) _watching: AbortOnDropHandle<()>,
 }
 
-/// What came of a call.
-pub(crate) enum Sent {
-    /// The worker's answer, and the connection that it came on.
-    Answered(Response<Body>, Connection),
-    /// Nothing reached the worker: the request is whole, and may go elsewhere.
-    Unsent(Request<RequestBody>),
-    /// The connection broke when the request was on its way.
-    Lost,
-    /// The request broke, and the connection with it: its caller's doing.
-    Broken,
-    /// The worker did not begin to answer in time.
-    Late,
-}
+/// A worker's answer, and the connection that it came on.
+pub(crate) type Answered = (Response<Body>, Connection);
 
 impl Connection {
     /// Sends a request, and waits for the head of its answer.
-    pub(crate) async fn call(self, mut request: Request<RequestBody>) -> Sent {
-        match self.line.call(&mut request).await {
-            Ok(response) => Sent::Answered(response, self),
-            Err(Failed::Unsent) => Sent::Unsent(request),
-            Err(Failed::Broken) => Sent::Broken,
-            Err(Failed::Late) => Sent::Late,
-            Err(Failed::Lost(why)) => {
-                tracing::warn!(%why, "a worker's connection broke before its answer");
-                Sent::Lost
-            }
+    ///
+    /// # Errors
+    /// There is none. Of [`Failed::Unsent`] alone, nothing reached the worker: the request is whole, and may go elsewhere.
+    pub(crate) async fn call(self, request: &mut Request<RequestBody>) -> Result<Answered, Failed> {
+        let answered = self.line.call(request).await;
+        if let Err(Failed::Lost(why)) = answered {
+            tracing::warn!(%why, "a worker's connection broke before its answer");
         }
+        Ok((answered?, self))
     }
 }
 

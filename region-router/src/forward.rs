@@ -8,6 +8,7 @@ use std::{
 };
 
 use bailiwick_domain::{address::ClientAddress, usage::RequestId};
+use bailiwick_runtime::calling::Failed;
 use bailiwick_runtime::http1::{self, names};
 use bailiwick_runtime::serving::{
     ApiError, BoxError, CLIENT_ADDRESS, REQUEST_ID_HEADERS, RequestBody, ResponseBody, X_FORWARDED_FOR,
@@ -17,14 +18,13 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, Uri,
     header::{CONNECTION, FORWARDED, HOST},
-    request::Parts,
 };
 use http_body::{Body, Frame, SizeHint};
 
 use crate::{
     admission::Admitted,
     balance::{Balance, InFlight},
-    connection::{Connection, Sent},
+    connection::Connection,
     error,
     headers::strip,
     metrics::CoreMetrics,
@@ -59,36 +59,34 @@ impl Forward {
     pub(crate) async fn call(
         &self,
         _admitted: Admitted,
-        head: Parts,
-        body: RequestBody,
+        request: &mut Request<RequestBody>,
         told: Told,
     ) -> Result<Response<ResponseBody>, ApiError> {
         turn::give_way().await;
-        let mut request = outgoing(head, body, told)?;
+        prepare(request, told)?;
         let mut tried = Vec::new();
         while tried.len() < ATTEMPTS {
             let Some(worker) = self.balance.choose(&tried, Instant::now) else { break };
             let sent = pin!(self.pool.send(&worker, request)).await;
             match sent {
-                Sent::Answered(response, connection) => {
+                Ok((response, connection)) => {
                     turn::give_way().await;
                     worker.succeeded();
                     return Ok(incoming(response, connection, worker));
                 }
-                Sent::Unsent(whole) => {
+                Err(Failed::Unsent) => {
                     worker.failed(Instant::now());
                     self.metrics.worker_failed();
                     tried.push(worker.address());
-                    request = whole;
                 }
-                Sent::Lost => {
+                Err(Failed::Lost(_)) => {
                     worker.failed(Instant::now());
                     self.metrics.worker_failed();
                     return Err(error::worker_lost());
                 }
                 // A worker is not to blame for it.
-                Sent::Broken => return Err(error::body_incomplete()),
-                Sent::Late => return Err(error::worker_timeout()),
+                Err(Failed::Broken) => return Err(error::body_incomplete()),
+                Err(Failed::Late) => return Err(error::worker_timeout()),
             }
         }
         Err(error::no_worker())
@@ -111,18 +109,19 @@ fn incoming(
     Response::from_parts(head, ResponseBody::stream(Passed { body, kept: Some(kept) }))
 }
 
-fn outgoing(mut head: Parts, body: RequestBody, told: Told) -> Result<Request<RequestBody>, ApiError> {
-    tell(&mut head.headers, told)?;
+/// Makes a caller's request one to a worker.
+fn prepare<B>(request: &mut Request<B>, told: Told) -> Result<(), ApiError> {
+    tell(request.headers_mut(), told)?;
     // The worker is asked for the path alone, whatever form the caller's target had.
-    if head.uri.authority().is_some() {
-        head.uri = head.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
+    if request.uri().authority().is_some() {
+        *request.uri_mut() = request.uri().path_and_query().cloned().map(Uri::from).unwrap_or_default();
     }
-    if head.version == http::Version::HTTP_10 && !head.headers.contains_key(HOST) {
+    if request.version() == http::Version::HTTP_10 && !request.headers().contains_key(HOST) {
         // A worker asks for one. Which host a caller asked is nothing to it, and may be empty (RFC 9112, section 3.2).
-        head.headers.insert(HOST, HeaderValue::from_static(""));
+        request.headers_mut().insert(HOST, HeaderValue::from_static(""));
     }
-    head.version = http::Version::HTTP_11;
-    Ok(Request::from_parts(head, body))
+    *request.version_mut() = http::Version::HTTP_11;
+    Ok(())
 }
 
 /// Leaves nothing that is meant for this hop alone, and tells the worker what it must know. It believes these headers because they come from a router's certificate; whatever the caller wrote into them is gone, and what it wrote about where it

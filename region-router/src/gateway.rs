@@ -36,36 +36,35 @@ pub(crate) struct Gateway {
 impl Service for Gateway {
     async fn call(
         &self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         connection: &ConnectionInfo,
     ) -> Response<ResponseBody> {
         turn::give_way().await;
         let request_id = RequestId::random();
-        let (head, body) = request.into_parts();
-        let has_body = !body.is_end_stream();
-        let shape = ErrorShape::of_path(head.uri.path());
-        fault::step("route", head.uri.path_and_query().map_or("", |path| path.as_str()).as_bytes());
+        let has_body = !request.body().is_end_stream();
+        let shape = ErrorShape::of_path(request.uri().path());
+        fault::step("route", request.uri().path_and_query().map_or("", |path| path.as_str()).as_bytes());
         let span = tracing::debug_span!("route", %request_id, status = tracing::field::Empty);
-        let answer = if head.uri.path() == signup::PATH {
-            match (&self.signup, head.method == Method::POST) {
+        let answer = if request.uri().path() == signup::PATH {
+            match (&self.signup, *request.method() == Method::POST) {
                 (Some(signup), true) => {
                     // Rarely, so it takes no room in a call.
-                    let signing_up = Box::pin(signup.sign_up(&self.admission, &head, body, request_id));
+                    let signing_up = Box::pin(signup.sign_up(&self.admission, request, request_id));
                     signing_up.instrument(span.clone()).await
                 }
                 (Some(_), false) => Err(error::method_not_allowed("POST")),
                 (None, _) => Err(error::not_found()),
             }
         } else {
-            match self.admission.judge(&head) {
+            match self.admission.judge(request.headers()) {
                 Ok(admitted) => {
-                    let told =
-                        Told { request_id, client: self.client_address_from.of(&head.headers, connection) };
+                    let client = self.client_address_from.of(request.headers(), connection);
+                    let told = Told { request_id, client };
                     // Pinned where it is made: it is large, and would be moved several times before it begins.
-                    let forwarded = pin!(self.forward.call(admitted, head, body, told));
+                    let forwarded = pin!(self.forward.call(admitted, request, told));
                     forwarded.instrument(span.clone()).await
                 }
-                // The body goes with this scope, unread.
+                // The body is let go of with the request, unread.
                 Err(refused) => Err(refused),
             }
         };

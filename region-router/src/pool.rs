@@ -4,6 +4,7 @@ use std::{cell::RefCell, collections::VecDeque, io, pin::pin, rc::Rc, time::Dura
 
 use bailiwick_domain::time::{Clock as _, SystemClock};
 use bailiwick_runtime::{
+    calling::Failed,
     identity::{Connector, Dial},
     serving::{HttpLimits, RequestBody},
 };
@@ -12,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     balance::InFlight,
-    connection::{Connection, Lines, Sent},
+    connection::{Answered, Connection, Lines},
 };
 
 /// Idle connections that are kept per worker.
@@ -43,7 +44,11 @@ impl Pool {
 
     /// Sends a request on an idle connection, or on a new one. An idle connection that turns out to be closed costs nothing: the request comes back
     /// and goes over another one.
-    pub(crate) async fn send(&self, worker: &InFlight, mut request: Request<RequestBody>) -> Sent {
+    pub(crate) async fn send(
+        &self,
+        worker: &InFlight,
+        request: &mut Request<RequestBody>,
+    ) -> Result<Answered, Failed> {
         loop {
             let idle = self.take(worker.idle());
             let is_new = idle.is_none();
@@ -52,12 +57,12 @@ impl Pool {
                 // Rarely, so it takes no room in the call.
                 None => match Box::pin(self.dial(worker)).await {
                     Some(connection) => connection,
-                    None => return Sent::Unsent(request),
+                    None => return Err(Failed::Unsent),
                 },
             };
             let sent = pin!(connection.call(request)).await;
             match sent {
-                Sent::Unsent(whole) if !is_new => request = whole,
+                Err(Failed::Unsent) if !is_new => {}
                 sent => return sent,
             }
         }

@@ -12,7 +12,7 @@ use bailiwick_proto::{
 };
 use bailiwick_runtime::serving::{ApiError, REQUEST_ID_HEADERS, RequestBody, ResponseBody};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, Serialize};
 use tonic::{Code, Status, transport::Channel};
@@ -56,19 +56,20 @@ impl Signup {
     pub(crate) async fn sign_up(
         &self,
         admission: &Admission,
-        head: &Parts,
-        body: RequestBody,
+        request: &mut Request<RequestBody>,
         request_id: RequestId,
     ) -> Result<Response<ResponseBody>, ApiError> {
+        let body = std::mem::take(request.body_mut());
+        let head = &*request;
         let named = region_in_head(head);
         if let Some(region) = &named {
             admission.check_region_name(region)?;
         }
-        let asked = read(head, body).await?;
+        let asked = read(head.headers(), body).await?;
         let region =
             asked.region.or(named).ok_or_else(|| error::invalid_field("region", "region is missing"))?;
         admission.check_region_name(&region)?;
-        let given = head.headers.get(IDEMPOTENCY_KEY).and_then(|value| value.to_str().ok());
+        let given = head.headers().get(IDEMPOTENCY_KEY).and_then(|value| value.to_str().ok());
         let idempotency_key = given.map_or_else(|| request_id.to_string(), str::to_owned);
         let request = SignUpRequest {
             region,
@@ -91,14 +92,14 @@ impl Signup {
     }
 }
 
-fn region_in_head(head: &Parts) -> Option<String> {
-    let header = head.headers.get(REGION).and_then(|value| value.to_str().ok());
-    let query = || head.uri.query()?.split('&').find_map(|pair| pair.strip_prefix("region="));
+fn region_in_head<B>(head: &Request<B>) -> Option<String> {
+    let header = head.headers().get(REGION).and_then(|value| value.to_str().ok());
+    let query = || head.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("region="));
     header.or_else(query).map(str::to_owned)
 }
 
-async fn read(head: &Parts, body: RequestBody) -> Result<Asked, ApiError> {
-    let json = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+async fn read(headers: &HeaderMap, body: RequestBody) -> Result<Asked, ApiError> {
+    let json = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if !json.is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("application/json")) {
         let message = "send the signup as application/json";
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));

@@ -17,7 +17,7 @@ pub use self::{
     head::{Framing, content_length, end_of_head, names},
     request::{HeadLimits, Received, Refused, RequestReader},
     response::{Begun, ResponseReader},
-    stock::{spare_headers, spend_headers},
+    stock::spare_headers,
 };
 
 /// What came is no HTTP/1.1 message.

@@ -49,11 +49,11 @@ pub type RequestBody = crate::http1::Body;
 
 /// What answers requests on one core. It answers always: errors are responses, see [`ApiError`].
 pub trait Service: 'static {
-    /// Answers one request. Dropped when the caller leaves before the response has begun; afterwards, the response's body is. A panic
-    /// here is answered with a 500.
+    /// Answers one request, which is lent: what of it the response needs has to be taken out, and what is left is let go of before the response is written. Dropped when the caller leaves before
+    /// the response has begun; afterwards, the response's body is. A panic here is answered with a 500.
     fn call(
         &self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         connection: &ConnectionInfo,
     ) -> impl Future<Output = Response<ResponseBody>>;
 }

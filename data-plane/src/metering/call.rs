@@ -13,13 +13,16 @@ use bailiwick_runtime::in_place;
 use smallvec::SmallVec;
 
 use super::{
-    meter::{Meter, Settled},
+    meter::{Meter, Settled, StartedCall, if_nothing_follows},
     used::Used,
 };
 use crate::{estimate::Prompt, upload::Progress};
 
 /// What one call is charged; calls have a limit of money or two.
 type Charges = SmallVec<[Charge; 2]>;
+
+/// What a call is answered with when its caller left before anything else was: nobody sees it, and nginx's logs call it this.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +47,7 @@ struct OfPlace {
 pub(crate) struct OpenCall(Box<Open>);
 
 /// In a place of its own: the call is handed from step to step, and what is handed on is copied.
-struct Open {
+pub(super) struct Open {
     meter: Meter,
     event: UsageEvent,
     price: Option<Price>,
@@ -61,22 +64,33 @@ struct Open {
     settled: bool,
 }
 
-impl OpenCall {
-    /// Its event is what stands should nothing more become of it: left by its caller.
-    pub(super) fn begin(meter: Meter, event: UsageEvent, price: Option<Price>) -> Self {
-        let (prompt, reservation, of_place, form, so_far) = (Prompt::default(), None, None, None, None);
-        let settled = false;
-        Self(in_place::boxed(|| Open {
+impl Open {
+    /// Its event is what stands should nothing more be heard of it.
+    pub(super) fn boxed(meter: Meter, call: &StartedCall) -> Box<Self> {
+        in_place::boxed(|| Self {
             meter,
-            event,
-            price,
-            prompt,
-            form,
-            so_far,
-            reservation,
-            of_place,
-            settled,
-        }))
+            event: if_nothing_follows(call),
+            price: call.price,
+            reservation: None,
+            of_place: None,
+            prompt: Prompt::default(),
+            form: None,
+            so_far: None,
+            settled: false,
+        })
+    }
+
+    pub(super) fn event(&self) -> &UsageEvent {
+        &self.event
+    }
+}
+
+impl OpenCall {
+    /// It is on record. Its event is what stands should nothing more become of it: left by its caller.
+    pub(super) fn begin(mut open: Box<Open>) -> Self {
+        let event = &mut open.event;
+        (event.status, event.end, event.attempts) = (CLIENT_CLOSED_REQUEST, CallEnd::CallerLeft, 0);
+        Self(open)
     }
 
     /// The call holds this of its limits, until it is recorded.
@@ -195,9 +209,9 @@ impl OpenCall {
     /// Records how the call ended. To be called before the last bytes go to the caller: what was served was recorded.
     pub(crate) fn settle(mut self, outcome: Outcome, now: Timestamp) -> Settled {
         let Outcome { status, end, used } = outcome;
-        let open = &self.0;
-        let stream = open.event.stream || open.form.as_ref().is_some_and(|form| form.asks_for_stream());
-        self.0.event = UsageEvent { status, end, stream, ..self.0.event };
+        let open = &mut *self.0;
+        (open.event.status, open.event.end) = (status, end);
+        open.event.stream |= open.form.as_ref().is_some_and(|form| form.asks_for_stream());
         self.record(used, now);
         Settled::new(self.0.meter.clone(), self.0.event.priced.then_some(self.0.event.cost))
     }
@@ -206,9 +220,11 @@ impl OpenCall {
         self.0.settled = true;
         let Used { source, tokens, media, is_measured } = used;
         let cost = self.0.price.filter(|_| is_measured).and_then(|price| price.cost(&tokens, &media));
-        let (priced, cost) = (cost.is_some(), cost.unwrap_or_default());
-        self.0.event = UsageEvent { source, tokens, media, priced, cost, ..self.0.event };
-        self.0.event.finished = now.max(self.0.event.started);
+        // Field by field: made anew, all of it would be copied.
+        let event = &mut self.0.event;
+        (event.source, event.tokens, event.media) = (source, tokens, media);
+        (event.priced, event.cost) = (cost.is_some(), cost.unwrap_or_default());
+        event.finished = now.max(event.started);
         let charges = self.settle_limits();
         self.0.meter.settle(&self.0.event, &charges);
     }

@@ -16,15 +16,13 @@ use bailiwick_domain::{
 use bailiwick_quota::holder::Charge;
 
 use super::{
-    call::OpenCall,
+    call::{Open, OpenCall},
     used::Used,
     writer::{JournalFull, Writer},
 };
 
 /// How often a disk that failed is tried again, where no call does it.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
-/// What a call is answered with when its caller left before anything else was: nobody sees it, and nginx's logs call it this.
-const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// A call whose worker died has no status; nothing was answered, or nobody knows what.
 const UNKNOWN_STATUS: u16 = 0;
 
@@ -88,14 +86,12 @@ impl Meter {
     /// # Errors
     /// [`JournalFull`]: refuse the call, because it could not be metered.
     pub(crate) fn start(&self, call: StartedCall) -> Result<OpenCall, JournalFull> {
-        let event = if_nothing_follows(&call);
+        let open = Open::boxed(self.clone(), &call);
         match &mut *self.writer.borrow_mut() {
-            Some(writer) => writer.start(call.event_id, &event)?,
+            Some(writer) => writer.start(call.event_id, open.event())?,
             None => return Err(JournalFull::Missing),
         }
-        let event =
-            UsageEvent { status: CLIENT_CLOSED_REQUEST, end: CallEnd::CallerLeft, attempts: 0, ..event };
-        Ok(OpenCall::begin(self.clone(), event, call.price))
+        Ok(OpenCall::begin(open))
     }
 
     /// Whether the call's start is on disk, or may still come there.

@@ -1,5 +1,5 @@
 use bailiwick_domain::key::ApiKey;
-use http::{Request, StatusCode, header::AUTHORIZATION};
+use http::{StatusCode, header::AUTHORIZATION};
 use proptest::prelude::*;
 
 use super::*;
@@ -12,12 +12,9 @@ fn admission() -> Admission {
     Admission::new(here, regions)
 }
 
-fn head(authorization: Option<&str>) -> Parts {
-    let mut request = Request::builder().uri("/v1/chat/completions");
-    if let Some(value) = authorization {
-        request = request.header(AUTHORIZATION, value);
-    }
-    request.body(()).expect("request").into_parts().0
+fn head(authorization: Option<&str>) -> HeaderMap {
+    let value = |value: &str| (AUTHORIZATION, value.parse().expect("a value"));
+    HeaderMap::from_iter(authorization.map(value))
 }
 
 fn refused(authorization: Option<&str>) -> ApiError {
@@ -64,18 +61,18 @@ fn r6_a_key_in_x_api_key_is_judged_as_one_in_authorization() {
     let here = ApiKey::generate("euc1".parse().expect("code"));
     let with = |key: &str| {
         let mut head = head(None);
-        head.headers.insert("x-api-key", key.parse().expect("value"));
+        head.insert("x-api-key", key.parse().expect("value"));
         head
     };
     assert!(admission().judge(&with(here.expose())).is_ok());
-    let code = |head: &Parts| admission().judge(head).err().map(|error| error.code);
+    let code = |head: &HeaderMap| admission().judge(head).err().map(|error| error.code);
     assert_eq!(code(&with("bw_usw1_x")), Some("wrong_region"));
     assert_eq!(code(&with("sk-abc")), Some("invalid_api_key"));
     let mut two = with("bw_usw1_x");
-    two.headers.append("x-api-key", here.expose().parse().expect("value"));
+    two.append("x-api-key", here.expose().parse().expect("value"));
     assert_eq!(code(&two), Some("invalid_api_key"));
     let mut both = with(here.expose());
-    both.headers.insert(AUTHORIZATION, "Bearer bw_usw1_x".parse().expect("value"));
+    both.insert(AUTHORIZATION, "Bearer bw_usw1_x".parse().expect("value"));
     assert_eq!(code(&both), Some("invalid_api_key"));
 }
 
@@ -83,7 +80,7 @@ fn r6_a_key_in_x_api_key_is_judged_as_one_in_authorization() {
 fn two_authorizations_are_none() {
     let key = ApiKey::generate("euc1".parse().expect("code"));
     let mut head = head(Some("Bearer bw_usw1_x"));
-    head.headers.append(AUTHORIZATION, format!("Bearer {}", key.expose()).parse().expect("value"));
+    head.append(AUTHORIZATION, format!("Bearer {}", key.expose()).parse().expect("value"));
     assert_eq!(admission().judge(&head).err().map(|error| error.code), Some("invalid_api_key"));
 }
 

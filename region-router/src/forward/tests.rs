@@ -37,10 +37,9 @@ fn a_worker_is_told_a_host_also_where_an_old_caller_names_none() {
         let mut request = Request::new(());
         *request.version_mut() = version;
         request.headers_mut().extend(host.map(|host| (HOST, HeaderValue::from_static(host))));
-        let sent = outgoing(request.into_parts().0, RequestBody::new(Bytes::new(), Some(0), None), told)
-            .expect("made");
-        let hosts: Vec<_> = sent.headers().get_all(HOST).iter().cloned().collect();
-        (sent.version(), hosts)
+        prepare(&mut request, told).expect("made");
+        let hosts: Vec<_> = request.headers().get_all(HOST).iter().cloned().collect();
+        (request.version(), hosts)
     };
     for (version, host, expected) in [
         (http::Version::HTTP_10, None, ""),

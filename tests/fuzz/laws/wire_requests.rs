@@ -51,6 +51,8 @@ impl Seen {
 
 fn read(pieces: &[&[u8]]) -> Read {
     let (mut reader, mut read) = (RequestReader::new(LIMITS), Read::default());
+    // Each takes the place of the one before, and nothing of that stays.
+    let mut request = Request::new(());
     let mut keeps = true;
     for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
         let mut came = *piece;
@@ -67,7 +69,7 @@ fn read(pieces: &[&[u8]]) -> Read {
             came = &[];
         }
         while keeps {
-            match reader.take_head(came, &mut HeaderMap::new()) {
+            match reader.take_head(came, &mut request) {
                 Ok(None) => break,
                 Err(_refused) => {
                     read.is_refused = true;
@@ -75,7 +77,7 @@ fn read(pieces: &[&[u8]]) -> Read {
                 }
                 Ok(Some(head)) => {
                     keeps = head.keeps;
-                    read.requests.push(Seen::new(&head.request, &head.first, reader.is_over()));
+                    read.requests.push(Seen::new(&request, &head.first, reader.is_over()));
                     if !reader.is_over() || !reader.holds_more() {
                         break;
                     }

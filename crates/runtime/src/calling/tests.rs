@@ -515,11 +515,12 @@ async fn read(mut there: DuplexStream) -> (String, HeaderMap, Vec<u8>) {
         assert!(!came.is_empty(), "it breaks off");
         if head.is_some() {
             body.extend_from_slice(&reader.take_body(&came).unwrap());
-        } else if let Some(Received { request, first, .. }) =
-            reader.take_head(&came, &mut HeaderMap::new()).unwrap()
-        {
-            body.extend_from_slice(&first);
-            head = Some(request.into_parts().0);
+        } else {
+            let mut request = Request::new(());
+            if let Some(Received { first, .. }) = reader.take_head(&came, &mut request).unwrap() {
+                body.extend_from_slice(&first);
+                head = Some(request.into_parts().0);
+            }
         }
     }
     assert!(!reader.holds_more());

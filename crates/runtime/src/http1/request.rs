@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Uri, Version};
+use http::{Method, Request, Uri, Version};
 
 use super::{Copied, Decoder, Framing, Malformed, end_of_head};
 
@@ -41,10 +41,8 @@ impl From<Malformed> for Refused {
     }
 }
 
-/// A head that has come, and what came of the body with it: with the caller's key, and what was said.
+/// What a head said of the body and the connection, and what came of the body with it.
 pub struct Received {
-    /// With its fields as they were sent.
-    pub request: Request<()>,
     /// The body's beginning.
     pub first: Bytes,
     /// Bytes of the body, where they are known.
@@ -73,11 +71,16 @@ impl RequestReader {
         Self { limits, held: Vec::new(), at: 0, seen: 0, body: Decoder::of_length(0) }
     }
 
-    /// Takes what came of a head, behind what is held. `None`: it is not whole. `headers` give it their room.
+    /// Takes what came of a head, behind what is held. `None`: it is not whole. It takes the place of what is in `request`, and is written there with its fields as they were sent: handed
+    /// from one to the other, it would be copied each time.
     ///
     /// # Errors
-    /// There is no reading on.
-    pub fn take_head(&mut self, came: &[u8], headers: &mut HeaderMap) -> Result<Option<Received>, Refused> {
+    /// There is no reading on, and what is in `request` is no request.
+    pub fn take_head<B>(
+        &mut self,
+        came: &[u8],
+        request: &mut Request<B>,
+    ) -> Result<Option<Received>, Refused> {
         let (mut held, at) = (std::mem::take(&mut self.held), std::mem::take(&mut self.at));
         let is_held = at < held.len();
         if is_held {
@@ -87,7 +90,7 @@ impl RequestReader {
         let blank = empty_lines(bytes);
         let bytes = bytes.get(blank..).unwrap_or_default();
         let seen = std::mem::take(&mut self.seen).saturating_sub(blank);
-        let Some(head) = self.find_head(bytes, seen, headers)? else {
+        let Some(head) = self.find_head(bytes, seen, request)? else {
             if is_held {
                 drop(held.drain(..at + blank));
             } else {
@@ -97,7 +100,7 @@ impl RequestReader {
             self.held = held;
             return Ok(None);
         };
-        let Head { request, bytes: end, mut body, keeps, expects_continue } = head;
+        let Head { bytes: end, mut body, keeps, expects_continue } = head;
         let behind = bytes.get(end..).unwrap_or_default();
         let length = body.left();
         let (first, taken) = body.take(behind)?;
@@ -111,21 +114,26 @@ impl RequestReader {
             }
             self.held = held;
         }
-        Ok(Some(Received { request, first, length, keeps, expects_continue }))
+        Ok(Some(Received { first, length, keeps, expects_continue }))
     }
 
     /// The head at the start of `bytes`, of which the first `seen` were looked at before. What comes at once is parsed at once, which tells where it ends; what comes in pieces, when all of it
     /// is here. So whoever sends what is no head hears of it with the first piece.
-    fn find_head(&self, bytes: &[u8], seen: usize, headers: &mut HeaderMap) -> Result<Option<Head>, Refused> {
+    fn find_head<B>(
+        &self,
+        bytes: &[u8],
+        seen: usize,
+        request: &mut Request<B>,
+    ) -> Result<Option<Head>, Refused> {
         let HeadLimits { bytes: most, fields } = self.limits;
         if seen == 0 && bytes.len() <= most {
-            return read(bytes, headers, fields);
+            return read(bytes, request, fields);
         }
         let end = end_of_head(bytes, seen);
         if end.unwrap_or(bytes.len()) > most {
             return Err(Refused::TooLarge);
         }
-        end.and_then(|end| bytes.get(..end)).map_or(Ok(None), |head| read(head, headers, fields))
+        end.and_then(|end| bytes.get(..end)).map_or(Ok(None), |head| read(head, request, fields))
     }
 
     /// Takes what came of the body, and holds what stands behind it.
@@ -154,8 +162,8 @@ impl RequestReader {
     }
 }
 
+/// A head, but for what is in the request.
 struct Head {
-    request: Request<()>,
     /// How many it has.
     bytes: usize,
     body: Decoder,
@@ -172,8 +180,8 @@ fn empty_lines(bytes: &[u8]) -> usize {
     bytes.len() - rest.len()
 }
 
-/// Reads the head at the start of `bytes`. `None`: it is not whole. Its fields take the place of what is in `headers`.
-fn read(bytes: &[u8], headers: &mut HeaderMap, fields: usize) -> Result<Option<Head>, Refused> {
+/// Reads the head at the start of `bytes` into `request`. `None`: it is not whole.
+fn read<B>(bytes: &[u8], request: &mut Request<B>, fields: usize) -> Result<Option<Head>, Refused> {
     // The parser would step over it.
     if bytes.starts_with(b"\n") {
         return Err(Refused::Malformed);
@@ -203,22 +211,21 @@ fn read(bytes: &[u8], headers: &mut HeaderMap, fields: usize) -> Result<Option<H
     if target.len() > LONGEST_TARGET {
         return Err(Refused::TargetTooLong);
     }
-    let framing = copied.read_fields(parsed.headers, headers)?;
+    let framing = copied.read_fields(parsed.headers, request.headers_mut())?;
     let is_1_1 = parsed.version == Some(1);
     let body = decoder(&framing, is_1_1)?;
     // RFC 9112, section 3.2.
     if framing.hosts > 1 || is_1_1 && framing.hosts == 0 {
         return Err(Refused::Malformed);
     }
-    let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| Refused::Malformed)?;
     *request.uri_mut() =
         Uri::from_maybe_shared(copied.part(target.as_bytes())?).map_err(|_| Refused::Malformed)?;
     *request.version_mut() = if is_1_1 { Version::HTTP_11 } else { Version::HTTP_10 };
-    *request.headers_mut() = std::mem::take(headers);
+    request.extensions_mut().clear();
     let keeps = !framing.closes && (is_1_1 || framing.keeps_alive);
     let (bytes, expects_continue) = (head.len(), is_1_1 && framing.expects_continue);
-    Ok(Some(Head { request, bytes, body, keeps, expects_continue }))
+    Ok(Some(Head { bytes, body, keeps, expects_continue }))
 }
 
 /// What reads the body: RFC 9112, section 6.3, where a server may refuse what is said twice, and here does.

@@ -24,11 +24,6 @@ pub fn spare_headers() -> HeaderMap {
     OF_THIS_CORE.with(|stock| stock.headers())
 }
 
-/// Leaves a map to whoever on this core makes a head next. Nothing of what was in it stays.
-pub fn spend_headers(headers: HeaderMap) {
-    OF_THIS_CORE.with(|stock| stock.take_back(headers));
-}
-
 /// One core's: what its callers' connections use, and its own to others.
 pub(crate) struct Stock {
     read: RefCell<Box<[u8]>>,
@@ -95,7 +90,7 @@ mod tests {
         let key = HeaderValue::from_static("Bearer one-tenant");
         headers.append(header::AUTHORIZATION, key.clone());
         headers.append(header::AUTHORIZATION, key);
-        spend_headers(headers);
+        Stock::of_this_core().take_back(headers);
         let next = spare_headers();
         assert!(next.is_empty() && next.get_all(header::AUTHORIZATION).iter().next().is_none());
         assert!(next.capacity() >= 24, "the room is used again");

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use bailiwick_domain::address::ClientAddress;
-use http::Response;
+use http::{Request, Response};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -17,7 +17,7 @@ use super::answer::{self, Asked, Cut};
 use super::preface::{self, PrefaceError};
 use super::registry::{Command, ConnectionState};
 use super::stream::Stream;
-use super::wire::{Incoming, Wire};
+use super::wire::Wire;
 use super::{ConnectionInfo, ResponseBody, Service, Transport, TrustedHops, panicked, refusal};
 use crate::http1::stock::Stock;
 use crate::identity::{HANDSHAKE_TIMEOUT, Peer};
@@ -59,14 +59,20 @@ impl Drop for HangUp {
 
 /// One request after the other, until the caller leaves or the connection shall end.
 async fn converse<S: Service>(wire: &Rc<Wire>, info: &ConnectionInfo, service: &S) {
-    while let Some(next) = wire.next().await {
+    let mut request = Request::default();
+    while let Some(next) = wire.next(&mut request).await {
         let _under_way = turn::UnderWay::new();
         let (response, asked) = match next {
-            Ok(Incoming { request, keeps }) => {
+            Ok(keeps) => {
                 wire.state().request_begins();
                 let asked = Asked::new(request.method(), request.version(), keeps);
-                let called = pin!(service.call(request, info));
-                let Some(response) = answered(wire, called).await else { return };
+                let response = {
+                    let called = pin!(service.call(&mut request, info));
+                    let Some(response) = answered(wire, called).await else { return };
+                    response
+                };
+                // A body that is still coming, above all: whoever waits for it holds the wire.
+                wire.let_go(&mut request);
                 turn::give_way().await;
                 (response, asked)
             }

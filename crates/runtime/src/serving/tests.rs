@@ -34,10 +34,10 @@ where
 {
     async fn call(
         &self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         _connection: &ConnectionInfo,
     ) -> Response<ResponseBody> {
-        (self.0)(request).await
+        (self.0)(std::mem::take(request)).await
     }
 }
 
@@ -47,7 +47,7 @@ struct Echo;
 impl Service for Echo {
     async fn call(
         &self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         connection: &ConnectionInfo,
     ) -> Response<ResponseBody> {
         match request.uri().path() {
@@ -56,7 +56,7 @@ impl Service for Echo {
                 ApiError::new(http::StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "Too large.")
                     .into_response(RequestId::random())
             }
-            "/echo" => Response::new(ResponseBody::stream(request.into_body())),
+            "/echo" => Response::new(ResponseBody::stream(std::mem::take(request.body_mut()))),
             "/peer" => {
                 let peer =
                     connection.peer.as_ref().map_or("nobody".to_owned(), |peer| peer.spiffe.to_string());
@@ -74,7 +74,8 @@ impl Service for Echo {
                 Response::new(ResponseBody::stream(StreamBody::new(broken)))
             }
             _ => {
-                let length = request.into_body().collect().await.map_or(0, |body| body.to_bytes().len());
+                let body = std::mem::take(request.body_mut());
+                let length = body.collect().await.map_or(0, |body| body.to_bytes().len());
                 Response::new(Bytes::from(format!("read {length}")).into())
             }
         }

@@ -46,13 +46,6 @@ struct Open {
     watches: Option<Waker>,
 }
 
-/// A request that has come, as far as its head.
-pub(super) struct Incoming {
-    pub(super) request: Request<RequestBody>,
-    /// Whether its caller may send another.
-    pub(super) keeps: bool,
-}
-
 impl Wire {
     pub(super) fn new(stream: Stream, state: Rc<ConnectionState>, stock: Rc<Stock>) -> Rc<Self> {
         let limits = HeadLimits { bytes: state.limits().header_bytes, fields: state.limits().headers };
@@ -71,25 +64,33 @@ impl Wire {
         &self.stock
     }
 
-    /// The next request. `None`: there is none, because the caller has left, or the connection shall end.
-    pub(super) async fn next(self: &Rc<Self>) -> Option<Result<Incoming, Refused>> {
-        let received = poll_fn(|cx| self.poll_head(cx)).await?;
-        Some(received.map(|Received { request, first, length, keeps, .. }| {
+    /// The next request, put in the place of what is in `request`, and whether its caller may send another. `None`: there is none, because the caller has left, or the connection shall end.
+    pub(super) async fn next(
+        self: &Rc<Self>,
+        request: &mut Request<RequestBody>,
+    ) -> Option<Result<bool, Refused>> {
+        let received = poll_fn(|cx| self.poll_head(request, cx)).await?;
+        Some(received.map(|Received { first, length, keeps, .. }| {
             let is_here = self.open.borrow().as_ref().is_none_or(|open| open.reader.is_over());
             let rest = (!is_here).then(|| Rc::clone(self) as Rc<dyn Line>);
-            Incoming { request: request.map(|()| RequestBody::new(first, length, rest)), keeps }
+            *request.body_mut() = RequestBody::new(first, length, rest);
+            keeps
         }))
     }
 
-    fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Received, Refused>>> {
+    fn poll_head(
+        &self,
+        request: &mut Request<RequestBody>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Received, Refused>>> {
         let mut open = self.open.borrow_mut();
         let Some(open) = &mut *open else { return Poll::Ready(None) };
-        let mut headers = self.stock.headers();
+        *request.headers_mut() = self.stock.headers();
         // What came behind the request before.
         let mut taken = Ok(None);
         if open.reader.holds_more() {
             self.state.received();
-            taken = open.reader.take_head(&[], &mut headers);
+            taken = open.reader.take_head(&[], request);
         }
         loop {
             match taken {
@@ -108,17 +109,24 @@ impl Wire {
             }
             let read = open.poll_read(&self.stock, cx, |reader, came| {
                 self.state.received();
-                reader.take_head(came, &mut headers)
+                reader.take_head(came, request)
             });
             match read {
                 Poll::Ready(Some(now)) => taken = now,
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => {
-                    self.stock.take_back(headers);
+                    // One that waits keeps no room.
+                    self.stock.take_back(std::mem::take(request.headers_mut()));
                     return Poll::Pending;
                 }
             }
         }
+    }
+
+    /// Lets go of all that a request said. The room of its fields is the next one's.
+    pub(super) fn let_go(&self, request: &mut Request<RequestBody>) {
+        self.stock.take_back(std::mem::take(request.headers_mut()));
+        *request = Request::default();
     }
 
     /// Ready when the caller has left, so that nobody wants an answer. What it sends meanwhile is held, and no more of it read.

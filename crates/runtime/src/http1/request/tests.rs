@@ -44,6 +44,8 @@ fn read_pieces<'a>(
     limits: HeadLimits,
 ) -> (Vec<Seen>, Option<Refused>) {
     let (mut reader, mut requests) = (RequestReader::new(limits), Vec::<Seen>::new());
+    // Each takes the place of the one before, and nothing of that stays.
+    let mut request = Request::new(());
     for piece in pieces {
         let mut came = piece;
         if let Some(present) = requests.last_mut().filter(|last| !last.is_whole) {
@@ -58,13 +60,13 @@ fn read_pieces<'a>(
             came = &[];
         }
         loop {
-            let received = match reader.take_head(came, &mut HeaderMap::new()) {
+            let received = match reader.take_head(came, &mut request) {
                 Ok(received) => received,
                 Err(refused) => return (requests, Some(refused)),
             };
             let Some(received) = received else { break };
             let body = received.first.to_vec();
-            requests.push(Seen { body, is_whole: reader.is_over(), ..seen(&received.request) });
+            requests.push(Seen { body, is_whole: reader.is_over(), ..seen(&request) });
             if !reader.is_over() || !reader.holds_more() || !received.keeps {
                 break;
             }
@@ -187,7 +189,7 @@ fn many_requests_that_come_at_once_are_taken_one_by_one() {
 /// What one request's fields make of its body: its length, and whether another may follow.
 fn framed(line: &str, fields: &str) -> Result<(Option<u64>, bool), Refused> {
     let bytes = format!("{line}\r\nhost: a\r\n{fields}\r\n");
-    let received = RequestReader::new(LIMITS).take_head(bytes.as_bytes(), &mut HeaderMap::new())?.unwrap();
+    let received = RequestReader::new(LIMITS).take_head(bytes.as_bytes(), &mut Request::new(()))?.unwrap();
     Ok((received.length, received.keeps))
 }
 
@@ -268,7 +270,7 @@ fn only_who_waits_for_it_is_told_to_go_on() {
         ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\nexpect: 102-x\r\n\r\n", false),
         ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n", false),
     ] {
-        let received = RequestReader::new(LIMITS).take_head(head.as_bytes(), &mut HeaderMap::new()).unwrap();
+        let received = RequestReader::new(LIMITS).take_head(head.as_bytes(), &mut Request::new(())).unwrap();
         assert_eq!(received.unwrap().expects_continue, expects, "{head}");
     }
 }

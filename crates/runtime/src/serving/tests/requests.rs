@@ -60,7 +60,7 @@ async fn a_caller_that_leaves_cancels_its_call() {
     impl Service for Notices {
         async fn call(
             &self,
-            _request: Request<RequestBody>,
+            _request: &mut Request<RequestBody>,
             _info: &ConnectionInfo,
         ) -> Response<ResponseBody> {
             struct Gone(tokio::sync::mpsc::UnboundedSender<()>);

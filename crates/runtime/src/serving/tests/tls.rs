@@ -92,7 +92,7 @@ struct Dictated(Arc<Mutex<Option<UnboundedReceiver<&'static str>>>>);
 impl Service for Dictated {
     async fn call(
         &self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         _connection: &ConnectionInfo,
     ) -> Response<ResponseBody> {
         if request.uri().path() != "/dictated" {
