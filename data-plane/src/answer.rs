@@ -18,10 +18,10 @@ use bailiwick_domain::{
 };
 use bailiwick_runtime::{
     fault,
-    serving::{ApiError, ResponseBody},
+    serving::{ApiError, Fields, ResponseBody},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 
 use self::holding::hold_answer;
 pub(crate) use self::holding::{Held, hold};
@@ -33,7 +33,7 @@ use crate::{
     metrics::UpstreamFailure,
     placement::Ill,
     timing::Timing,
-    upstream::{Answered, Reading, Timeouts, Told},
+    upstream::{Answer, Answered, Reading, Timeouts, tell_attempts},
 };
 
 /// Bytes of an answer that are held until it is whole.
@@ -72,11 +72,12 @@ pub(crate) async fn pass_on(
     clock: Arc<dyn Clock>,
     timeouts: Timeouts,
     held: Hold,
+    told: &mut Fields,
     timing: &Timing,
 ) -> Result<Response<ResponseBody>, ApiError> {
-    let attempts = answered.told.attempts;
-    let passed = pin!(read(answered, clock, timeouts, held, timing)).await;
-    passed.map_err(|error| Told::tell_error(attempts, error))
+    let attempts = answered.attempts;
+    let passed = pin!(read(answered, clock, timeouts, held, told, timing)).await;
+    passed.map_err(|error| tell_attempts(attempts, error))
 }
 
 async fn read(
@@ -84,39 +85,41 @@ async fn read(
     clock: Arc<dyn Clock>,
     timeouts: Timeouts,
     mut held: Hold,
+    told: &mut Fields,
     timing: &Timing,
 ) -> Result<Response<ResponseBody>, ApiError> {
-    let status = answered.response.status();
-    if let Some(error) = refused(status, answered.response.headers()) {
+    let answer = &mut *answered.answer;
+    if let Some(error) = refused(answer.response.status(), answer.response.headers()) {
         // The connection is closed with the lease: what is left of the answer is not wanted.
         return Err(failed(answered.call, CallEnd::ProviderFailed, error, &*clock));
     }
+    answered.tell_way(told);
     let withhold_usage = match answered.reading {
         Reading::Passing { withhold_usage } => withhold_usage,
         Reading::Translated(translation) => {
             answered.reading = Reading::Passing { withhold_usage: false };
-            let translated = translating::pass_on(answered, *translation, clock, timeouts, held, timing);
+            let translated =
+                translating::pass_on(answered, *translation, clock, timeouts, held, told, timing);
             return Box::pin(translated).await;
         }
     };
-    let headers = answered.response.headers_mut();
+    let headers = answered.answer.response.headers_mut();
     // Mostly none.
     while let Some(unwanted) = headers.keys().find(|name| is_kept_back(name)).cloned() {
         headers.remove(unwanted);
     }
-    answered.told.tell(headers);
-    if is_event_stream(answered.response.headers()) {
+    if is_event_stream(headers) {
         return Ok(passing::stream(answered, withhold_usage, held, clock, timeouts.idle));
     }
     let read = pin!(hold_answer(&mut answered, true, LARGEST_HELD, timeouts.idle, &mut held, timing)).await;
     match read {
         Held::Whole(bytes) => {
-            let (response, settled) = whole(answered, bytes, held, &*clock)?;
+            let (response, settled) = whole(answered, bytes, held, told, &*clock)?;
             settled.recorded().await;
             Ok(response)
         }
         Held::Large(begun) => {
-            answered.begun = begun;
+            answered.answer.begun = begun;
             Ok(passing::large(answered, clock, timeouts.idle))
         }
         Held::Broken => Err(broken(answered, &*clock)),
@@ -126,16 +129,16 @@ async fn read(
 
 /// Settles an answer that broke off, or is none: the provider's own failure, of which nothing reached the caller, costs nothing.
 fn broken(mut answered: Answered, clock: &dyn Clock) -> ApiError {
-    answered.lease.failed(Ill::Broken, Instant::now());
+    answered.answer.lease.failed(Ill::Broken, Instant::now());
     answered.metrics.upstream_failed(UpstreamFailure::InvalidResponse);
     failed(answered.call, CallEnd::ProviderFailed, error::provider_invalid(), clock)
 }
 
 /// Settles an answer that did not come on. The provider has read what was asked, and charges for that.
 fn late(mut answered: Answered, clock: &dyn Clock) -> ApiError {
-    answered.lease.failed(Ill::Late, Instant::now());
+    answered.answer.lease.failed(Ill::Late, Instant::now());
     answered.metrics.upstream_failed(UpstreamFailure::TimedOut);
-    let used = match answered.response.status().is_success() {
+    let used = match answered.answer.response.status().is_success() {
         true => answered.call.used_without_answer(),
         false => Used::nothing(UsageSource::Estimated),
     };
@@ -174,11 +177,13 @@ fn whole(
     answered: Answered,
     bytes: Bytes,
     held: Hold,
+    told: &mut Fields,
     clock: &dyn Clock,
 ) -> Result<(Response<ResponseBody>, Settled), ApiError> {
     fault::step("answer", &bytes);
-    let Answered { response, mut lease, call, call_type, metrics, .. } = answered;
-    let (mut head, _) = response.into_parts();
+    let Answered { answer, call, call_type, metrics, .. } = answered;
+    let Answer { response, mut lease, .. } = *answer;
+    let (head, _) = response.into_parts();
     if !head.status.is_success() {
         // The provider's own error: it was passed on whole, and cost nothing.
         lease.keep();
@@ -198,7 +203,7 @@ fn whole(
     }
     let used = Used::of_answer(usage, call_type, call.prompt(), &passed);
     let settled = settle(call, head.status, CallEnd::Completed, used, clock);
-    tell_cost(&mut head.headers, settled.cost().filter(|_| is_told));
+    tell_cost(told, settled.cost().filter(|_| is_told));
     Ok((Response::from_parts(head, waiting(bytes, held)), settled))
 }
 
@@ -215,9 +220,8 @@ fn settle(call: OpenCall, status: StatusCode, end: CallEnd, used: Used, clock: &
 }
 
 /// In US dollars, as a plain decimal number. Nothing, where it is not known.
-fn tell_cost(headers: &mut HeaderMap, cost: Option<NanoUsd>) {
-    let value = cost.and_then(|cost| HeaderValue::try_from(cost.to_plain()).ok());
-    if let Some(value) = value {
-        headers.insert(error::COST, value);
+fn tell_cost(told: &mut Fields, cost: Option<NanoUsd>) {
+    if let Some(cost) = cost {
+        told.put(&error::COST, cost.to_plain().as_bytes());
     }
 }

@@ -15,7 +15,9 @@ use bailiwick_domain::{
 };
 use bailiwick_runtime::{
     fault, in_place,
-    serving::{ApiError, ConnectionInfo, ErrorShape, REQUEST_ID_HEADERS, RequestBody, ResponseBody, Service},
+    serving::{
+        ApiError, ConnectionInfo, ErrorShape, Fields, REQUEST_ID_HEADERS, RequestBody, ResponseBody, Service,
+    },
     turn,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, header::CONNECTION};
@@ -75,6 +77,13 @@ impl Here {
     }
 }
 
+/// What a call leaves in the head of its answer, whatever that is.
+struct AnswerHead<'a> {
+    told: &'a mut Fields,
+    /// Whether the caller may still be sending the request's body.
+    is_body_unread: bool,
+}
+
 enum Route<'a> {
     Call(CallType),
     Models,
@@ -86,6 +95,7 @@ impl Service for Gateway {
         &self,
         request: &mut Request<RequestBody>,
         connection: &ConnectionInfo,
+        told: &mut Fields,
     ) -> Response<ResponseBody> {
         let timing = Timing::begin();
         let request_id = request_id(request.headers(), connection);
@@ -93,23 +103,25 @@ impl Service for Gateway {
         let body = std::mem::take(request.body_mut());
         let head = &*request;
         let shape = ErrorShape::of_path(head.uri().path());
-        let mut unread = !body.is_end_stream();
+        let mut head_of_answer = AnswerHead { told, is_body_unread: !body.is_end_stream() };
         // Its fields are all that is told of a call: ids and numbers, nothing that was said (R8). Where no spans are exported it costs a branch.
         let span = tracing::debug_span!("call", %request_id, status = tracing::field::Empty);
         // In a place of its own: connections that wait for a request would carry its room.
         let answering =
-            in_place::pinned(|| self.answer(head, body, request_id, origin, &mut unread, &timing));
+            in_place::pinned(|| self.answer(head, body, request_id, origin, &mut head_of_answer, &timing));
         let answered = answering.instrument(span.clone()).await;
-        let mut response = answered.unwrap_or_else(|error| error.into_response_for(shape, request_id));
+        let AnswerHead { told, is_body_unread } = head_of_answer;
+        let mut response = answered.unwrap_or_else(|error| {
+            told.clear();
+            error.into_response_for(shape, request_id)
+        });
         span.record("status", response.status().as_u16());
-        if unread {
+        if is_body_unread {
             // What is left of the body is thrown away with the connection: nobody shall send another request behind it.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        self.mark(&mut response, request_id, shape);
-        if let Some(own_time) = timing.header() {
-            response.headers_mut().append(error::SERVER_TIMING, own_time);
-        }
+        self.mark(told, request_id, shape);
+        timing.tell_in(told);
         response
     }
 }
@@ -122,7 +134,7 @@ impl Gateway {
         body: RequestBody,
         request_id: RequestId,
         origin: Origin,
-        unread: &mut bool,
+        of_answer: &mut AnswerHead<'_>,
         timing: &Timing,
     ) -> Result<Response<ResponseBody>, ApiError> {
         let route = route(head)?;
@@ -146,7 +158,7 @@ impl Gateway {
             None => {
                 let read = pin!(body::read(head.headers(), body, self.max_body_bytes, &mut hold));
                 let bytes = timing.waiting(read).await?;
-                *unread = false;
+                of_answer.is_body_unread = false;
                 let asked = request::scan(&bytes)?;
                 (Payload::Whole(bytes), asked)
             }
@@ -154,7 +166,7 @@ impl Gateway {
                 // In a place of its own, because most calls have no form, and all would carry its room.
                 let read = Upload::begin(body, content_type, self.max_upload_bytes, self.memory.hold());
                 let (upload, asked) = timing.waiting(Box::pin(read)).await?;
-                *unread = upload.is_unread();
+                of_answer.is_body_unread = upload.is_unread();
                 (Payload::Form(Box::new(upload)), asked)
             }
         };
@@ -172,10 +184,10 @@ impl Gateway {
         let told = admitted.told();
         let wish = Wish { headers: head.headers(), body: &payload, asked: &asked };
         // Pinned where it is made, as all that is large on this way: awaited as it comes, it would be moved once more.
-        let answered = pin!(self.forward(admitted, &snapshot, wish, &mut hold, timing)).await;
-        *unread = payload.is_unread();
+        let answered = pin!(self.forward(admitted, &snapshot, wish, &mut hold, of_answer.told, timing)).await;
+        of_answer.is_body_unread = payload.is_unread();
         match told {
-            Some(told) => told.in_answer(answered),
+            Some(told) => told.in_answer(answered, of_answer.told),
             None => answered,
         }
     }
@@ -186,25 +198,24 @@ impl Gateway {
         snapshot: &Snapshot,
         wish: Wish<'_>,
         hold: &mut Hold,
+        told: &mut Fields,
         timing: &Timing,
     ) -> Result<Response<ResponseBody>, ApiError> {
         let sent = pin!(self.upstream.send(admitted, &self.limiter, snapshot, wish, hold, timing)).await?;
         let (clock, timeouts) = (Arc::clone(&self.clock), self.upstream.timeouts());
-        pin!(answer::pass_on(sent, clock, timeouts, self.memory.hold(), timing)).await
+        pin!(answer::pass_on(sent, clock, timeouts, self.memory.hold(), told, timing)).await
     }
 
     /// Every answer names its call and its region.
-    fn mark(&self, response: &mut Response<ResponseBody>, request_id: RequestId, shape: ErrorShape) {
-        let headers = response.headers_mut();
-        if let Ok(id) = HeaderValue::from_bytes(&request_id.to_ascii()) {
-            for name in REQUEST_ID_HEADERS {
-                headers.insert(name, id.clone());
-            }
-            if shape == ErrorShape::Anthropic {
-                headers.insert(ANTHROPIC_REQUEST_ID, id);
-            }
+    fn mark(&self, told: &mut Fields, request_id: RequestId, shape: ErrorShape) {
+        let id = request_id.to_ascii();
+        for name in &REQUEST_ID_HEADERS {
+            told.put(name, &id);
         }
-        headers.insert(error::REGION, self.here.name.clone());
+        if shape == ErrorShape::Anthropic {
+            told.put(&ANTHROPIC_REQUEST_ID, &id);
+        }
+        told.put(&error::REGION, self.here.name.as_bytes());
     }
 }
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use bailiwick_quota::limit::Measure;
-use bailiwick_runtime::serving::{ConnectionInfo, RequestBody, ResponseBody, Service};
+use bailiwick_runtime::serving::{ConnectionInfo, Fields, RequestBody, ResponseBody, Service};
 use http::{Request, Response, StatusCode};
 use prometheus_client::{
     collector::Collector,
@@ -106,8 +106,9 @@ impl<S: Service> Service for Counted<S> {
         &self,
         request: &mut Request<RequestBody>,
         connection: &ConnectionInfo,
+        told: &mut Fields,
     ) -> Response<ResponseBody> {
-        let response = self.inner.call(request, connection).await;
+        let response = self.inner.call(request, connection, told).await;
         self.metrics.answered(response.status());
         response
     }

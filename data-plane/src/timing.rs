@@ -7,10 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use http::HeaderValue;
+use bailiwick_runtime::serving::Fields;
 use pin_project_lite::pin_project;
+use smallvec::SmallVec;
 use tokio::time::{Sleep, sleep};
+
+use crate::error;
 
 /// The header's value takes no more than its text, twenty digits, a point and three more.
 const LONGEST_HEADER: usize = 40;
@@ -106,22 +108,21 @@ impl Timing {
         self.is_told.set(true);
     }
 
-    /// The worker's own time until now, as `Server-Timing` says it: in milliseconds. `None` when it is not told.
-    pub(crate) fn header(&self) -> Option<HeaderValue> {
+    /// Says the worker's own time until now as `Server-Timing` does, in milliseconds; nothing where it is not told. What the provider says of its own time stays beside it.
+    pub(crate) fn tell_in(&self, told: &mut Fields) {
         if !self.is_told.get() {
-            return None;
+            return;
         }
         let micros = self.begun.elapsed().saturating_sub(self.waited.get()).as_micros();
         let micros = u64::try_from(micros).unwrap_or(u64::MAX);
-        let mut text = Vec::with_capacity(LONGEST_HEADER);
-        text.extend_from_slice(b"bailiwick;dur=");
+        let mut text = SmallVec::<[u8; LONGEST_HEADER]>::from_slice(b"bailiwick;dur=");
         append_millis(&mut text, micros);
-        HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
+        told.add(&error::SERVER_TIMING, &text);
     }
 }
 
 /// In milliseconds, to three places. Each answer carries two of these, and the standard library's way to format them costs ten times as much.
-fn append_millis(text: &mut Vec<u8>, micros: u64) {
+fn append_millis(text: &mut SmallVec<[u8; LONGEST_HEADER]>, micros: u64) {
     let mut digits = itoa::Buffer::new();
     text.extend_from_slice(digits.format(micros / 1000).as_bytes());
     // Behind a digit that keeps the zeros in front.

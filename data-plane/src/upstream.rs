@@ -21,12 +21,12 @@ use std::{
 
 use bailiwick_dialects::{Context, Dialect, Reply};
 use bailiwick_domain::{
-    time::Clock,
+    time::{Clock, Timestamp},
     usage::{CallEnd, CallType, UsageSource},
 };
-use bailiwick_runtime::serving::ApiError;
+use bailiwick_runtime::serving::{ApiError, Fields};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, Version, header};
+use http::{HeaderValue, Response, Version, header};
 use http_body::Body as _;
 
 use crate::{
@@ -46,6 +46,7 @@ use crate::{
 };
 
 pub(crate) use connect::{ConnectError, Dialler};
+use outgoing::MadeAs;
 pub(crate) use outgoing::USER_AGENT;
 pub(crate) use pool::AnswerBody;
 use pool::Pool;
@@ -83,58 +84,57 @@ pub(crate) struct Upstream {
     metrics: CoreMetrics,
 }
 
-/// A call that a provider has begun to answer.
-pub(crate) struct Answered {
+/// A provider's answer, before anything of it is passed on.
+pub(crate) struct Answer {
     pub(crate) response: Response<AnswerBody>,
-    /// What was read of its body before it was known that it is passed on.
+    /// What was read of its body.
     pub(crate) begun: Bytes,
     /// The connection; it goes back into its place when the answer was read to its end.
     pub(crate) lease: Lease,
+    made_as: MadeAs,
+    model: Arc<ModelEntry>,
+    deployment: Arc<DeploymentEntry>,
+    came: Timestamp,
+}
+
+/// A call that a provider has begun to answer.
+pub(crate) struct Answered {
+    /// In a place of its own: it is handed from step to step, and what is handed on is copied.
+    pub(crate) answer: Box<Answer>,
     pub(crate) call: OpenCall,
     pub(crate) call_type: CallType,
     /// How the answer is read, and what of it goes on.
     pub(crate) reading: Reading,
     /// Whether the answer says itself where it ends. Where only the connection's end ends it, a cut looks the same.
     pub(crate) delimited: bool,
-    pub(crate) told: Told,
+    /// Calls to providers that were made for it.
+    pub(crate) attempts: u16,
     pub(crate) metrics: CoreMetrics,
 }
 
-/// What the caller is told of the way that the call took.
-pub(crate) struct Told {
-    model: HeaderValue,
-    deployment: HeaderValue,
-    pub(crate) attempts: u16,
+impl Answered {
+    /// What the answer's head says of the way that the call took.
+    pub(crate) fn tell_way(&self, told: &mut Fields) {
+        told.put(&error::MODEL, self.answer.model.name_header.as_bytes());
+        told.put(&error::DEPLOYMENT, self.answer.deployment.id_header.as_bytes());
+        if let Some(number) = attempts_as_text(self.attempts) {
+            told.put(&error::ATTEMPTS, number.as_bytes());
+        }
+    }
 }
 
-impl Told {
-    fn of(model: &ModelEntry, deployment: &DeploymentEntry, attempts: u16) -> Self {
-        Self { model: model.name_header.clone(), deployment: deployment.id_header.clone(), attempts }
+/// In the head of an error that stands in a provider's place: how many were called.
+pub(crate) fn tell_attempts(attempts: u16, error: ApiError) -> ApiError {
+    match attempts_as_text(attempts) {
+        Some(number) => error.with_header(error::ATTEMPTS, HeaderValue::from_static(number)),
+        None => error,
     }
+}
 
-    /// A number of calls to providers. `None`: there was none.
-    fn attempts(number: u16) -> Option<HeaderValue> {
-        const NUMBERS: [&str; 4] = ["1", "2", "3", "4"];
-        let number = NUMBERS.get(usize::from(number.checked_sub(1)?))?;
-        Some(HeaderValue::from_static(number))
-    }
-
-    /// In the head of an error that stands in a provider's place: how many were called.
-    pub(crate) fn tell_error(attempts: u16, error: ApiError) -> ApiError {
-        match Self::attempts(attempts) {
-            Some(number) => error.with_header(error::ATTEMPTS, number),
-            None => error,
-        }
-    }
-
-    /// In the head of an answer.
-    pub(crate) fn tell(&self, headers: &mut HeaderMap) {
-        headers.insert(error::MODEL, self.model.clone());
-        headers.insert(error::DEPLOYMENT, self.deployment.clone());
-        if let Some(number) = Self::attempts(self.attempts) {
-            headers.insert(error::ATTEMPTS, number);
-        }
-    }
+/// A number of calls to providers. `None`: there was none.
+fn attempts_as_text(number: u16) -> Option<&'static str> {
+    const NUMBERS: [&str; 4] = ["1", "2", "3", "4"];
+    NUMBERS.get(usize::from(number.checked_sub(1)?)).copied()
 }
 
 /// A connection in use, and the call at its deployment. Dropped, the connection is closed, and the provider's work with it; kept, it serves the next call.

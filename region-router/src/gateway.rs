@@ -8,7 +8,7 @@ use std::{pin::pin, rc::Rc, sync::Arc};
 use bailiwick_domain::usage::RequestId;
 use bailiwick_runtime::{
     fault,
-    serving::{ClientAddressFrom, ConnectionInfo, ErrorShape, RequestBody, ResponseBody, Service},
+    serving::{ClientAddressFrom, ConnectionInfo, ErrorShape, Fields, RequestBody, ResponseBody, Service},
     turn,
 };
 use http::{HeaderValue, Method, Request, Response, header::CONNECTION};
@@ -38,6 +38,7 @@ impl Service for Gateway {
         &self,
         request: &mut Request<RequestBody>,
         connection: &ConnectionInfo,
+        _told: &mut Fields,
     ) -> Response<ResponseBody> {
         turn::give_way().await;
         let request_id = RequestId::random();

@@ -15,6 +15,7 @@ mod client;
 mod connection;
 mod cores;
 mod error;
+mod fields;
 mod linger;
 mod listen;
 mod preface;
@@ -41,6 +42,7 @@ pub use body::{BoxError, ResponseBody};
 pub use client::{CLIENT_ADDRESS, ClientAddressFrom, TrustedHops, X_FORWARDED_FOR};
 pub use cores::{Serving, ServingError, serve_per_core};
 pub use error::{ApiError, ErrorKind, ErrorShape, REQUEST_ID_HEADERS};
+pub use fields::Fields;
 pub use preface::{MalformedPreface, announced};
 pub use presented::{API_KEY, NotPresented, presented_key};
 
@@ -51,10 +53,13 @@ pub type RequestBody = crate::http1::Body;
 pub trait Service: 'static {
     /// Answers one request, which is lent: what of it the response needs has to be taken out, and what is left is let go of before the response is written. Dropped when the caller leaves before
     /// the response has begun; afterwards, the response's body is. A panic here is answered with a 500.
+    ///
+    /// `told` is empty, and goes into the answer's head with the response's own headers.
     fn call(
         &self,
         request: &mut Request<RequestBody>,
         connection: &ConnectionInfo,
+        told: &mut Fields,
     ) -> impl Future<Output = Response<ResponseBody>>;
 }
 

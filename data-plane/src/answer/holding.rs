@@ -14,7 +14,7 @@ use crate::{
     memory::{Hold, UNCOUNTED},
     metering::{OpenCall, Used},
     timing::{Timing, within},
-    upstream::{AnswerBody, Answered},
+    upstream::{Answer, AnswerBody, Answered},
 };
 
 /// What was read of a body.
@@ -35,7 +35,8 @@ pub(super) async fn hold_answer(
     held: &mut Hold,
     timing: &Timing,
 ) -> Held {
-    let Answered { response, call, begun, .. } = answered;
+    let Answered { answer, call, .. } = answered;
+    let Answer { response, begun, .. } = &mut **answer;
     let counts = response.status().is_success();
     let hearing = Hearing { call, collected: Collected::begin(std::mem::take(begun)), counts, is_own };
     hearing.hear(response, limit, idle, held, timing).await

@@ -31,7 +31,7 @@ use crate::{
     metering::{OpenCall, Outcome, Used},
     metrics::{CoreMetrics, UpstreamFailure},
     placement::Ill,
-    upstream::{AnswerBody, Answered, Lease},
+    upstream::{Answer, AnswerBody, Answered, Lease},
 };
 
 /// Pieces that have come are joined up to this many bytes; larger ones go on uncopied.
@@ -75,7 +75,8 @@ pub(super) fn translated(
 }
 
 fn pass(answered: Answered, reader: Reader, clock: Arc<dyn Clock>, idle: Duration) -> Response<ResponseBody> {
-    let Answered { response, begun, lease, mut call, call_type, metrics, delimited, .. } = answered;
+    let Answered { answer, mut call, call_type, metrics, delimited, .. } = answered;
+    let Answer { response, begun, lease, .. } = *answer;
     call.waits_long();
     let (head, body) = response.into_parts();
     let metering = Metering { call: Some(call), status: head.status, clock, metrics };

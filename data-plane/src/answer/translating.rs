@@ -11,7 +11,7 @@ use bailiwick_domain::{
 };
 use bailiwick_runtime::{
     fault,
-    serving::{ApiError, ResponseBody},
+    serving::{ApiError, Fields, ResponseBody},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -48,11 +48,12 @@ pub(super) async fn pass_on(
     clock: Arc<dyn Clock>,
     timeouts: Timeouts,
     mut held: Hold,
+    told: &mut Fields,
     timing: &Timing,
 ) -> Result<Response<ResponseBody>, ApiError> {
-    let is_success = answered.response.status().is_success();
+    let is_success = answered.answer.response.status().is_success();
     if let (Some(reply), true) = (translation.stream(), is_success) {
-        if !is_stream_of(translation.provider, answered.response.headers()) {
+        if !is_stream_of(translation.provider, answered.answer.response.headers()) {
             return Err(broken(answered, &*clock));
         }
         let reader = TranslatedReader::new(reply, &translation, held);
@@ -68,7 +69,7 @@ pub(super) async fn pass_on(
     let read = hold_answer(&mut answered, false, LARGEST_TRANSLATED, timeouts.idle, &mut held, timing);
     match read.await {
         Held::Whole(bytes) if !is_success => Ok(failure(answered, &translation, &bytes, held, &*clock)),
-        Held::Whole(bytes) => whole(answered, &translation, &bytes, held, &*clock).await,
+        Held::Whole(bytes) => whole(answered, &translation, &bytes, held, told, &*clock).await,
         Held::Large(begun) if begun.len() <= LARGEST_TRANSLATED && !begun.is_empty() => {
             Err(failed(answered.call, CallEnd::ProviderFailed, error::overloaded(), &*clock))
         }
@@ -89,6 +90,7 @@ async fn whole(
     translation: &Translation,
     bytes: &Bytes,
     mut held: Hold,
+    told: &mut Fields,
     clock: &dyn Clock,
 ) -> Result<Response<ResponseBody>, ApiError> {
     fault::step("answer", bytes);
@@ -104,15 +106,15 @@ async fn whole(
     let Ok((body, usage)) = translated else {
         return Err(broken(answered, clock));
     };
-    let mut head = head_of(StatusCode::OK, JSON, &answered);
-    answered.lease.keep();
+    let head = head_of(StatusCode::OK, JSON, &answered);
+    answered.answer.lease.keep();
     let (mut passed, is_told) = (Passed::default(), usage.is_some());
     if !is_told {
         passed.answer(bytes);
     }
     let used = Used::of_answer(usage, answered.call_type, answered.call.prompt(), &passed);
     let settled = settle(answered.call, StatusCode::OK, CallEnd::Completed, used, clock);
-    tell_cost(head.headers_mut(), settled.cost().filter(|_| is_told));
+    tell_cost(told, settled.cost().filter(|_| is_told));
     settled.recorded().await;
     Ok(head.map(|()| waiting(body.into(), held)))
 }
@@ -126,13 +128,13 @@ fn failure(
     clock: &dyn Clock,
 ) -> Response<ResponseBody> {
     fault::step("answer", bytes);
-    let (status, headers) = (answered.response.status(), answered.response.headers());
+    let (status, headers) = (answered.answer.response.status(), answered.answer.response.headers());
     let error_type = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
     let failure = Failure::read(translation.provider, status.as_u16(), error_type, bytes);
     let (status, body) = failure.answer(dialects::call(answered.call_type), &translation.request_id);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     let head = head_of(status, JSON, &answered);
-    answered.lease.keep();
+    answered.answer.lease.keep();
     settle(answered.call, status, CallEnd::Completed, Used::nothing(UsageSource::ProviderFinal), clock)
         .at_once();
     head.map(|()| waiting(body.into(), held))
@@ -142,8 +144,7 @@ fn head_of(status: StatusCode, content_type: HeaderValue, answered: &Answered) -
     let mut head = Response::new(());
     *head.status_mut() = status;
     head.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    answered.told.tell(head.headers_mut());
-    if let Some(after) = answered.response.headers().get(header::RETRY_AFTER) {
+    if let Some(after) = answered.answer.response.headers().get(header::RETRY_AFTER) {
         head.headers_mut().insert(header::RETRY_AFTER, after.clone());
     }
     head

@@ -7,7 +7,7 @@ use bailiwick_quota::{
     holder::{Holder, Monotonic, Standing},
     limit::Measure,
 };
-use bailiwick_runtime::serving::{ApiError, ErrorShape, ResponseBody};
+use bailiwick_runtime::serving::{ApiError, ErrorShape, Fields, ResponseBody};
 use http::{HeaderName, HeaderValue, Response};
 
 use super::cells::Held;
@@ -76,11 +76,11 @@ impl Told {
     pub(crate) fn in_answer(
         &self,
         answered: Result<Response<ResponseBody>, ApiError>,
+        told: &mut Fields,
     ) -> Result<Response<ResponseBody>, ApiError> {
         match answered {
-            Ok(mut response) => {
-                let headers = response.headers_mut();
-                self.headers().for_each(|(name, value)| drop(headers.insert(name, value)));
+            Ok(response) => {
+                self.headers().for_each(|(name, value)| told.put(&name, value.as_bytes()));
                 Ok(response)
             }
             Err(error) => Err(self.in_error(error)),

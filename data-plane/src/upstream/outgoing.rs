@@ -44,6 +44,12 @@ pub(super) enum MadeAs {
     Translated(Wanted),
 }
 
+impl Default for MadeAs {
+    fn default() -> Self {
+        Self::Passing { withhold_usage: false }
+    }
+}
+
 impl MadeAs {
     pub(super) fn reading(self, provider: Dialect, call: &OpenCall, model: &ModelEntry) -> Reading {
         match self {

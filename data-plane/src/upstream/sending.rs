@@ -14,14 +14,12 @@ use std::{
 use bailiwick_domain::{
     names::ModelName,
     routing::Fallbacks,
-    time::Timestamp,
     usage::{CallEnd, CallType},
 };
 use bailiwick_runtime::{in_place, serving::ApiError};
-use bytes::Bytes;
-use http::{HeaderMap, Response};
+use http::HeaderMap;
 
-use super::{AnswerBody, Answered, Lease, Told, Upstream, is_delimited, outgoing::MadeAs, verdict};
+use super::{Answer, Answered, Upstream, is_delimited, tell_attempts, verdict};
 use crate::{
     body::Payload,
     error,
@@ -31,7 +29,7 @@ use crate::{
     metrics::Routing,
     placement::{self, Attempt, Ill, Place, Places, Trail},
     request::Asked,
-    snapshot::{DeploymentEntry, ModelEntry, Snapshot},
+    snapshot::{ModelEntry, Snapshot},
     timing::Timing,
 };
 
@@ -76,18 +74,6 @@ pub(super) enum Last {
     Failed(CallEnd, ApiError),
     /// No provider has heard of the call.
     NotSent(ApiError),
-}
-
-/// An answer, before anything of it is passed on.
-pub(super) struct Answer {
-    response: Response<AnswerBody>,
-    /// What was read of its body.
-    begun: Bytes,
-    lease: Lease,
-    made_as: MadeAs,
-    model: Arc<ModelEntry>,
-    deployment: Arc<DeploymentEntry>,
-    came: Timestamp,
 }
 
 /// How a try at one place ended.
@@ -229,17 +215,17 @@ impl Sending<'_> {
     /// The answer that is passed on: the last. Errors: what was tried is settled.
     pub(super) fn end(self) -> Result<Answered, ApiError> {
         let Self { upstream, mut call, call_type, attempts, last, .. } = self;
-        let told = |error: ApiError| Told::tell_error(attempts, error);
+        let told = |error: ApiError| tell_attempts(attempts, error);
         match last {
-            Some(Last::Answer(answer)) => {
-                let Answer { response, begun, lease, made_as, model, deployment, came } = *answer;
+            Some(Last::Answer(mut answer)) => {
+                let deployment = &answer.deployment;
                 call.goes_to(deployment.id, deployment.price);
-                call.first_byte(came);
-                call.answered(response.status().as_u16());
-                let (metrics, delimited) = (upstream.metrics.clone(), is_delimited(&response));
-                let reading = made_as.reading(deployment.dialect, &call, &model);
-                let told = Told::of(&model, &deployment, attempts);
-                Ok(Answered { response, begun, lease, call, call_type, reading, delimited, told, metrics })
+                call.first_byte(answer.came);
+                call.answered(answer.response.status().as_u16());
+                let (metrics, delimited) = (upstream.metrics.clone(), is_delimited(&answer.response));
+                let made_as = std::mem::take(&mut answer.made_as);
+                let reading = made_as.reading(answer.deployment.dialect, &call, &answer.model);
+                Ok(Answered { answer, call, call_type, reading, delimited, attempts, metrics })
             }
             Some(Last::Failed(end, error)) => Err(told(upstream.failed(call, end, error))),
             Some(Last::NotSent(error)) => Err(told(upstream.not_sent(call, attempts, error))),

@@ -118,7 +118,7 @@ fn put_head<B>(head: &mut Vec<u8>, request: &Request<B>, ends: Ends) {
     head.push(b' ');
     head.extend_from_slice(target.as_bytes());
     head.extend_from_slice(b" HTTP/1.1\r\n");
-    put_fields(head, request.headers());
+    put_fields(head, request.headers(), |_name| false);
     put_ends(head, ends);
     head.extend_from_slice(b"\r\n");
 }

@@ -11,9 +11,9 @@ const READ_BYTES: usize = 64 << 10;
 /// Maps of headers that are kept.
 const MOST_MAPS: usize = 64;
 
-/// Room for messages that is kept: so much, for so many.
+/// Room for messages that is kept: so much for one, and so much in all.
 const LARGEST_ROOM: usize = 64 << 10;
-const MOST_ROOMS: usize = 16;
+const MOST_ROOM: usize = 1 << 20;
 
 thread_local! {
     static OF_THIS_CORE: Rc<Stock> = Rc::default();
@@ -28,7 +28,14 @@ pub fn spare_headers() -> HeaderMap {
 pub(crate) struct Stock {
     read: RefCell<Box<[u8]>>,
     maps: RefCell<Vec<HeaderMap>>,
-    rooms: RefCell<Vec<Vec<u8>>>,
+    rooms: RefCell<Rooms>,
+}
+
+#[derive(Default)]
+struct Rooms {
+    spare: Vec<Vec<u8>>,
+    /// What they have in all.
+    bytes: usize,
 }
 
 impl Default for Stock {
@@ -65,15 +72,20 @@ impl Stock {
 
     /// Room to write a message into.
     pub(crate) fn room(&self) -> Vec<u8> {
-        self.rooms.borrow_mut().pop().unwrap_or_default()
+        let mut rooms = self.rooms.borrow_mut();
+        let room = rooms.spare.pop().unwrap_or_default();
+        rooms.bytes = rooms.bytes.saturating_sub(room.capacity());
+        room
     }
 
     /// Nothing of what was in it stays.
     pub(crate) fn take_room_back(&self, mut room: Vec<u8>) {
         let mut rooms = self.rooms.borrow_mut();
-        if (1..=LARGEST_ROOM).contains(&room.capacity()) && rooms.len() < MOST_ROOMS {
+        let bytes = room.capacity();
+        if (1..=LARGEST_ROOM).contains(&bytes) && rooms.bytes + bytes <= MOST_ROOM {
             room.clear();
-            rooms.push(room);
+            rooms.bytes += bytes;
+            rooms.spare.push(room);
         }
     }
 }

@@ -8,7 +8,7 @@ use http::{Method, Response, StatusCode, Version, header};
 use http_body::Body as _;
 
 use super::wire::Wire;
-use super::{ResponseBody, panicked};
+use super::{Fields, ResponseBody, panicked};
 use crate::http1::writing::{Ends, Writing, Written, put_ends, put_fields};
 use crate::http1::{content_length, names};
 
@@ -37,12 +37,13 @@ pub(super) struct Cut;
 pub(super) async fn write(
     wire: &Rc<Wire>,
     response: Response<ResponseBody>,
+    told: Fields,
     asked: Asked,
 ) -> Result<bool, Cut> {
     let before = wire.answer_begins();
     // There is nothing that a service could tell with one.
     let response = if response.status().is_informational() { panicked() } else { response };
-    let mut answer = Answer::new(wire, before, response, asked);
+    let mut answer = Answer::new(wire, before, response, told, asked);
     poll_fn(|cx| match answer.poll(cx) {
         Poll::Pending => wire.poll_left(cx).map(|()| Err(Cut)),
         written => written,
@@ -70,7 +71,13 @@ impl Drop for Answer<'_> {
 }
 
 impl<'a> Answer<'a> {
-    fn new(wire: &'a Rc<Wire>, before: &[u8], response: Response<ResponseBody>, asked: Asked) -> Self {
+    fn new(
+        wire: &'a Rc<Wire>,
+        before: &[u8],
+        response: Response<ResponseBody>,
+        told: Fields,
+        asked: Asked,
+    ) -> Self {
         let (head, body) = response.into_parts();
         let has_no_body = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let length = body.size_hint().exact();
@@ -93,7 +100,9 @@ impl<'a> Answer<'a> {
         let mut room = wire.stock().room();
         room.extend_from_slice(before);
         put_status(&mut room, head.status);
-        put_fields(&mut room, &head.headers);
+        put_fields(&mut room, &head.headers, |name| told.replaces(name));
+        room.extend_from_slice(told.lines());
+        wire.stock().take_room_back(told.into_room());
         put_ends(&mut room, said);
         if !keeps {
             room.extend_from_slice(b"connection: close\r\n");

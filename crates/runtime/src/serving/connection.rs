@@ -18,7 +18,7 @@ use super::preface::{self, PrefaceError};
 use super::registry::{Command, ConnectionState};
 use super::stream::Stream;
 use super::wire::Wire;
-use super::{ConnectionInfo, ResponseBody, Service, Transport, TrustedHops, panicked, refusal};
+use super::{ConnectionInfo, Fields, ResponseBody, Service, Transport, TrustedHops, panicked, refusal};
 use crate::http1::stock::Stock;
 use crate::identity::{HANDSHAKE_TIMEOUT, Peer};
 use crate::turn;
@@ -62,15 +62,20 @@ async fn converse<S: Service>(wire: &Rc<Wire>, info: &ConnectionInfo, service: &
     let mut request = Request::default();
     while let Some(next) = wire.next(&mut request).await {
         let _under_way = turn::UnderWay::new();
+        let mut told = Fields::in_room(wire.stock().room());
         let (response, asked) = match next {
             Ok(keeps) => {
                 wire.state().request_begins();
                 let asked = Asked::new(request.method(), request.version(), keeps);
                 let response = {
-                    let called = pin!(service.call(&mut request, info));
+                    let called = pin!(service.call(&mut request, info, &mut told));
                     let Some(response) = answered(wire, called).await else { return };
                     response
                 };
+                let response = response.unwrap_or_else(|Panicked| {
+                    told.clear();
+                    panicked()
+                });
                 // A body that is still coming, above all: whoever waits for it holds the wire.
                 wire.let_go(&mut request);
                 turn::give_way().await;
@@ -78,7 +83,7 @@ async fn converse<S: Service>(wire: &Rc<Wire>, info: &ConnectionInfo, service: &
             }
             Err(refused) => (refusal::response(refused, wire.state().limits()), Asked::NOTHING),
         };
-        match pin!(answer::write(wire, response, asked)).await {
+        match pin!(answer::write(wire, response, told, asked)).await {
             Ok(true) => {}
             Ok(false) => return wire.close(true).await,
             Err(Cut) => return,
@@ -87,16 +92,19 @@ async fn converse<S: Service>(wire: &Rc<Wire>, info: &ConnectionInfo, service: &
     wire.close(false).await;
 }
 
+/// The service did.
+struct Panicked;
+
 /// The answer to a request. `None`: its caller has left before there was one.
 async fn answered(
     wire: &Wire,
     mut called: Pin<&mut impl Future<Output = Response<ResponseBody>>>,
-) -> Option<Response<ResponseBody>> {
+) -> Option<Result<Response<ResponseBody>, Panicked>> {
     // What a panic leaves behind is dropped with the call; a service keeps nothing half changed across an await.
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| called.as_mut().poll(cx))) {
-        Ok(Poll::Ready(response)) => Poll::Ready(Some(response)),
+        Ok(Poll::Ready(response)) => Poll::Ready(Some(Ok(response))),
         Ok(Poll::Pending) => wire.poll_left(cx).map(|()| None),
-        Err(_panic) => Poll::Ready(Some(panicked())),
+        Err(_panic) => Poll::Ready(Some(Err(Panicked))),
     })
     .await
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream;
+use http::{HeaderName, HeaderValue};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,6 +25,9 @@ use crate::drain::{Signal, channel};
 
 /// How long a test waits before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+const SAID: HeaderName = HeaderName::from_static("x-said");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// Does what a function does.
 struct By<F>(F);
@@ -36,6 +40,7 @@ where
         &self,
         request: &mut Request<RequestBody>,
         _connection: &ConnectionInfo,
+        _told: &mut Fields,
     ) -> Response<ResponseBody> {
         (self.0)(std::mem::take(request)).await
     }
@@ -49,9 +54,22 @@ impl Service for Echo {
         &self,
         request: &mut Request<RequestBody>,
         connection: &ConnectionInfo,
+        told: &mut Fields,
     ) -> Response<ResponseBody> {
         match request.uri().path() {
-            "/panic" => panic!("a prompt that nobody may read"),
+            "/panic" => {
+                told.put(&SAID, b"before it panicked");
+                panic!("a prompt that nobody may read")
+            }
+            "/told" => {
+                told.put(&SAID, b"ours");
+                told.add(&SERVER_TIMING, b"ours");
+                let mut response = Response::default();
+                for name in [SAID, SERVER_TIMING] {
+                    response.headers_mut().insert(name, HeaderValue::from_static("theirs"));
+                }
+                response
+            }
             "/refuse" => {
                 ApiError::new(http::StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "Too large.")
                     .into_response(RequestId::random())

@@ -21,11 +21,26 @@ async fn a_panic_is_answered_with_500_and_the_next_request_works() {
     caller.get("/panic").await;
     let answer = caller.hears("}}").await;
     assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
-    assert!(!answer.contains("prompt"), "{answer}");
+    assert!(!answer.contains("prompt") && !answer.contains("x-said"), "{answer}");
     let error = error_of(&answer);
     assert_eq!((&error["type"], &error["code"]), (&"api_error".into(), &"internal_error".into()));
     caller.get("/").await;
     caller.hears("read 0").await;
+}
+
+#[tokio::test]
+async fn what_is_told_takes_the_place_of_what_the_response_says_and_what_is_added_stands_beside_it() {
+    let server = serve(HttpLimits::default());
+    let mut caller = server.dial().await;
+    caller.get("/told").await;
+    let answer = caller.hears("\r\n\r\n").await;
+    let said = |line: &str| answer.matches(&format!("\r\n{line}\r\n")).count();
+    assert_eq!((said("x-said: ours"), said("x-said: theirs")), (1, 0), "{answer}");
+    assert_eq!((said("server-timing: ours"), said("server-timing: theirs")), (1, 1), "{answer}");
+    // It is one answer's.
+    caller.get("/").await;
+    let next = caller.hears("read 0").await;
+    assert!(!next.contains("x-said") && !next.contains("server-timing"), "{next}");
 }
 
 #[tokio::test]
@@ -62,6 +77,7 @@ async fn a_caller_that_leaves_cancels_its_call() {
             &self,
             _request: &mut Request<RequestBody>,
             _info: &ConnectionInfo,
+            _told: &mut Fields,
         ) -> Response<ResponseBody> {
             struct Gone(tokio::sync::mpsc::UnboundedSender<()>);
             impl Drop for Gone {

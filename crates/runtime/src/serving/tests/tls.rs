@@ -94,6 +94,7 @@ impl Service for Dictated {
         &self,
         request: &mut Request<RequestBody>,
         _connection: &ConnectionInfo,
+        _told: &mut Fields,
     ) -> Response<ResponseBody> {
         if request.uri().path() != "/dictated" {
             return Response::new(Bytes::from_static(b"here").into());
