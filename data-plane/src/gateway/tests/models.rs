@@ -63,16 +63,21 @@ fn header<'a>(seen: &'a Seen, name: &str) -> &'a str {
 
 #[tokio::test]
 async fn an_answer_tells_the_way_that_the_call_took_and_what_it_cost() {
-    let forged = with_header(json(200, ANSWER), "x-bailiwick-cost: 0");
+    let forged = "x-bailiwick-cost: 0\r\nx-bailiwick-model: theirs\r\nx-request-id: theirs";
+    let forged = with_header(json(200, ANSWER), forged);
     let untold = with_header(json(200, r#"{"choices":[]}"#), "x-bailiwick-cost: 0");
-    let provider =
-        Provider::start([forged, untold, events(&["data: {}\n\n", "data: [DONE]\n\n"], Then::Keep)]).await;
+    let stream = events(&["data: {}\n\n", "data: [DONE]\n\n"], Then::Keep);
+    let provider = Provider::start([forged, untold, stream, json(200, "no answer")]).await;
     let world = World::start(&[at(&provider)]);
     let seen = world.call(PLAIN).await;
     assert!(served_by(&seen, world.deployments[0]));
     let told =
         ["x-bailiwick-model", "x-bailiwick-attempts", "x-bailiwick-cost"].map(|name| header(&seen, name));
     assert_eq!(told, ["public", "1", "0.000000012"]);
+    for once in ["x-bailiwick-model", "x-bailiwick-cost", "x-request-id", "x-bailiwick-request-id"] {
+        assert_eq!(seen.headers.get_all(once).iter().count(), 1, "{once}");
+    }
+    assert_eq!(header(&seen, "x-request-id"), header(&seen, "x-bailiwick-request-id"));
     let timing = header(&seen, "server-timing").strip_prefix("bailiwick;dur=").expect("our own time");
     assert!(timing.parse::<f64>().expect("milliseconds") >= 0.0);
     for unknown in [world.call(PLAIN).await, world.call(STREAM).await] {
@@ -81,6 +86,10 @@ async fn an_answer_tells_the_way_that_the_call_took_and_what_it_cost() {
             ("1", "")
         );
     }
+    // Of what has not reached the caller, only how often providers were called.
+    let failed = world.call(PLAIN).await;
+    assert_eq!((failed.status, header(&failed, "x-bailiwick-attempts")), (502, "1"));
+    assert_eq!((header(&failed, "x-bailiwick-model"), header(&failed, "x-bailiwick-deployment")), ("", ""));
     let refused = world.call(r#"{"model":"absent"}"#).await;
     // How long a refusal took would tell how far it came.
     assert_eq!((header(&refused, "server-timing"), header(&refused, "x-bailiwick-attempts")), ("", ""));

@@ -1,6 +1,10 @@
 //! Records out of a file, stepping over what is damaged.
 
-use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom},
+    path::Path,
+};
 
 use bytes::Bytes;
 
@@ -78,17 +82,12 @@ impl SegmentReader {
         if ahead >= MAX_RECORD_BYTES.min(left) {
             return Ok(());
         }
-        let mut window = vec![0; WINDOW_BYTES.min(left)];
-        let mut filled = 0;
-        while let Some(space) = window.get_mut(filled..).filter(|space| !space.is_empty()) {
-            match self.file.read_at(space, offset + filled as u64) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        window.truncate(filled);
+        let room = WINDOW_BYTES.min(left);
+        // It is read into as it is: with zeros in it first, it would be written twice.
+        let mut window = Vec::with_capacity(room);
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(offset))?;
+        file.take(room as u64).read_to_end(&mut window)?;
         (self.window, self.window_at) = (window.into(), offset);
         Ok(())
     }
