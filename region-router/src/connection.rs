@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bailiwick_domain::time::Timestamp;
 use bailiwick_runtime::{
     calling::{self, Failed},
-    http1::Body,
+    http1::{Body, Passing},
     identity::ClientStream,
     serving::RequestBody,
 };
@@ -26,7 +26,7 @@ pub(crate) struct Connection {
     pub(crate) _watching: AbortOnDropHandle<()>,
 }
 
-/// A worker's answer, and the connection that it came on.
+/// A worker's answer, but for the fields that go on, and the connection that it came on.
 pub(crate) type Answered = (Response<Body>, Connection);
 
 impl Connection {
@@ -34,8 +34,12 @@ impl Connection {
     ///
     /// # Errors
     /// There is none. Of [`Failed::Unsent`] alone, nothing reached the worker: the request is whole, and may go elsewhere.
-    pub(crate) async fn call(self, request: &mut Request<RequestBody>) -> Result<Answered, Failed> {
-        let answered = self.line.call(request).await;
+    pub(crate) async fn call(
+        self,
+        request: &mut Request<RequestBody>,
+        passing: &mut Passing<'_>,
+    ) -> Result<Answered, Failed> {
+        let answered = self.line.call_passing(request, passing).await;
         if let Err(Failed::Lost(why)) = answered {
             tracing::warn!(%why, "a worker's connection broke before its answer");
         }

@@ -9,9 +9,10 @@ use std::{
 
 use bailiwick_domain::{address::ClientAddress, usage::RequestId};
 use bailiwick_runtime::calling::Failed;
-use bailiwick_runtime::http1::{self, names};
+use bailiwick_runtime::http1::{self, Passing, names};
 use bailiwick_runtime::serving::{
-    ApiError, BoxError, CLIENT_ADDRESS, REQUEST_ID_HEADERS, RequestBody, ResponseBody, X_FORWARDED_FOR,
+    ApiError, BoxError, CLIENT_ADDRESS, Fields, REQUEST_ID_HEADERS, RequestBody, ResponseBody,
+    X_FORWARDED_FOR,
 };
 use bailiwick_runtime::turn;
 use bytes::Bytes;
@@ -61,13 +62,15 @@ impl Forward {
         _admitted: Admitted,
         request: &mut Request<RequestBody>,
         told: Told,
+        answer: &mut Fields,
     ) -> Result<Response<ResponseBody>, ApiError> {
         turn::give_way().await;
         prepare(request, told)?;
+        let mut passing = Passing::to(answer);
         let mut tried = Vec::new();
         while tried.len() < ATTEMPTS {
             let Some(worker) = self.balance.choose(&tried, Instant::now) else { break };
-            let sent = pin!(self.pool.send(&worker, request)).await;
+            let sent = pin!(self.pool.send(&worker, request, &mut passing)).await;
             match sent {
                 Ok((response, connection)) => {
                     turn::give_way().await;
@@ -98,13 +101,9 @@ fn incoming(
     connection: Connection,
     worker: InFlight,
 ) -> Response<ResponseBody> {
-    let (mut head, body) = response.into_parts();
+    let (head, body) = response.into_parts();
     // A worker that closes has answered before it read the whole body: what is left of it ends here as well.
     let closes = names(&head.headers, CONNECTION, "close");
-    strip(&mut head.headers, |_| false);
-    if closes {
-        head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
     let kept = Kept { connection, worker, closes };
     Response::from_parts(head, ResponseBody::stream(Passed { body, kept: Some(kept) }))
 }

@@ -38,7 +38,7 @@ impl Service for Gateway {
         &self,
         request: &mut Request<RequestBody>,
         connection: &ConnectionInfo,
-        _told: &mut Fields,
+        told: &mut Fields,
     ) -> Response<ResponseBody> {
         turn::give_way().await;
         let request_id = RequestId::random();
@@ -60,9 +60,9 @@ impl Service for Gateway {
             match self.admission.judge(request.headers()) {
                 Ok(admitted) => {
                     let client = self.client_address_from.of(request.headers(), connection);
-                    let told = Told { request_id, client };
+                    let to_worker = Told { request_id, client };
                     // Pinned where it is made: it is large, and would be moved several times before it begins.
-                    let forwarded = pin!(self.forward.call(admitted, request, told));
+                    let forwarded = pin!(self.forward.call(admitted, request, to_worker, told));
                     forwarded.instrument(span.clone()).await
                 }
                 // The body is let go of with the request, unread.
@@ -70,6 +70,7 @@ impl Service for Gateway {
             }
         };
         let response = answer.unwrap_or_else(|error| {
+            told.clear();
             self.metrics.refused(error.code);
             let mut response = error.into_response_for(shape, request_id);
             if has_body {

@@ -1,23 +1,7 @@
 //! Headers between two hops.
 
-use bailiwick_runtime::serving::API_KEY;
+use bailiwick_runtime::{http1::is_of_one_hop, serving::API_KEY};
 use http::{HeaderMap, HeaderName, header};
-
-/// Whether it is meant for one hop only (RFC 9110, section 7.6.1), or `Expect`, which was answered here.
-fn is_hop_by_hop(name: &str) -> bool {
-    matches!(
-        name,
-        "connection"
-            | "expect"
-            | "keep-alive"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-    )
-}
 
 /// Removes what is meant for one hop only, what `Connection` names, too; and what is unwanted besides, by its name in small letters.
 pub(crate) fn strip(headers: &mut HeaderMap, is_unwanted: impl Fn(&str) -> bool) {
@@ -35,7 +19,7 @@ pub(crate) fn strip(headers: &mut HeaderMap, is_unwanted: impl Fn(&str) -> bool)
         }
     }
     // Most calls have none of them: comparing the few names that there are costs less than to look for each that there might be.
-    let goes = |name: &&HeaderName| is_hop_by_hop(name.as_str()) || is_unwanted(name.as_str());
+    let goes = |name: &&HeaderName| is_of_one_hop(name.as_str()) || is_unwanted(name.as_str());
     let found: Vec<HeaderName> = headers.keys().filter(goes).cloned().collect();
     for name in found {
         headers.remove(name);

@@ -5,6 +5,7 @@ use std::{cell::RefCell, collections::VecDeque, io, pin::pin, rc::Rc, time::Dura
 use bailiwick_domain::time::{Clock as _, SystemClock};
 use bailiwick_runtime::{
     calling::Failed,
+    http1::Passing,
     identity::{Connector, Dial},
     serving::{HttpLimits, RequestBody},
 };
@@ -48,6 +49,7 @@ impl Pool {
         &self,
         worker: &InFlight,
         request: &mut Request<RequestBody>,
+        passing: &mut Passing<'_>,
     ) -> Result<Answered, Failed> {
         loop {
             let idle = self.take(worker.idle());
@@ -60,7 +62,7 @@ impl Pool {
                     None => return Err(Failed::Unsent),
                 },
             };
-            let sent = pin!(connection.call(request)).await;
+            let sent = pin!(connection.call(request, passing)).await;
             match sent {
                 Err(Failed::Unsent) if !is_new => {}
                 sent => return sent,

@@ -28,7 +28,11 @@ impl NanoUsd {
         if self.0 < 0 {
             text.push('-');
         }
-        text.push_str(&(nanos / NANOS).to_string());
+        match nanos / NANOS {
+            // Nearly always.
+            0 => text.push('0'),
+            whole => text.push_str(&whole.to_string()),
+        }
         let (mut rest, mut unit) = (nanos % NANOS, NANOS);
         if rest > 0 {
             text.push('.');

@@ -4,7 +4,9 @@
 
 mod body;
 mod decoding;
+mod fields;
 mod head;
+mod passing;
 mod request;
 mod response;
 pub(crate) mod stock;
@@ -14,7 +16,9 @@ use self::head::Copied;
 pub use self::{
     body::{Body, Line},
     decoding::{Decoder, put_chunk_size},
+    fields::Fields,
     head::{Framing, content_length, end_of_head, names},
+    passing::{Passing, TakesFields, is_of_one_hop},
     request::{HeadLimits, Received, Refused, RequestReader},
     response::{Begun, ResponseReader},
     stock::spare_headers,

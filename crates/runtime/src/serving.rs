@@ -15,7 +15,6 @@ mod client;
 mod connection;
 mod cores;
 mod error;
-mod fields;
 mod linger;
 mod listen;
 mod preface;
@@ -38,11 +37,11 @@ use http::{Request, Response};
 use crate::drain::Watch;
 use crate::identity::{Acceptor, Peer, PublicAcceptor};
 
+pub use crate::http1::Fields;
 pub use body::{BoxError, ResponseBody};
 pub use client::{CLIENT_ADDRESS, ClientAddressFrom, TrustedHops, X_FORWARDED_FOR};
 pub use cores::{Serving, ServingError, serve_per_core};
 pub use error::{ApiError, ErrorKind, ErrorShape, REQUEST_ID_HEADERS};
-pub use fields::Fields;
 pub use preface::{MalformedPreface, announced};
 pub use presented::{API_KEY, NotPresented, presented_key};
 

@@ -15,7 +15,7 @@ use tokio::task::coop;
 use super::Payload;
 use super::request::{Cut, Outgoing};
 use crate::http1::stock::Stock;
-use crate::http1::{self, Begun, Body, ResponseReader};
+use crate::http1::{self, Begun, Body, Passing, ResponseReader, TakesFields};
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +113,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static, B: Payload + 'static> Line<S, 
         poll_fn(|cx| self.poll_answer(request, cx)).await
     }
 
+    /// The same, with an answer whose fields go on as they came.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn call_passing(
+        self: &Rc<Self>,
+        request: &mut Request<B>,
+        passing: &mut Passing<'_>,
+    ) -> Result<Response<Body>, Failed> {
+        self.begin(request, false, true);
+        poll_fn(|cx| self.poll_answer_into(request, Some(passing), cx)).await
+    }
+
     /// Takes a request on, and a body out of it that is still coming. It goes out with [`Self::poll_answer`]; where it is queued, with [`Self::write_queued`]. `is_timed`: it
     /// may be late from now on; otherwise somebody else keeps the time.
     pub fn begin(&self, request: &mut Request<B>, is_queued: bool, is_timed: bool) {
@@ -148,7 +161,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static, B: Payload + 'static> Line<S, 
         request: &mut Request<B>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response<Body>, Failed>> {
-        let polled = self.poll_begun(request, cx);
+        self.poll_answer_into(request, None, cx)
+    }
+
+    fn poll_answer_into(
+        self: &Rc<Self>,
+        request: &mut Request<B>,
+        passing: Option<&mut Passing<'_>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<Body>, Failed>> {
+        let polled = self.poll_begun(request, passing, cx);
         match (&polled, self.phase.get()) {
             (Poll::Ready(_), _) => {
                 self.phase.set(Phase::Goes);
@@ -163,6 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static, B: Payload + 'static> Line<S, 
     fn poll_begun(
         self: &Rc<Self>,
         request: &mut Request<B>,
+        passing: Option<&mut Passing<'_>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response<Body>, Failed>> {
         let mut open = self.open.borrow_mut();
@@ -188,7 +211,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static, B: Payload + 'static> Line<S, 
             }
             return Poll::Ready(Err(Failed::Unsent));
         }
-        match open.poll_head(request, cx) {
+        let polled = match passing {
+            Some(passing) => open.poll_head(passing, cx),
+            None => open.poll_head(request.headers_mut(), cx),
+        };
+        match polled {
             Poll::Ready(Ok(begun)) => {
                 let line = (!open.is_read()).then(|| Rc::clone(self) as Rc<dyn http1::Line>);
                 let Begun { response, first, length } = begun;
@@ -296,12 +323,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, B: Payload> Open<S, B> {
         read.poll(cx).is_pending()
     }
 
-    fn poll_head(&mut self, request: &mut Request<B>, cx: &mut Context<'_>) -> Poll<io::Result<Begun>> {
+    fn poll_head(&mut self, fields: &mut impl TakesFields, cx: &mut Context<'_>) -> Poll<io::Result<Begun>> {
         let mut reader = self.reader.take().unwrap_or_else(|| ResponseReader::new(false));
         loop {
             let read = self.poll_read(cx, |came| match came {
                 [] => Err(io::ErrorKind::UnexpectedEof.into()),
-                came => reader.take_head(came, request.headers_mut()).map_err(invalid),
+                came => reader.take_head(came, fields).map_err(invalid),
             });
             let polled = match read {
                 Poll::Pending => Poll::Pending,

@@ -30,8 +30,8 @@ pub(super) enum Cut {
 impl<B: Payload> Outgoing<B> {
     /// Takes a body out of the request that is not whole: [`Self::give_back`].
     pub(super) fn new(request: &mut Request<B>, stock: &Stock) -> Self {
-        let whole = request.body().whole().cloned();
-        let length = whole.as_ref().map(|whole| whole.len() as u64).or(request.body().size_hint().exact());
+        let whole = request.body().whole();
+        let length = whole.map(|whole| whole.len() as u64).or(request.body().size_hint().exact());
         let ends = match length {
             // Nobody expects one (RFC 9110, section 8.6).
             Some(0) if request.method().is_safe() => Ends::Here,

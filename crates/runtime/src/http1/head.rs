@@ -74,7 +74,7 @@ impl<'a> Copied<'a> {
         for field in fields {
             let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed)?;
             let value = HeaderValue::from_maybe_shared(self.part(field.value)?).map_err(|_| Malformed)?;
-            framing.note(&name, &value)?;
+            framing.note(field.name, field.value)?;
             headers.append(name, value);
         }
         Ok(framing)
@@ -94,6 +94,8 @@ pub struct Framing {
     pub closes: bool,
     /// Whether `Connection` says `keep-alive`.
     pub keeps_alive: bool,
+    /// Whether it says anything else: names of fields.
+    pub names_fields: bool,
     /// Whether `Expect` says `100-continue`.
     pub expects_continue: bool,
     /// How often `Host` is said.
@@ -101,8 +103,9 @@ pub struct Framing {
 }
 
 impl Framing {
-    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), Malformed> {
-        if *name == header::CONTENT_LENGTH {
+    pub(super) fn note(&mut self, name: &str, value: &[u8]) -> Result<(), Malformed> {
+        let is = |wanted: HeaderName| name.eq_ignore_ascii_case(wanted.as_str());
+        if is(header::CONTENT_LENGTH) {
             // RFC 9110, section 8.6.
             for length in items(value) {
                 let length = decimal(length).ok_or(Malformed)?;
@@ -113,19 +116,22 @@ impl Framing {
                     }
                 }
             }
-        } else if *name == header::TRANSFER_ENCODING {
-            if self.is_chunked || !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
+        } else if is(header::TRANSFER_ENCODING) {
+            if self.is_chunked || !value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
                 return Err(Malformed);
             }
             self.is_chunked = true;
-        } else if *name == header::CONNECTION {
+        } else if is(header::CONNECTION) {
             for option in items(value) {
-                self.closes |= option.eq_ignore_ascii_case(b"close");
-                self.keeps_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                let (closes, keeps_alive) =
+                    (option.eq_ignore_ascii_case(b"close"), option.eq_ignore_ascii_case(b"keep-alive"));
+                self.closes |= closes;
+                self.keeps_alive |= keeps_alive;
+                self.names_fields |= !closes && !keeps_alive;
             }
-        } else if *name == header::EXPECT {
+        } else if is(header::EXPECT) {
             self.expects_continue |= items(value).any(|what| what.eq_ignore_ascii_case(b"100-continue"));
-        } else if *name == header::HOST {
+        } else if is(header::HOST) {
             self.hosts += 1;
         }
         Ok(())
@@ -134,7 +140,11 @@ impl Framing {
 
 /// Whether a list names this, however it is spelled.
 pub fn names(headers: &HeaderMap, list: HeaderName, name: &str) -> bool {
-    headers.get_all(list).iter().flat_map(items).any(|item| item.eq_ignore_ascii_case(name.as_bytes()))
+    headers
+        .get_all(list)
+        .iter()
+        .flat_map(|value| items(value.as_bytes()))
+        .any(|item| item.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 /// The `Content-Length`, where it is said once.
@@ -144,8 +154,8 @@ pub fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// What stands between the commas of a list.
-fn items(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+pub(super) fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 fn decimal(digits: &[u8]) -> Option<u64> {

@@ -3,9 +3,9 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode, Version, header};
+use http::{Response, StatusCode, Version};
 
-use super::{Copied, Decoder, Framing, Malformed, end_of_head};
+use super::{Decoder, Framing, Malformed, TakesFields, end_of_head};
 
 /// Fields of a head.
 const MOST_FIELDS: usize = 100;
@@ -28,7 +28,7 @@ enum State {
 
 /// A head that has come, and what came of the body with it.
 pub struct Begun {
-    /// With its fields as they were sent, but for a length that chunks contradict.
+    /// With its fields as they were sent, as far as they did not go on; and without a length that chunks contradict.
     pub response: Response<()>,
     /// What came of the body.
     pub first: Bytes,
@@ -42,11 +42,15 @@ impl ResponseReader {
         Self { is_head, state: State::Head(Vec::new()) }
     }
 
-    /// Takes what came of the head. `None`: it is not whole. `headers` give it their room.
+    /// Takes what came of the head. `None`: it is not whole. What was in `fields` gives it its room.
     ///
     /// # Errors
     /// There is no reading on.
-    pub fn take_head(&mut self, came: &[u8], headers: &mut HeaderMap) -> Result<Option<Begun>, Malformed> {
+    pub fn take_head(
+        &mut self,
+        came: &[u8],
+        fields: &mut impl TakesFields,
+    ) -> Result<Option<Begun>, Malformed> {
         let State::Head(before) = &mut self.state else { return Err(Malformed) };
         let (mut seen, mut joined) = (before.len(), std::mem::take(before));
         let mut bytes = came;
@@ -54,7 +58,7 @@ impl ResponseReader {
             joined.extend_from_slice(came);
             bytes = &joined;
         }
-        while let Some(head) = find_head(bytes, seen, self.is_head, headers)? {
+        while let Some(head) = find_head(bytes, seen, self.is_head, fields)? {
             let Head { bytes: end, status, version, mut decoder, mut keeps } = head;
             let behind = bytes.get(end..).unwrap_or_default();
             // What comes before a response says nothing that anybody here waits for (RFC 9110, section 15.2).
@@ -69,7 +73,7 @@ impl ResponseReader {
             self.state = State::Body { decoder, keeps };
             let mut response = Response::new(());
             (*response.status_mut(), *response.version_mut()) = (status, version);
-            *response.headers_mut() = std::mem::take(headers);
+            *response.headers_mut() = fields.give();
             return Ok(Some(Begun { response, first, length }));
         }
         if bytes.len() > LARGEST_HEAD {
@@ -131,17 +135,17 @@ fn find_head(
     bytes: &[u8],
     seen: usize,
     is_head: bool,
-    headers: &mut HeaderMap,
+    fields: &mut impl TakesFields,
 ) -> Result<Option<Head>, Malformed> {
     if seen == 0 && bytes.len() <= LARGEST_HEAD {
-        return read(bytes, is_head, headers);
+        return read(bytes, is_head, fields);
     }
     let end = end_of_head(bytes, seen).filter(|end| *end <= LARGEST_HEAD);
-    end.and_then(|end| bytes.get(..end)).map_or(Ok(None), |head| read(head, is_head, headers))
+    end.and_then(|end| bytes.get(..end)).map_or(Ok(None), |head| read(head, is_head, fields))
 }
 
-/// Reads the head at the start of `bytes`. `None`: it is not whole. Its fields take the place of what is in `headers`.
-fn read(bytes: &[u8], is_head: bool, headers: &mut HeaderMap) -> Result<Option<Head>, Malformed> {
+/// Reads the head at the start of `bytes`. `None`: it is not whole.
+fn read(bytes: &[u8], is_head: bool, fields: &mut impl TakesFields) -> Result<Option<Head>, Malformed> {
     // The parser steps over empty lines, which nobody answers with: only before a request they may stand (RFC 9112, section 2.2).
     if bytes.starts_with(b"\r") || bytes.starts_with(b"\n") {
         return Err(Malformed);
@@ -156,13 +160,8 @@ fn read(bytes: &[u8], is_head: bool, headers: &mut HeaderMap) -> Result<Option<H
     };
     let status = response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed)?;
     let version = if response.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-    // The fields' values are slices of a copy.
-    let framing = Copied::new(head).read_fields(response.headers, headers)?;
+    let framing = fields.take(head, response.headers)?;
     let (decoder, is_clear) = decoder(&framing, is_head, status, version)?;
-    if framing.is_chunked {
-        // Which of the two counts is said by one alone (RFC 9112, section 6.3).
-        headers.remove(header::CONTENT_LENGTH);
-    }
     let keeps = is_clear && version == Version::HTTP_11 && !framing.closes;
     Ok(Some(Head { bytes: head.len(), status, version, decoder, keeps }))
 }

@@ -145,7 +145,7 @@ impl Writing {
             };
             match frame {
                 // Trailers are meant for one hop.
-                Some(Ok(frame)) => self.put(frame.into_data().unwrap_or_default(), stock),
+                Some(Ok(frame)) => self.put(&frame.into_data().unwrap_or_default(), stock),
                 Some(Err(_broken)) => self.ends = Err(Broken),
                 None => self.end(stock),
             }
@@ -158,7 +158,7 @@ impl Writing {
     }
 
     /// The body's next piece.
-    pub(crate) fn put(&mut self, data: Bytes, stock: &Stock) {
+    pub(crate) fn put(&mut self, data: &Bytes, stock: &Stock) {
         if data.is_empty() {
             return; // an empty chunk would be the last
         }
@@ -180,10 +180,10 @@ impl Writing {
             Ok(Ends::Close | Ends::Here) | Err(Broken) => {}
         }
         if data.len() > LARGEST_COPIED {
-            (self.large, self.behind_large) = (data, behind);
+            (self.large, self.behind_large) = (data.clone(), behind);
         } else {
             let room = self.room(stock);
-            room.extend_from_slice(&data);
+            room.extend_from_slice(data);
             room.extend_from_slice(behind);
         }
     }

@@ -8,9 +8,9 @@ use http::{Method, Response, StatusCode, Version, header};
 use http_body::Body as _;
 
 use super::wire::Wire;
-use super::{Fields, ResponseBody, panicked};
+use super::{ResponseBody, panicked};
 use crate::http1::writing::{Ends, Writing, Written, put_ends, put_fields};
-use crate::http1::{content_length, names};
+use crate::http1::{Fields, content_length, names};
 
 /// What the answer has to know of its request.
 #[derive(Clone, Copy)]
@@ -102,20 +102,20 @@ impl<'a> Answer<'a> {
         put_status(&mut room, head.status);
         put_fields(&mut room, &head.headers, |name| told.replaces(name));
         room.extend_from_slice(told.lines());
-        wire.stock().take_room_back(told.into_room());
         put_ends(&mut room, said);
         if !keeps {
             room.extend_from_slice(b"connection: close\r\n");
         } else if !asked.is_1_1 {
             room.extend_from_slice(b"connection: keep-alive\r\n");
         }
-        if !head.headers.contains_key(header::DATE) {
+        if !head.headers.contains_key(header::DATE) && !told.replaces(&header::DATE) {
             room.extend_from_slice(b"date: ");
             room.extend_from_slice(&wire.state().date());
             room.extend_from_slice(b"\r\n");
         }
         room.extend_from_slice(b"\r\n");
         wire.stock().take_back(head.headers);
+        wire.stock().take_room_back(told.into_room());
         let writing = Writing::new(room, if asked.is_head { Ends::Here } else { said });
         Self { wire, body, writing, may_look_whole, keeps }
     }

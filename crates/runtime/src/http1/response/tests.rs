@@ -1,7 +1,7 @@
 mod heads;
 
 use futures_util::StreamExt as _;
-use http::Request;
+use http::{HeaderMap, Request};
 use http_body_util::{BodyStream, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;

@@ -1,3 +1,5 @@
+use http::HeaderMap;
+
 use super::super::*;
 
 fn parsed(head: &str) -> Result<(Head, HeaderMap), Malformed> {

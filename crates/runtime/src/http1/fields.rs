@@ -1,4 +1,4 @@
-//! Header fields that a service adds to each answer, as they are written. In a map they would be hashed, kept, and written out of it again.
+//! Header fields as they are written: what a service adds to each answer, and what goes on as it came. In a map they would be hashed, kept, and written out of it again.
 
 use http::HeaderName;
 use smallvec::SmallVec;
@@ -14,12 +14,12 @@ pub struct Fields {
 
 impl Fields {
     /// In room that was used before. Nothing of what was in it stays.
-    pub(super) fn in_room(mut room: Vec<u8>) -> Self {
+    pub(crate) fn in_room(mut room: Vec<u8>) -> Self {
         room.clear();
         Self { lines: room, alone: SmallVec::new(), forms: 0 }
     }
 
-    pub(super) fn into_room(self) -> Vec<u8> {
+    pub(crate) fn into_room(self) -> Vec<u8> {
         self.lines
     }
 
@@ -28,18 +28,23 @@ impl Fields {
         let begins = self.lines.len();
         if self.add(name, value) {
             self.alone.extend(u32::try_from(begins));
-            self.forms |= form(name);
+            self.forms |= form(name.as_str());
         }
     }
 
     /// Says this beside what the response's own headers say by this name. Whether it may be said: otherwise it is left out.
     pub fn add(&mut self, name: &HeaderName, value: &[u8]) -> bool {
+        self.add_read(name.as_str(), value)
+    }
+
+    /// The same, by a name as it was read, which is one.
+    pub(super) fn add_read(&mut self, name: &str, value: &[u8]) -> bool {
         // RFC 9110, section 5.5.
         let may_stand = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
         // All are looked at, which is faster than to stop.
         let is_value = value.iter().fold(true, |so_far, byte| so_far & may_stand(byte));
         if is_value {
-            for piece in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
+            for piece in [name.as_bytes(), b": ", value, b"\r\n"] {
                 self.lines.extend_from_slice(piece);
             }
         }
@@ -54,13 +59,13 @@ impl Fields {
     }
 
     /// Whether it speaks in the place of whoever else says this name.
-    pub(super) fn replaces(&self, name: &HeaderName) -> bool {
+    pub(crate) fn replaces(&self, name: &HeaderName) -> bool {
         let is_named = |begins: &u32| {
             let line = usize::try_from(*begins).ok().and_then(|begins| self.lines.get(begins..));
             line.and_then(|line| line.strip_prefix(name.as_str().as_bytes()))
                 .is_some_and(|rest| rest.first() == Some(&b':'))
         };
-        self.forms & form(name) != 0 && self.alone.iter().any(is_named)
+        self.forms & form(name.as_str()) != 0 && self.alone.iter().any(is_named)
     }
 
     /// As they are written, each with its line's end.
@@ -70,8 +75,8 @@ impl Fields {
 }
 
 /// What few names have in common, in one bit: most that are different are told apart by it.
-fn form(name: &HeaderName) -> u64 {
-    let text = name.as_str().as_bytes();
+fn form(name: &str) -> u64 {
+    let text = name.as_bytes();
     let ends =
         text.first().zip(text.last()).map_or(0, |(first, last)| usize::from(*first) ^ usize::from(*last));
     1 << ((text.len() ^ ends) % 64)
@@ -100,7 +105,7 @@ mod tests {
         let mut fields = Fields::default();
         fields.put(&HeaderName::from_static("x-abd"), b"");
         let alike = ["x-acd", "x-abd-", "x-ab", "d-abx"].map(HeaderName::from_static);
-        assert!(alike.iter().any(|name| form(name) == form(&HeaderName::from_static("x-abd"))));
+        assert!(alike.iter().any(|name| form(name.as_str()) == form("x-abd")));
         assert!(alike.iter().all(|name| !fields.replaces(name)));
     }
 
