@@ -1,10 +1,11 @@
 //! Header fields as they are written: what a service adds to each answer, and what goes on as it came. In a map they would be hashed, kept, and written out of it again.
 
-use http::HeaderName;
+use http::{HeaderName, header};
 use smallvec::SmallVec;
 
-/// Fields of one head, as they go out. There is nothing else in it: no name or value that is none (RFC 9110, section 5), and so nothing that could end a head.
-#[derive(Debug, Default)]
+/// Fields of one head, as they go out. There is nothing else in it: no name or value that is none (RFC 9110, section 5), and so nothing that could end a head; and nothing of where a body ends or
+/// what becomes of the connection, which is said by who writes the head, alone.
+#[derive(Default)]
 pub struct Fields {
     lines: Vec<u8>,
     /// Where the lines begin whose names nobody else says, and a bit for each [form](form) that such a name has.
@@ -34,10 +35,10 @@ impl Fields {
 
     /// Says this beside what the response's own headers say by this name. Whether it may be said: otherwise it is left out.
     pub fn add(&mut self, name: &HeaderName, value: &[u8]) -> bool {
-        self.add_read(name.as_str(), value)
+        !is_of_framing(name) && self.add_read(name.as_str(), value)
     }
 
-    /// The same, by a name as it was read, which is one.
+    /// The same, by a name as it was read, which is one, and not one of framing.
     pub(super) fn add_read(&mut self, name: &str, value: &[u8]) -> bool {
         // RFC 9110, section 5.5.
         let may_stand = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
@@ -74,6 +75,11 @@ impl Fields {
     }
 }
 
+/// Whether it says where a body ends, or what becomes of the connection.
+pub(super) fn is_of_framing(name: &HeaderName) -> bool {
+    *name == header::CONNECTION || *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING
+}
+
 /// What few names have in common, in one bit: most that are different are told apart by it.
 fn form(name: &str) -> u64 {
     let text = name.as_bytes();
@@ -107,6 +113,16 @@ mod tests {
         let alike = ["x-acd", "x-abd-", "x-ab", "d-abx"].map(HeaderName::from_static);
         assert!(alike.iter().any(|name| form(name.as_str()) == form("x-abd")));
         assert!(alike.iter().all(|name| !fields.replaces(name)));
+    }
+
+    #[test]
+    fn nothing_that_is_put_says_where_a_body_ends() {
+        let mut fields = Fields::default();
+        for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION] {
+            fields.put(&name, b"1");
+            assert!(!fields.add(&name, b"1") && !fields.replaces(&name));
+        }
+        assert!(fields.lines().is_empty());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::head::items;
-use super::{Copied, Fields, Framing, Malformed};
+use super::{Copied, Fields, Framing, Malformed, spare_headers};
 
 /// Takes the fields of a response's head that was read.
 pub trait TakesFields {
@@ -44,7 +44,7 @@ pub struct Passing<'a> {
 impl<'a> Passing<'a> {
     /// To here, where nothing else is.
     pub fn to(on: &'a mut Fields) -> Self {
-        Self { on, own: HeaderMap::new() }
+        Self { on, own: spare_headers() }
     }
 }
 

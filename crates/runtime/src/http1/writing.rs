@@ -5,9 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName};
 use http_body::Body;
 
+use super::fields::is_of_framing;
 use super::put_chunk_size;
 use super::stock::Stock;
 
@@ -211,10 +212,7 @@ impl Writing {
 /// All fields but those that say where the body ends and what becomes of the connection: that is said by who writes, alone. And but those that `is_said` otherwise.
 pub(crate) fn put_fields(head: &mut Vec<u8>, headers: &HeaderMap, is_said: impl Fn(&HeaderName) -> bool) {
     for (name, value) in headers {
-        let is_ours = *name == header::CONNECTION
-            || *name == header::CONTENT_LENGTH
-            || *name == header::TRANSFER_ENCODING;
-        if is_ours || is_said(name) {
+        if is_of_framing(name) || is_said(name) {
             continue;
         }
         head.extend_from_slice(name.as_str().as_bytes());
