@@ -186,6 +186,17 @@ fn many_requests_that_come_at_once_are_taken_one_by_one() {
     assert!(requests.chunks(2).all(|two| two[0].body == b"x" && two[1].method == "GET"));
 }
 
+#[test]
+fn nothing_of_the_request_before_stays() {
+    let mut request =
+        Request::post("http://before/").header("before", "1").extension("before").body(()).unwrap();
+    let bytes = b"GET /now HTTP/1.0\r\nnow: 1\r\n\r\n";
+    RequestReader::new(LIMITS).take_head(bytes, &mut request).unwrap().unwrap();
+    assert_eq!((request.method(), request.uri().to_string()), (&Method::GET, "/now".to_owned()));
+    assert_eq!((request.version(), request.headers().len()), (Version::HTTP_10, 1));
+    assert!(request.headers().contains_key("now") && request.extensions().is_empty());
+}
+
 /// What one request's fields make of its body: its length, and whether another may follow.
 fn framed(line: &str, fields: &str) -> Result<(Option<u64>, bool), Refused> {
     let bytes = format!("{line}\r\nhost: a\r\n{fields}\r\n");
