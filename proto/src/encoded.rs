@@ -8,11 +8,6 @@ use prost::{
 
 use crate::convert::{call_end_to_wire, call_type_to_wire, source_to_wire};
 
-/// Bytes of a number and its tag.
-const LARGEST_NUMBER: usize = 2 + 10;
-/// Of an event.
-const NUMBERS: usize = 19;
-
 /// `bailiwick.worker.v1.ReportRequest`, with its events as they are encoded: a worker keeps them so in its journals, and a control plane reads them where they lie.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ReportRequest {
@@ -47,7 +42,7 @@ pub fn append_names(out: &mut Vec<u8>, event: &UsageEvent) {
 pub fn append_outcome(out: &mut Vec<u8>, event: &UsageEvent) {
     append_bytes(out, 6, |out| event.deployment.append_packed(out));
     let (tokens, media) = (&event.tokens, &event.media);
-    let numbers: [u64; NUMBERS] = [
+    let numbers = [
         enumeration(call_type_to_wire(event.call_type).into()),
         event.stream.into(),
         event.status.into(),
@@ -68,19 +63,13 @@ pub fn append_outcome(out: &mut Vec<u8>, event: &UsageEvent) {
         media.images,
         media.audio_millis,
     ];
-    let mut room = [0; NUMBERS * LARGEST_NUMBER];
-    let all = room.len();
-    // Into room of its own, which does not grow with each byte.
-    let mut rest = &mut room[..];
     for (tag, number) in (7..).zip(numbers) {
         // What is 0 is left out: <https://protobuf.dev/programming-guides/proto3/#default>.
         if number != 0 {
-            encode_key(tag, WireType::Varint, &mut rest);
-            encode_varint(number, &mut rest);
+            encode_key(tag, WireType::Varint, out);
+            encode_varint(number, out);
         }
     }
-    let written = all - rest.len();
-    out.extend_from_slice(room.get(..written).unwrap_or_default());
 }
 
 /// At most 127 bytes, as identifiers have: then their length is one byte.
