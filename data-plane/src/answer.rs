@@ -18,6 +18,7 @@ use bailiwick_domain::{
 };
 use bailiwick_runtime::{
     fault,
+    http1::is_of_one_hop,
     serving::{ApiError, Fields, ResponseBody},
 };
 use bytes::Bytes;
@@ -39,19 +40,9 @@ use crate::{
 /// Bytes of an answer that are held until it is whole.
 const LARGEST_HELD: usize = 256 << 10;
 
-/// What is meant for one hop only (RFC 9110, section 7.6.1), or for the provider's own customer, who is not the caller. By its text, which is told apart by its length first:
-/// comparing each header with each of these names costs more than all else that is done with them.
+/// What is meant for one hop only, or for the provider's own customer, who is not the caller. By its text, which is told apart by its length first: comparing each header with each of these names
+/// costs more than all else that is done with them.
 fn is_kept_back(name: &HeaderName) -> bool {
-    let of_one_hop = matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-authenticate"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-    );
     let of_the_customer = matches!(
         name.as_str(),
         "location"
@@ -63,7 +54,7 @@ fn is_kept_back(name: &HeaderName) -> bool {
             | "anthropic-organization-id"
     );
     // Only we say what it costs.
-    of_one_hop || of_the_customer || *name == error::COST
+    is_of_one_hop(name.as_str()) || of_the_customer || *name == error::COST
 }
 
 /// The answer for the caller. Errors: 502 and 504, settled; they tell how many providers were called.

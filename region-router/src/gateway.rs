@@ -70,7 +70,6 @@ impl Service for Gateway {
             }
         };
         let response = answer.unwrap_or_else(|error| {
-            told.clear();
             self.metrics.refused(error.code);
             let mut response = error.into_response_for(shape, request_id);
             if has_body {

@@ -7,8 +7,8 @@ use bailiwick_quota::{
     holder::{Holder, Monotonic, Standing},
     limit::Measure,
 };
-use bailiwick_runtime::serving::{ApiError, ErrorShape, Fields, ResponseBody};
-use http::{HeaderName, HeaderValue, Response};
+use bailiwick_runtime::serving::{ApiError, ErrorShape, Fields};
+use http::{HeaderName, HeaderValue};
 
 use super::cells::Held;
 
@@ -73,18 +73,15 @@ impl Told {
     }
 
     /// Puts it into an answer, in place of what the provider says of its own limits.
-    pub(crate) fn in_answer(
+    pub(crate) fn in_answer<T>(
         &self,
-        answered: Result<Response<ResponseBody>, ApiError>,
+        answered: Result<T, ApiError>,
         told: &mut Fields,
-    ) -> Result<Response<ResponseBody>, ApiError> {
-        match answered {
-            Ok(response) => {
-                self.headers().for_each(|(name, value)| told.put(&name, value.as_bytes()));
-                Ok(response)
-            }
-            Err(error) => Err(self.in_error(error)),
+    ) -> Result<T, ApiError> {
+        if answered.is_ok() {
+            self.headers().for_each(|(name, value)| told.put(&name, value.as_bytes()));
         }
+        answered.map_err(|error| self.in_error(error))
     }
 
     pub(super) fn in_error(&self, error: ApiError) -> ApiError {

@@ -33,7 +33,7 @@ const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 /// What of a caller's head concerns the provider. Everything else (keys, cookies, addresses) stays here.
 const PASSED_ON: [HeaderName; 2] = [header::ACCEPT, HeaderName::from_static("openai-beta")];
-/// Headers that an answer has, ours included, before room has to be made for more.
+/// Headers that a provider's answer has before room has to be made for more.
 const MOST_HEADERS: usize = 24;
 /// Copies of a body that may exist at once while it is translated: as it came, as it was read, and as it is written, in a buffer that grows.
 const TRANSLATED_COPIES: usize = 4;
@@ -207,7 +207,7 @@ impl Making<'_> {
         };
         let uri = uri.map_err(|_| NotMade::Failed(ApiError::internal("the endpoint has no path")))?;
         let proof = self.prove(&uri, authentication, &body)?;
-        // The provider's answer is read into the room of these, and the caller's is made in that.
+        // The provider's answer is read into the room of these.
         let mut headers = spare_headers();
         headers.reserve(MOST_HEADERS);
         headers.insert(header::HOST, endpoint.host_header.clone());

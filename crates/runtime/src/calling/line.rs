@@ -116,14 +116,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static, B: Payload + 'static> Line<S, 
     /// The same, with an answer whose fields go on as they came.
     ///
     /// # Errors
-    /// There is no answer.
+    /// There is no answer, and nothing goes on: not of what came before it (RFC 9110, section 15.2), nor of what proved to be none.
     pub async fn call_passing(
         self: &Rc<Self>,
         request: &mut Request<B>,
         passing: &mut Passing<'_>,
     ) -> Result<Response<Body>, Failed> {
         self.begin(request, false, true);
-        poll_fn(|cx| self.poll_answer_into(request, Some(passing), cx)).await
+        let answered = poll_fn(|cx| self.poll_answer_into(request, Some(passing), cx)).await;
+        if answered.is_err() {
+            passing.clear();
+        }
+        answered
     }
 
     /// Takes a request on, and a body out of it that is still coming. It goes out with [`Self::poll_answer`]; where it is queued, with [`Self::write_queued`]. `is_timed`: it

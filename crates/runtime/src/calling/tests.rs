@@ -287,6 +287,31 @@ async fn what_is_no_answer_is_told_from_none() {
 }
 
 #[tokio::test]
+async fn of_an_answer_that_passes_its_fields_go_on_and_of_none_nothing_does() {
+    let early = "HTTP/1.1 103 Early Hints\r\nx-said: early\r\n\r\n";
+    for (answer, expected) in [
+        (format!("{early}HTTP/1.1 200 OK\r\nx-said: 1\r\ncontent-length: 0\r\n\r\n"), Ok("x-said: 1\r\n")),
+        // Of its fields the last alone makes it none, and that is known when they were taken.
+        ("HTTP/1.0 200 OK\r\nx-said: 1\r\ntransfer-encoding: chunked\r\n\r\n".to_owned(), Err(())),
+        (early.to_owned(), Err(())),
+    ] {
+        let ((line, mut there), mut on) = (connect(), http1::Fields::default());
+        let answering = async {
+            heard(&mut there, SAID.len()).await;
+            there.write_all(answer.as_bytes()).await.unwrap();
+            drop(there);
+        };
+        let (mut asked, mut passing) = (said(), http1::Passing::to(&mut on));
+        let (answered, ()) = tokio::join!(line.call_passing(&mut asked, &mut passing), answering);
+        assert_eq!(answered.is_ok(), expected.is_ok(), "{answer}");
+        assert_eq!(
+            on.lines().escape_ascii().to_string(),
+            expected.unwrap_or("").escape_default().to_string()
+        );
+    }
+}
+
+#[tokio::test]
 async fn nobody_elses_word_ends_the_body() {
     let (line, mut there) = connect();
     let mut asked = said();

@@ -46,12 +46,17 @@ impl<'a> Passing<'a> {
     pub fn to(on: &'a mut Fields) -> Self {
         Self { on, own: spare_headers() }
     }
+
+    /// Nothing goes on after all.
+    pub(crate) fn clear(&mut self) {
+        self.on.clear();
+        self.own.clear();
+    }
 }
 
 impl TakesFields for Passing<'_> {
     fn take(&mut self, _head: &[u8], fields: &[httparse::Header<'_>]) -> Result<Framing, Malformed> {
-        self.on.clear();
-        self.own.clear();
+        self.clear();
         let mut framing = Framing::default();
         fields.iter().try_for_each(|field| framing.note(field.name, field.value))?;
         for field in fields {

@@ -97,6 +97,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_more_room_is_kept_than_its_bound() {
+        let stock = Stock::default();
+        let kept = || stock.rooms.borrow().spare.iter().map(Vec::capacity).sum::<usize>();
+        stock.take_room_back(Vec::with_capacity(LARGEST_ROOM + 1));
+        stock.take_room_back(Vec::new());
+        assert!(stock.rooms.borrow().spare.is_empty(), "too large, or none");
+        for _ in 0..2 * MOST_ROOM / LARGEST_ROOM {
+            stock.take_room_back(Vec::with_capacity(LARGEST_ROOM));
+        }
+        assert_eq!(kept(), MOST_ROOM);
+        // What was taken leaves its place to another.
+        let mut taken = stock.room();
+        taken.extend_from_slice(b"said");
+        assert_eq!(kept(), MOST_ROOM - LARGEST_ROOM);
+        stock.take_room_back(taken);
+        assert!(kept() == MOST_ROOM && stock.room().is_empty());
+    }
+
+    #[test]
     fn what_one_head_said_is_not_in_the_room_for_the_next() {
         let mut headers = HeaderMap::with_capacity(24);
         let key = HeaderValue::from_static("Bearer one-tenant");

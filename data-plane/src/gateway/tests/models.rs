@@ -15,7 +15,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 use super::{
     ANSWER, PLAIN, STREAM, at,
-    provider::{Provider, Script, Then, events, json},
+    provider::{Provider, Then, events, json, with_header},
     world::{Seen, World},
 };
 use crate::polling::eventually;
@@ -23,12 +23,6 @@ use crate::polling::eventually;
 const OUTAGE: &str = r#"{"error":{"message":"canary","type":"server_error"}}"#;
 const MESSAGE: &str = r#"{"model":"public","max_tokens":9,"messages":[{"role":"user","content":"canary"}]}"#;
 const MESSAGE_ANSWER: &str = r#"{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"hello"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":3,"output_tokens":5}}"#;
-
-fn with_header(script: Script, header: &str) -> Script {
-    let (pieces, then) = script;
-    let text = String::from_utf8(pieces.concat()).unwrap().replacen("\r\n", &format!("\r\n{header}\r\n"), 1);
-    (vec![text.into_bytes()], then)
-}
 
 async fn closed() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -127,6 +127,13 @@ async fn hear(stream: &mut TcpStream) -> Option<(String, String)> {
     }
 }
 
+/// A script whose answer has this in its head, too.
+pub(super) fn with_header(script: Script, header: &str) -> Script {
+    let (pieces, then) = script;
+    let text = String::from_utf8(pieces.concat()).unwrap().replacen("\r\n", &format!("\r\n{header}\r\n"), 1);
+    (vec![text.into_bytes()], then)
+}
+
 /// A whole answer.
 pub(super) fn json(status: u16, body: &str) -> Script {
     let head = format!(

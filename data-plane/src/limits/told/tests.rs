@@ -33,7 +33,7 @@ fn spans_are_told_as_openai_does_and_never_too_short() {
 #[test]
 fn answers_and_errors_carry_the_tightest_limits_in_their_callers_form() {
     let mut fields = Fields::default();
-    told(ErrorShape::OpenAi).in_answer(Ok(Response::default()), &mut fields).unwrap();
+    told(ErrorShape::OpenAi).in_answer(Ok(()), &mut fields).unwrap();
     let fields = std::str::from_utf8(fields.lines()).unwrap();
     for (name, value) in [
         ("x-ratelimit-limit-requests", "60"),
@@ -46,7 +46,7 @@ fn answers_and_errors_carry_the_tightest_limits_in_their_callers_form() {
         assert!(fields.contains(&format!("{name}: {value}\r\n")), "{name}: {fields}");
     }
     let error = ApiError::new(StatusCode::BAD_GATEWAY, "provider_unreachable", "");
-    let error = told(ErrorShape::Anthropic).in_answer(Err(error), &mut Fields::default()).err().unwrap();
+    let error = told(ErrorShape::Anthropic).in_answer::<()>(Err(error), &mut Fields::default()).unwrap_err();
     for (name, value) in [
         ("anthropic-ratelimit-requests-limit", "60"),
         ("anthropic-ratelimit-requests-remaining", "59"),
