@@ -7,6 +7,7 @@ use std::{cell::Cell, future::poll_fn, task::Poll};
 
 thread_local! {
     static UNDER_WAY: Cell<usize> = const { Cell::new(0) };
+    static GIVES_WAY: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A call that is under way on this thread's core, until it is dropped.
@@ -30,17 +31,29 @@ impl Drop for UnderWay {
 
 /// Between two steps: lets the core's other tasks that are ready take theirs. A call that is alone goes on at once.
 pub async fn give_way() {
-    let mut gives_way = UNDER_WAY.with(Cell::get) > 1;
+    give_way_if(UNDER_WAY.get() > 1).await;
+}
+
+/// The same, where there is a reason to.
+pub async fn give_way_if(mut has_reason: bool) {
     poll_fn(|cx| {
-        if std::mem::take(&mut gives_way) {
+        if std::mem::take(&mut has_reason) {
             // Behind those that are ready, and before the core looks for what else has become so.
             cx.waker().wake_by_ref();
+            GIVES_WAY.set(true);
             Poll::Pending
         } else {
             Poll::Ready(())
         }
     })
     .await;
+}
+
+/// Polls, and says whether what was polled gives way: then it is woken already, and what waits beside it need not be looked at before it is polled again.
+pub fn polled<T>(poll: impl FnOnce() -> T) -> (T, bool) {
+    GIVES_WAY.set(false);
+    let polled = poll();
+    (polled, GIVES_WAY.get())
 }
 
 #[cfg(test)]
@@ -83,5 +96,19 @@ mod tests {
         });
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(one.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn who_gives_way_is_told_from_who_waits() {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut one = std::pin::pin!(async {
+            give_way_if(true).await;
+            give_way_if(false).await;
+            std::future::pending::<()>().await;
+        });
+        assert_eq!(polled(|| one.as_mut().poll(&mut context)), (Poll::Pending, true));
+        assert_eq!(polled(|| one.as_mut().poll(&mut context)), (Poll::Pending, false), "it waits now");
+        let _others = give_way_if(true);
+        assert_eq!(polled(|| ()), ((), false), "nobody was polled");
     }
 }

@@ -3,7 +3,7 @@
 //! Records of calls that begin or end in the same turn of a core's event loop go to disk together. What waits for them says so: [`Meter::write`] comes before the first
 //! byte to a provider, and [`Settled`] before the end of an answer. A call in between is `call`'s.
 
-use std::{cell::RefCell, future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Duration};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use bailiwick_domain::{
     id::{DeploymentId, ModelId, OrganizationId},
@@ -14,6 +14,7 @@ use bailiwick_domain::{
     usage::{CallEnd, CallType, EventId, RequestId, UsageEvent},
 };
 use bailiwick_quota::holder::Charge;
+use bailiwick_runtime::turn;
 
 use super::{
     call::{Open, OpenCall},
@@ -196,17 +197,7 @@ impl Settled {
 
     /// Lets others who are ready add their records, and then writes all of them at once, if nobody did.
     pub(crate) async fn recorded(self) {
-        let mut has_waited = false;
-        poll_fn(|context| {
-            if has_waited || !self.meter.awaits_others() {
-                return Poll::Ready(());
-            }
-            has_waited = true;
-            // Behind everybody who is ready now.
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
+        turn::give_way_if(self.meter.awaits_others()).await;
     }
 
     /// Writes it.

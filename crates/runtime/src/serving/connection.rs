@@ -101,11 +101,15 @@ async fn answered(
     wire: &Wire,
     mut called: Pin<&mut impl Future<Output = Response<ResponseBody>>>,
 ) -> Option<Result<Response<ResponseBody>, Panicked>> {
-    // What a panic leaves behind is dropped with the call; a service keeps nothing half changed across an await.
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| called.as_mut().poll(cx))) {
-        Ok(Poll::Ready(response)) => Poll::Ready(Some(Ok(response))),
-        Ok(Poll::Pending) => wire.poll_left(cx).map(|()| None),
-        Err(_panic) => Poll::Ready(Some(Err(Panicked))),
+    poll_fn(|cx| {
+        // What a panic leaves behind is dropped with the call; a service keeps nothing half changed across an await.
+        let poll = || catch_unwind(AssertUnwindSafe(|| called.as_mut().poll(cx)));
+        match turn::polled(poll) {
+            (Ok(Poll::Ready(response)), _) => Poll::Ready(Some(Ok(response))),
+            (Ok(Poll::Pending), true) => Poll::Pending,
+            (Ok(Poll::Pending), false) => wire.poll_left(cx).map(|()| None),
+            (Err(_panic), _) => Poll::Ready(Some(Err(Panicked))),
+        }
     })
     .await
 }
