@@ -37,8 +37,8 @@ pub enum Measurement {
 /// Part of the capacity at which latencies are measured under load.
 const LOAD: f64 = 0.7;
 
-/// Every way has its turn so often: a machine that others use as well is faster at one time than at another, by a sixth within a minute.
-const ROUNDS: u32 = 5;
+/// Every way has its turn so often: a machine that others use as well is faster at one time than at another, by a sixth within a minute. How far the rounds differ says what a ratio is worth.
+const ROUNDS: u32 = 10;
 
 /// How.
 pub struct Plan {
@@ -71,6 +71,8 @@ pub struct Row {
     pub through: &'static str,
     /// Under load, as fast as it goes.
     pub requests: Option<Figures>,
+    /// The same by rounds: requests per second in each.
+    pub requests_by_rounds: Vec<f64>,
     /// Microseconds of processors for each request, of what serves it.
     pub processor_micros: Option<f64>,
     /// Bytes in use after the load.
@@ -89,6 +91,15 @@ pub struct Row {
     pub idle_streams: Option<usize>,
     /// Bytes in use while they were held.
     pub idle_memory_bytes: Option<u64>,
+}
+
+/// What all rounds of a way have seen.
+struct Rounds {
+    seen: Seen,
+    /// Requests per second in each.
+    rates: Vec<f64>,
+    /// Of processors, for what serves the way.
+    took: Duration,
 }
 
 /// The worker with so many keys.
@@ -145,33 +156,38 @@ impl Plan {
     }
 
     /// What every way does under load, and the time that processors took for it.
-    fn rounds(&self, ways: &[Through], connections: usize) -> anyhow::Result<Vec<(Figures, Duration)>> {
-        let mut sums: Vec<_> = ways.iter().map(|_| (Seen::new(), Duration::ZERO)).collect();
+    fn rounds(&self, ways: &[Through], connections: usize) -> anyhow::Result<Vec<Rounds>> {
+        let none = || Rounds { seen: Seen::new(), rates: Vec::new(), took: Duration::ZERO };
+        let mut all: Vec<Rounds> = ways.iter().map(|_| none()).collect();
         for _ in 0..ROUNDS {
-            for (way, (seen, took)) in ways.iter().zip(&mut sums) {
+            for (way, Rounds { seen, rates, took }) in ways.iter().zip(&mut all) {
                 // Connections are opened and pools are filled before anything counts.
                 load::closed(&way.target, "", connections, Duration::from_millis(500))?;
                 let before = way.processes.processor_time();
-                seen.follow(&load::seen(&way.target, "", connections, self.bound / ROUNDS)?)?;
+                let round = load::seen(&way.target, "", connections, self.bound / ROUNDS)?;
                 *took += way.processes.processor_time().saturating_sub(before);
+                rates.push(round.figures().requests_per_second);
+                seen.follow(&round)?;
             }
         }
-        Ok(sums.iter().map(|(seen, took)| (seen.figures(), *took)).collect())
+        Ok(all)
     }
 
     fn requests(&self, ways: &[Through], rows: &mut [Row]) -> anyhow::Result<()> {
         let found = self.rounds(ways, self.connections)?;
-        for ((way, row), (figures, took)) in ways.iter().zip(rows).zip(found) {
+        for ((way, row), Rounds { seen, rates, took }) in ways.iter().zip(rows).zip(found) {
+            let figures = seen.figures();
             row.processor_micros = Some(took.as_secs_f64() * 1e6 / figures.requests.max(1) as f64);
             row.memory_bytes = Some(way.processes.memory_bytes());
             row.requests = Some(figures);
+            row.requests_by_rounds = rates;
         }
         Ok(())
     }
 
     fn latency(&self, ways: &[Through], rows: &mut [Row]) -> anyhow::Result<()> {
-        for (row, (figures, _took)) in rows.iter_mut().zip(self.rounds(ways, 1)?) {
-            row.alone = Some(figures);
+        for (row, rounds) in rows.iter_mut().zip(self.rounds(ways, 1)?) {
+            row.alone = Some(rounds.seen.figures());
         }
         Ok(())
     }

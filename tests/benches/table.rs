@@ -60,12 +60,14 @@ fn cell(value: Option<f64>, digits: usize) -> String {
 fn lines(rows: &[Row], connections: usize) -> Vec<Line<'_>> {
     let of = |name: &str| rows.iter().find(move |row| row.through == name);
     let rate = |row: &Row| row.requests.map(|figures| figures.requests_per_second);
-    let nginx = of("nginx").and_then(rate);
+    let beside = of("nginx");
+    let nginx = beside.and_then(rate);
     let first = of("direct").and_then(|row| row.first_byte_micros);
     let gap = of("direct").and_then(|row| row.gap_micros);
     let mut lines: Vec<Line<'_>> = vec![
         (format!("requests/s, {connections} connections"), Box::new(rate), 0),
         ("  × nginx".to_owned(), Box::new(move |row| Some(rate(row)? / nginx?)), 2),
+        ("    standard error of that".to_owned(), Box::new(move |row| error_beside(row, beside?)), 3),
         ("  processor µs a request".to_owned(), Box::new(|row| row.processor_micros), 1),
         ("  memory afterwards, MiB".to_owned(), Box::new(|row| Some(row.memory_bytes? as f64 / MIB)), 1),
     ];
@@ -87,6 +89,16 @@ fn lines(rows: &[Row], connections: usize) -> Vec<Line<'_>> {
     lines.extend(more);
     lines.push(("errors".to_owned(), Box::new(|row| Some(errors(row) as f64)), 0));
     lines
+}
+
+/// The standard error of a way's rate beside another's, by the ratios of rounds that followed each other.
+fn error_beside(row: &Row, other: &Row) -> Option<f64> {
+    let rounds = row.requests_by_rounds.iter().zip(&other.requests_by_rounds);
+    let ratios: Vec<f64> = rounds.map(|(rate, other)| rate / other).collect();
+    let count = ratios.len() as f64;
+    let mean = ratios.iter().sum::<f64>() / count;
+    let squares: f64 = ratios.iter().map(|ratio| (ratio - mean).powi(2)).sum();
+    (ratios.len() > 1).then(|| (squares / (count - 1.0) / count).sqrt())
 }
 
 fn latencies(name: &str, of: fn(&Row) -> Option<Figures>) -> [Line<'static>; 3] {

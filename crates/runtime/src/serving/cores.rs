@@ -23,8 +23,9 @@ use crate::http1::stock::Stock;
 /// How long to wait when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Steps of calls that a core takes before it looks for what else has come, where so many are ready. A call has a dozen, so the runtime's own 61 would have it look after every few calls, with a system call,
-/// and bring new ones among those that are carried on together ([`crate::turn`]). At a few microseconds a step, what comes waits for a millisecond at most.
+/// Steps that a core takes before it looks for what else has come, where so many are ready. A call has a dozen, so the runtime's own 61 would have it look after every few calls, with a system call,
+/// and bring new ones among those that are carried on together ([`crate::turn`]). At a few microseconds a step, what comes waits for a millisecond; were all of them handshakes, which may take half a
+/// millisecond each, for an eighth of a second.
 const STEPS_TOGETHER: u32 = 256;
 
 /// Why serving cannot begin, or ended.
