@@ -18,11 +18,11 @@ use bailiwick_domain::{
 };
 use bailiwick_runtime::{
     fault,
-    http1::is_of_one_hop,
-    serving::{ApiError, Fields, ResponseBody},
+    http1::IncomingResponse,
+    serving::{ApiError, Fields, HeaderSection, ResponseBody},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Response, StatusCode, header};
+use http::{HeaderName, Response, StatusCode, header};
 
 use self::holding::hold_answer;
 pub(crate) use self::holding::{Held, hold};
@@ -40,21 +40,23 @@ use crate::{
 /// Bytes of an answer that are held until it is whole.
 const LARGEST_HELD: usize = 256 << 10;
 
-/// What is meant for one hop only, or for the provider's own customer, who is not the caller. By its text, which is told apart by its length first: comparing each header with each of these names
-/// costs more than all else that is done with them.
-fn is_kept_back(name: &HeaderName) -> bool {
-    let of_the_customer = matches!(
-        name.as_str(),
-        "location"
-            | "set-cookie"
-            | "strict-transport-security"
-            | "alt-svc"
-            | "openai-organization"
-            | "openai-project"
-            | "anthropic-organization-id"
-    );
-    // Only we say what it costs.
-    is_of_one_hop(name.as_str()) || of_the_customer || *name == error::COST
+/// What nobody's `Connection` may have removed: what the answer's body is.
+static NEVER_REMOVED: [HeaderName; 1] = [header::CONTENT_TYPE];
+
+/// What is meant for the provider's own customer, who is not the caller.
+fn is_kept_back(name: &[u8]) -> bool {
+    const NAMES: [&str; 8] = [
+        "location",
+        "set-cookie",
+        "strict-transport-security",
+        "alt-svc",
+        "openai-organization",
+        "openai-project",
+        "anthropic-organization-id",
+        // Only we say what it costs.
+        "x-bailiwick-cost",
+    ];
+    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// The answer for the caller. Errors: 502 and 504, settled; they tell how many providers were called.
@@ -94,12 +96,8 @@ async fn read(
             return Box::pin(translated).await;
         }
     };
-    let headers = answered.answer.response.headers_mut();
-    // Mostly none.
-    while let Some(unwanted) = headers.keys().find(|name| is_kept_back(name)).cloned() {
-        headers.remove(unwanted);
-    }
-    if is_event_stream(headers) {
+    if is_event_stream(answered.answer.response.headers()) {
+        pass_on_fields(&mut answered.answer.response, told);
         return Ok(passing::stream(answered, withhold_usage, held, clock, timeouts.idle));
     }
     let read = pin!(hold_answer(&mut answered, true, LARGEST_HELD, timeouts.idle, &mut held, timing)).await;
@@ -111,11 +109,21 @@ async fn read(
         }
         Held::Large(begun) => {
             answered.answer.begun = begun;
-            Ok(passing::large(answered, clock, timeouts.idle))
+            let length = answered.answer.response.headers().content_length();
+            pass_on_fields(&mut answered.answer.response, told);
+            Ok(passing::large(answered, length, clock, timeouts.idle))
         }
         Held::Broken => Err(broken(answered, &*clock)),
         Held::Late => Err(late(answered, &*clock)),
     }
+}
+
+/// Has the caller told what the provider's answer says. Its body has to be there for it.
+fn pass_on_fields<B>(response: &mut IncomingResponse<B>, told: &mut Fields) {
+    let mut headers = std::mem::take(response.headers_mut());
+    headers.retain_end_to_end(&NEVER_REMOVED);
+    headers.retain(|name| !is_kept_back(name));
+    told.pass_on(headers);
 }
 
 /// Settles an answer that broke off, or is none: the provider's own failure, of which nothing reached the caller, costs nothing.
@@ -145,8 +153,8 @@ fn failed(call: OpenCall, end: CallEnd, error: ApiError, clock: &dyn Clock) -> A
 
 /// What never reaches the caller: a refusal of our own credential (its text may repeat a part of it), redirects, which are not followed (R7), and
 /// answers that are encoded although none was asked for, because their usage cannot be read.
-fn refused(status: StatusCode, headers: &HeaderMap) -> Option<ApiError> {
-    let encoded = headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
+fn refused(status: StatusCode, headers: &HeaderSection) -> Option<ApiError> {
+    let encoded = headers.get(&header::CONTENT_ENCODING).is_some_and(|encoding| encoding != b"identity");
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Some(error::provider_refused_credential()),
         _ if status.is_redirection() && Guard::ProviderRedirects.stands() => Some(error::provider_invalid()),
@@ -156,9 +164,9 @@ fn refused(status: StatusCode, headers: &HeaderMap) -> Option<ApiError> {
     }
 }
 
-fn is_event_stream(headers: &HeaderMap) -> bool {
+fn is_event_stream(headers: &HeaderSection) -> bool {
     const EVENT_STREAM: &[u8] = b"text/event-stream";
-    let value = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes().trim_ascii_start());
+    let value = headers.get(&header::CONTENT_TYPE).map(<[u8]>::trim_ascii_start);
     let begins = value.and_then(|value| value.get(..EVENT_STREAM.len()));
     begins.is_some_and(|begins| begins.eq_ignore_ascii_case(EVENT_STREAM))
 }
@@ -173,14 +181,15 @@ fn whole(
 ) -> Result<(Response<ResponseBody>, Settled), ApiError> {
     fault::step("answer", &bytes);
     let Answered { answer, call, call_type, metrics, .. } = answered;
-    let Answer { response, mut lease, .. } = *answer;
-    let (head, _) = response.into_parts();
-    if !head.status.is_success() {
+    let Answer { mut response, mut lease, .. } = *answer;
+    let status = response.status();
+    if !status.is_success() {
         // The provider's own error: it was passed on whole, and cost nothing.
         lease.keep();
         let nothing = Used::nothing(UsageSource::ProviderFinal);
-        let settled = settle(call, head.status, CallEnd::Completed, nothing, clock);
-        return Ok((Response::from_parts(head, waiting(bytes, held)), settled));
+        let settled = settle(call, status, CallEnd::Completed, nothing, clock);
+        pass_on_fields(&mut response, told);
+        return Ok((with_status(status, waiting(bytes, held)), settled));
     }
     let Some(usage) = dialects::usage_of(call_type, &bytes) else {
         lease.failed(Ill::Broken, Instant::now());
@@ -193,9 +202,16 @@ fn whole(
         passed.answer(&bytes);
     }
     let used = Used::of_answer(usage, call_type, call.prompt(), &passed);
-    let settled = settle(call, head.status, CallEnd::Completed, used, clock);
+    let settled = settle(call, status, CallEnd::Completed, used, clock);
     tell_cost(told, settled.cost().filter(|_| is_told));
-    Ok((Response::from_parts(head, waiting(bytes, held)), settled))
+    pass_on_fields(&mut response, told);
+    Ok((with_status(status, waiting(bytes, held)), settled))
+}
+
+fn with_status(status: StatusCode, body: ResponseBody) -> Response<ResponseBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
 }
 
 /// An answer until its caller has taken it, however slowly. Most are small.

@@ -8,8 +8,7 @@ use bailiwick_domain::{
     organization::OnStale,
     time::Timestamp,
 };
-use bailiwick_runtime::serving::{ApiError, NotPresented, presented_key};
-use http::HeaderMap;
+use bailiwick_runtime::serving::{ApiError, HeaderSection, NotPresented, presented_key};
 
 use crate::{
     error,
@@ -38,7 +37,7 @@ impl Authenticated {
 pub(crate) fn authenticate(
     here: &Here,
     snapshot: &Snapshot,
-    headers: &HeaderMap,
+    headers: &HeaderSection,
     origin: Origin,
     now: Timestamp,
     instant: Instant,

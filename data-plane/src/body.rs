@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bailiwick_domain::usage::CallType;
-use bailiwick_runtime::serving::{ApiError, RequestBody};
+use bailiwick_runtime::serving::{ApiError, HeaderSection, RequestBody};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 
@@ -70,25 +70,25 @@ impl Payload {
 }
 
 /// The type of a body that is a form: those of calls that send a file are. Errors: 415 where it should be, and is none.
-pub(crate) fn form(headers: &HeaderMap, call_type: CallType) -> Result<Option<&HeaderValue>, ApiError> {
+pub(crate) fn form(headers: &HeaderSection, call_type: CallType) -> Result<Option<HeaderValue>, ApiError> {
     if !matches!(call_type, CallType::Transcription | CallType::AudioTranslation) {
         return Ok(None);
     }
-    let content_type = headers.get(header::CONTENT_TYPE);
-    let is_form =
-        |value: &&HeaderValue| value.to_str().is_ok_and(|value| is_of_type(value, "multipart/form-data"));
-    content_type.filter(is_form).map(Some).ok_or_else(error::not_form)
+    let content_type = headers.text(&header::CONTENT_TYPE).and_then(|value| {
+        if is_of_type(value, "multipart/form-data") { HeaderValue::from_str(value).ok() } else { None }
+    });
+    content_type.map(Some).ok_or_else(error::not_form)
 }
 
 /// Errors: 415 for anything but JSON, 413 past the bound (at once, where Content-Length says so), 408 when it stalls, 400 when it breaks off, 503 when the worker holds
 /// as much as it may: `hold` grows before there is anything to hold.
 pub(crate) async fn read(
-    headers: &HeaderMap,
+    headers: &HeaderSection,
     mut body: RequestBody,
     limit: usize,
     hold: &mut Hold,
 ) -> Result<Bytes, ApiError> {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let value = headers.text(&header::CONTENT_TYPE);
     if !value.is_some_and(|value| is_of_type(value, "application/json")) {
         return Err(error::not_json());
     }

@@ -12,7 +12,12 @@ use bailiwick_domain::{
     usage::CallType,
 };
 
+use http::HeaderName;
+
 use self::tail::UsageFinder;
+
+/// In which header Bedrock says what an error is.
+pub(crate) const BEDROCK_ERROR: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
 /// What a provider tells of what a call used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -16,11 +16,12 @@ use bailiwick_domain::{
 use bailiwick_runtime::{
     fault, in_place,
     serving::{
-        ApiError, ConnectionInfo, ErrorShape, Fields, REQUEST_ID_HEADERS, RequestBody, ResponseBody, Service,
+        ApiError, ConnectionInfo, ErrorShape, Fields, HeaderSection, IncomingRequest, REQUEST_ID_HEADERS,
+        RequestBody, ResponseBody, Service,
     },
     turn,
 };
-use http::{HeaderName, HeaderValue, Method, Request, Response, header::CONNECTION};
+use http::{HeaderName, HeaderValue, Method, Response, header::CONNECTION};
 use http_body::Body as _;
 use tracing::Instrument as _;
 
@@ -93,7 +94,7 @@ enum Route<'a> {
 impl Service for Gateway {
     async fn call(
         &self,
-        request: &mut Request<RequestBody>,
+        request: &mut IncomingRequest<RequestBody>,
         connection: &ConnectionInfo,
         told: &mut Fields,
     ) -> Response<ResponseBody> {
@@ -130,7 +131,7 @@ impl Gateway {
     /// `head`: its body is taken out of it.
     async fn answer(
         &self,
-        head: &Request<RequestBody>,
+        head: &IncomingRequest<RequestBody>,
         body: RequestBody,
         request_id: RequestId,
         origin: Origin,
@@ -164,7 +165,7 @@ impl Gateway {
             }
             Some(content_type) => {
                 // In a place of its own, because most calls have no form, and all would carry its room.
-                let read = Upload::begin(body, content_type, self.max_upload_bytes, self.memory.hold());
+                let read = Upload::begin(body, &content_type, self.max_upload_bytes, self.memory.hold());
                 let (upload, asked) = timing.waiting(Box::pin(read)).await?;
                 of_answer.is_body_unread = upload.is_unread();
                 (Payload::Form(Box::new(upload)), asked)
@@ -219,7 +220,7 @@ impl Gateway {
     }
 }
 
-fn route(head: &Request<RequestBody>) -> Result<Route<'_>, ApiError> {
+fn route(head: &IncomingRequest<RequestBody>) -> Result<Route<'_>, ApiError> {
     let (route, method) = match head.uri().path() {
         "/v1/chat/completions" => (Route::Call(CallType::ChatCompletion), Method::POST),
         "/v1/completions" => (Route::Call(CallType::Completion), Method::POST),
@@ -245,10 +246,10 @@ fn route(head: &Request<RequestBody>) -> Result<Route<'_>, ApiError> {
 }
 
 /// The router's, where a router calls; a caller's own is never believed.
-fn request_id(headers: &http::HeaderMap, connection: &ConnectionInfo) -> RequestId {
+fn request_id(headers: &HeaderSection, connection: &ConnectionInfo) -> RequestId {
     let [name, _] = REQUEST_ID_HEADERS;
     let from_router = connection.peer.as_ref().is_some_and(|peer| peer.spiffe.role == ProcessRole::Router);
-    let given = if from_router { headers.get(name) } else { None }.and_then(|value| value.to_str().ok());
+    let given = if from_router { headers.text(&name) } else { None };
     given.and_then(|text| text.parse().ok()).unwrap_or_else(RequestId::random)
 }
 

@@ -14,8 +14,10 @@ use std::{
 };
 
 use bailiwick_quota::limit::Measure;
-use bailiwick_runtime::serving::{ConnectionInfo, Fields, RequestBody, ResponseBody, Service};
-use http::{Request, Response, StatusCode};
+use bailiwick_runtime::serving::{
+    ConnectionInfo, Fields, IncomingRequest, RequestBody, ResponseBody, Service,
+};
+use http::{Response, StatusCode};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
@@ -104,7 +106,7 @@ impl<S> Counted<S> {
 impl<S: Service> Service for Counted<S> {
     async fn call(
         &self,
-        request: &mut Request<RequestBody>,
+        request: &mut IncomingRequest<RequestBody>,
         connection: &ConnectionInfo,
         told: &mut Fields,
     ) -> Response<ResponseBody> {

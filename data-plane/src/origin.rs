@@ -4,8 +4,10 @@ use bailiwick_domain::{
     address::{AllowedRanges, ClientAddress},
     spiffe::ProcessRole,
 };
-use bailiwick_runtime::serving::{CLIENT_ADDRESS, ConnectionInfo};
-use http::HeaderMap;
+use bailiwick_runtime::{
+    http1::text,
+    serving::{CLIENT_ADDRESS, ConnectionInfo, HeaderSection},
+};
 
 /// Where a call comes from. It is held no longer than its caller is authenticated: no event, no log and no span has a place for it (R8).
 #[derive(Clone, Copy, Debug)]
@@ -18,17 +20,18 @@ pub(crate) enum Origin {
 
 impl Origin {
     /// What a router says, where a router calls; else who is at the other end of the connection.
-    pub(crate) fn of(headers: &HeaderMap, connection: &ConnectionInfo) -> Self {
+    pub(crate) fn of(headers: &HeaderSection, connection: &ConnectionInfo) -> Self {
         let from_router =
             connection.peer.as_ref().is_some_and(|peer| peer.spiffe.role == ProcessRole::Router);
         if from_router { Self::said(headers) } else { Self::Seen(connection.remote.ip().into()) }
     }
 
     /// What a router says: one address, or nothing.
-    fn said(headers: &HeaderMap) -> Self {
-        let mut said = headers.get_all(CLIENT_ADDRESS).iter();
+    fn said(headers: &HeaderSection) -> Self {
+        let name = CLIENT_ADDRESS;
+        let mut said = headers.get_all(&name);
         let (first, second) = (said.next(), said.next());
-        let address = first.filter(|_| second.is_none()).and_then(|value| value.to_str().ok()?.parse().ok());
+        let address = first.filter(|_| second.is_none()).and_then(|value| text(value)?.parse().ok());
         address.map_or(Self::Unsaid, Self::Seen)
     }
 

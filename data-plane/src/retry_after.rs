@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use bailiwick_domain::time::Timestamp;
-use http::{HeaderMap, HeaderName, header};
+use bailiwick_runtime::serving::HeaderSection;
+use http::{HeaderName, header};
 
 /// OpenAI's own, finer than the standard's.
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
@@ -12,8 +13,8 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// In seconds, or until a date: then by the server's own clock, where it tells it (`Date`), so that it does not matter whether ours goes right. What is neither counts
 /// as nothing said.
-pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = |name: &HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
+pub(crate) fn retry_after(headers: &HeaderSection, now: Timestamp) -> Option<Duration> {
+    let text = |name: &HeaderName| headers.text(name).map(str::trim);
     let seconds = |text: &str| Duration::try_from_secs_f64(text.parse().ok()?).ok();
     let date = |text: &str| httpdate::parse_http_date(text).ok();
     let millis = text(&RETRY_AFTER_MS).and_then(seconds).map(|thousand| thousand / 1000);

@@ -33,7 +33,7 @@ pub(crate) use self::{
     convert::bearer,
     entries::{
         CredentialEntry, DeploymentEntry, KeyEntry, ModelEntry, OrganizationEntry, PreparedEndpoint,
-        RegionSettings, Secret,
+        RegionSettings, Secret, USER_AGENT,
     },
     lease::Lease,
 };

@@ -24,9 +24,12 @@ use bailiwick_domain::{
     time::{Clock, Timestamp},
     usage::{CallEnd, CallType, UsageSource},
 };
-use bailiwick_runtime::serving::{ApiError, Fields};
+use bailiwick_runtime::{
+    http1::IncomingResponse,
+    serving::{ApiError, Fields},
+};
 use bytes::Bytes;
-use http::{HeaderValue, Response, Version, header};
+use http::{HeaderValue, Version, header};
 use http_body::Body as _;
 
 use crate::{
@@ -47,7 +50,6 @@ use crate::{
 
 pub(crate) use connect::{ConnectError, Dialler};
 use outgoing::MadeAs;
-pub(crate) use outgoing::USER_AGENT;
 pub(crate) use pool::AnswerBody;
 use pool::Pool;
 use sending::Sending;
@@ -86,7 +88,7 @@ pub(crate) struct Upstream {
 
 /// A provider's answer, before anything of it is passed on.
 pub(crate) struct Answer {
-    pub(crate) response: Response<AnswerBody>,
+    pub(crate) response: IncomingResponse<AnswerBody>,
     /// What was read of its body.
     pub(crate) begun: Bytes,
     /// The connection; it goes back into its place when the answer was read to its end.
@@ -299,8 +301,8 @@ impl Upstream {
 }
 
 /// RFC 9112, section 6.3. In HTTP/2 a stream that says its end has ended; one that was reset without an error has, too, for hyper.
-fn is_delimited(response: &Response<AnswerBody>) -> bool {
+fn is_delimited(response: &IncomingResponse<AnswerBody>) -> bool {
     response.version() != Version::HTTP_2
         && (response.body().size_hint().exact().is_some()
-            || response.headers().contains_key(header::TRANSFER_ENCODING))
+            || response.headers().contains(&header::TRANSFER_ENCODING))
 }

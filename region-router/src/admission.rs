@@ -9,8 +9,7 @@ use bailiwick_domain::{
     key::{self, PresentedKey},
     region::{RegionCode, Regions},
 };
-use bailiwick_runtime::serving::{ApiError, NotPresented, presented_key};
-use http::HeaderMap;
+use bailiwick_runtime::serving::{ApiError, HeaderSection, NotPresented, presented_key};
 
 use crate::error;
 
@@ -29,7 +28,7 @@ impl Admission {
     }
 
     /// Judges a head, by its fields. Errors: 401 without a good key, 421 for another region's.
-    pub(crate) fn judge(&self, headers: &HeaderMap) -> Result<Admitted, ApiError> {
+    pub(crate) fn judge(&self, headers: &HeaderSection) -> Result<Admitted, ApiError> {
         let key = presented_key(headers).map_err(|problem| match problem {
             NotPresented::Missing => error::missing_key(),
             NotPresented::Ambiguous => error::invalid_key(),

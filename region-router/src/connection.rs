@@ -4,12 +4,11 @@ use std::rc::Rc;
 
 use bailiwick_domain::time::Timestamp;
 use bailiwick_runtime::{
-    calling::{self, Failed},
-    http1::{Body, Passing},
+    calling::{self, Failed, OutgoingRequest},
+    http1::{Body, IncomingResponse},
     identity::ClientStream,
     serving::RequestBody,
 };
-use http::{Request, Response};
 use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) type Line = calling::Line<ClientStream, RequestBody>;
@@ -26,20 +25,16 @@ pub(crate) struct Connection {
     pub(crate) _watching: AbortOnDropHandle<()>,
 }
 
-/// A worker's answer, but for the fields that go on, and the connection that it came on.
-pub(crate) type Answered = (Response<Body>, Connection);
+/// A worker's answer, and the connection that it came on.
+pub(crate) type Answered = (IncomingResponse<Body>, Connection);
 
 impl Connection {
     /// Sends a request, and waits for the head of its answer.
     ///
     /// # Errors
     /// There is none. Of [`Failed::Unsent`] alone, nothing reached the worker: the request is whole, and may go elsewhere.
-    pub(crate) async fn call(
-        self,
-        request: &mut Request<RequestBody>,
-        passing: &mut Passing<'_>,
-    ) -> Result<Answered, Failed> {
-        let answered = self.line.call_passing(request, passing).await;
+    pub(crate) async fn call(self, request: &mut OutgoingRequest<RequestBody>) -> Result<Answered, Failed> {
+        let answered = self.line.call(request).await;
         if let Err(Failed::Lost(why)) = answered {
             tracing::warn!(%why, "a worker's connection broke before its answer");
         }

@@ -8,17 +8,18 @@ use std::{
 };
 
 use bailiwick_domain::{address::ClientAddress, usage::RequestId};
-use bailiwick_runtime::calling::Failed;
-use bailiwick_runtime::http1::{self, Passing, names};
+use bailiwick_runtime::calling::{Failed, OutgoingRequest};
+use bailiwick_runtime::http1::{self, IncomingResponse};
 use bailiwick_runtime::serving::{
-    ApiError, BoxError, CLIENT_ADDRESS, Fields, REQUEST_ID_HEADERS, RequestBody, ResponseBody,
-    X_FORWARDED_FOR,
+    API_KEY, ApiError, BoxError, CLIENT_ADDRESS, Fields, IncomingRequest, REQUEST_ID_HEADERS, RequestBody,
+    ResponseBody, X_FORWARDED_FOR,
 };
 use bailiwick_runtime::turn;
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, Uri,
-    header::{CONNECTION, FORWARDED, HOST},
+    HeaderName, HeaderValue, Response, Version,
+    header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, FORWARDED, HOST},
+    uri::PathAndQuery,
 };
 use http_body::{Body, Frame, SizeHint};
 
@@ -27,7 +28,6 @@ use crate::{
     balance::{Balance, InFlight},
     connection::Connection,
     error,
-    headers::strip,
     metrics::CoreMetrics,
     pool::Pool,
 };
@@ -36,6 +36,10 @@ use crate::{
 const ATTEMPTS: usize = 3;
 /// What says which call it is.
 static REQUEST_IDS: [HeaderName; 2] = REQUEST_ID_HEADERS;
+/// What a caller's `Connection` may not have removed: whose call it is, and what its body is.
+static CALLS: [HeaderName; 4] = [AUTHORIZATION, API_KEY, HOST, CONTENT_TYPE];
+/// What that of a worker may not: what its answer's body is.
+static ANSWERS: [HeaderName; 1] = [CONTENT_TYPE];
 /// What says where a call comes from. Nobody here reads the last; somebody behind might.
 static ORIGINS: [HeaderName; 4] =
     [CLIENT_ADDRESS, FORWARDED, X_FORWARDED_FOR, HeaderName::from_static("x-real-ip")];
@@ -60,22 +64,21 @@ impl Forward {
     pub(crate) async fn call(
         &self,
         _admitted: Admitted,
-        request: &mut Request<RequestBody>,
+        request: &mut IncomingRequest<RequestBody>,
         told: Told,
         answer: &mut Fields,
     ) -> Result<Response<ResponseBody>, ApiError> {
         turn::give_way().await;
-        prepare(request, told)?;
-        let mut passing = Passing::to(answer);
+        let mut request = outgoing(request, told);
         let mut tried = Vec::new();
         while tried.len() < ATTEMPTS {
             let Some(worker) = self.balance.choose(&tried, Instant::now) else { break };
-            let sent = pin!(self.pool.send(&worker, request, &mut passing)).await;
+            let sent = pin!(self.pool.send(&worker, &mut request)).await;
             match sent {
                 Ok((response, connection)) => {
                     turn::give_way().await;
                     worker.succeeded();
-                    return Ok(incoming(response, connection, worker));
+                    return Ok(incoming(response, connection, worker, answer));
                 }
                 Err(Failed::Unsent) => {
                     worker.failed(Instant::now());
@@ -96,44 +99,56 @@ impl Forward {
     }
 }
 
+/// The answer for the caller. What says how its body comes, and what becomes of the connection, is not passed on as it came.
 fn incoming(
-    response: Response<http1::Body>,
+    mut response: IncomingResponse<http1::Body>,
     connection: Connection,
     worker: InFlight,
+    answer: &mut Fields,
 ) -> Response<ResponseBody> {
-    let (head, body) = response.into_parts();
+    let status = response.status();
+    let length = response.headers().content_length();
     // A worker that closes has answered before it read the whole body: what is left of it ends here as well.
-    let closes = names(&head.headers, CONNECTION, "close");
+    let closes = response.headers().names(&CONNECTION, "close");
+    response.headers_mut().retain_end_to_end(&ANSWERS);
+    let (headers, body) = response.into_parts();
+    answer.pass_on(headers);
+    let known = body.size_hint().exact();
     let kept = Kept { connection, worker, closes };
-    Response::from_parts(head, ResponseBody::stream(Passed { body, kept: Some(kept) }))
+    let mut passed = Response::new(ResponseBody::stream(Passed { body, kept: Some(kept) }));
+    *passed.status_mut() = status;
+    // Where there is no body, but would be one: the method was `HEAD`.
+    if let Some(length) = length.filter(|length| known != Some(*length)) {
+        passed.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    if closes {
+        passed.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    passed
 }
 
-/// Makes a caller's request one to a worker.
-fn prepare<B>(request: &mut Request<B>, told: Told) -> Result<(), ApiError> {
-    tell(request.headers_mut(), told)?;
-    // The worker is asked for the path alone, whatever form the caller's target had.
-    if request.uri().authority().is_some() {
-        *request.uri_mut() = request.uri().path_and_query().cloned().map(Uri::from).unwrap_or_default();
-    }
-    if request.version() == http::Version::HTTP_10 && !request.headers().contains_key(HOST) {
+/// Makes a caller's request one to a worker: with nothing that is meant for this hop alone, and with what the worker must know. It believes that because it comes from a router's certificate;
+/// whatever the caller wrote by these names is gone, and what it wrote about where it comes from, too.
+fn outgoing<B: Default>(request: &mut IncomingRequest<B>, told: Told) -> OutgoingRequest<B> {
+    let mut headers = std::mem::take(request.headers_mut());
+    headers.retain_end_to_end(&CALLS);
+    let is_ours = |name: &[u8]| {
+        REQUEST_IDS.iter().chain(&ORIGINS).any(|ours| name.eq_ignore_ascii_case(ours.as_str().as_bytes()))
+    };
+    headers.retain(|name| !is_ours(name));
+    let mut fields = Fields::default();
+    let [request_id, _] = &REQUEST_IDS;
+    fields.put(request_id, &told.request_id.to_ascii());
+    fields.put(&CLIENT_ADDRESS, &written(told.client));
+    if request.version() == Version::HTTP_10 && !headers.contains(&HOST) {
         // A worker asks for one. Which host a caller asked is nothing to it, and may be empty (RFC 9112, section 3.2).
-        request.headers_mut().insert(HOST, HeaderValue::from_static(""));
+        fields.put(&HOST, b"");
     }
-    *request.version_mut() = http::Version::HTTP_11;
-    Ok(())
-}
-
-/// Leaves nothing that is meant for this hop alone, and tells the worker what it must know. It believes these headers because they come from a router's certificate; whatever the caller wrote into them is gone, and what it wrote about where it
-/// comes from, too.
-fn tell(headers: &mut HeaderMap, told: Told) -> Result<(), ApiError> {
-    let is_ours = |name: &str| REQUEST_IDS.iter().chain(&ORIGINS).any(|ours| ours.as_str() == name);
-    strip(headers, is_ours);
-    let id = HeaderValue::from_bytes(&told.request_id.to_ascii());
-    let [name, _] = &REQUEST_IDS;
-    headers.insert(name, id.map_err(|_| ApiError::internal("no request id"))?);
-    let client = HeaderValue::from_maybe_shared(Bytes::from(written(told.client)));
-    headers.insert(CLIENT_ADDRESS, client.map_err(|_| ApiError::internal("no client address"))?);
-    Ok(())
+    fields.pass_on(headers);
+    // The worker is asked for the path alone, whatever form the caller's target had.
+    let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let (method, body) = (request.method().clone(), std::mem::take(request.body_mut()));
+    OutgoingRequest { method, target, fields, body }
 }
 
 /// An address as text. Each call tells one, so the short ones are not written by what writes anything.

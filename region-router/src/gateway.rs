@@ -8,10 +8,13 @@ use std::{pin::pin, rc::Rc, sync::Arc};
 use bailiwick_domain::usage::RequestId;
 use bailiwick_runtime::{
     fault,
-    serving::{ClientAddressFrom, ConnectionInfo, ErrorShape, Fields, RequestBody, ResponseBody, Service},
+    serving::{
+        ClientAddressFrom, ConnectionInfo, ErrorShape, Fields, IncomingRequest, RequestBody, ResponseBody,
+        Service,
+    },
     turn,
 };
-use http::{HeaderValue, Method, Request, Response, header::CONNECTION};
+use http::{HeaderValue, Method, Response, header::CONNECTION};
 use http_body::Body as _;
 use tracing::Instrument as _;
 
@@ -36,7 +39,7 @@ pub(crate) struct Gateway {
 impl Service for Gateway {
     async fn call(
         &self,
-        request: &mut Request<RequestBody>,
+        request: &mut IncomingRequest<RequestBody>,
         connection: &ConnectionInfo,
         told: &mut Fields,
     ) -> Response<ResponseBody> {

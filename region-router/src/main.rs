@@ -9,7 +9,6 @@ mod connection;
 mod error;
 mod forward;
 mod gateway;
-mod headers;
 mod metrics;
 mod pool;
 mod settings;

@@ -4,12 +4,10 @@ use std::{cell::RefCell, collections::VecDeque, io, pin::pin, rc::Rc, time::Dura
 
 use bailiwick_domain::time::{Clock as _, SystemClock};
 use bailiwick_runtime::{
-    calling::Failed,
-    http1::Passing,
+    calling::{Failed, OutgoingRequest},
     identity::{Connector, Dial},
     serving::{HttpLimits, RequestBody},
 };
-use http::Request;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
@@ -48,8 +46,7 @@ impl Pool {
     pub(crate) async fn send(
         &self,
         worker: &InFlight,
-        request: &mut Request<RequestBody>,
-        passing: &mut Passing<'_>,
+        request: &mut OutgoingRequest<RequestBody>,
     ) -> Result<Answered, Failed> {
         loop {
             let idle = self.take(worker.idle());
@@ -62,7 +59,7 @@ impl Pool {
                     None => return Err(Failed::Unsent),
                 },
             };
-            let sent = pin!(connection.call(request, passing)).await;
+            let sent = pin!(connection.call(request)).await;
             match sent {
                 Err(Failed::Unsent) if !is_new => {}
                 sent => return sent,

@@ -10,9 +10,11 @@ use bailiwick_proto::{
     status,
     worker::v1::{SignUpRequest, signup_service_client::SignupServiceClient},
 };
-use bailiwick_runtime::serving::{ApiError, REQUEST_ID_HEADERS, RequestBody, ResponseBody};
+use bailiwick_runtime::serving::{
+    ApiError, HeaderSection, IncomingRequest, REQUEST_ID_HEADERS, RequestBody, ResponseBody,
+};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, Serialize};
 use tonic::{Code, Status, transport::Channel};
@@ -56,7 +58,7 @@ impl Signup {
     pub(crate) async fn sign_up(
         &self,
         admission: &Admission,
-        request: &mut Request<RequestBody>,
+        request: &mut IncomingRequest<RequestBody>,
         request_id: RequestId,
     ) -> Result<Response<ResponseBody>, ApiError> {
         let body = std::mem::take(request.body_mut());
@@ -69,7 +71,7 @@ impl Signup {
         let region =
             asked.region.or(named).ok_or_else(|| error::invalid_field("region", "region is missing"))?;
         admission.check_region_name(&region)?;
-        let given = head.headers().get(IDEMPOTENCY_KEY).and_then(|value| value.to_str().ok());
+        let given = head.headers().text(&IDEMPOTENCY_KEY);
         let idempotency_key = given.map_or_else(|| request_id.to_string(), str::to_owned);
         let request = SignUpRequest {
             region,
@@ -92,14 +94,14 @@ impl Signup {
     }
 }
 
-fn region_in_head<B>(head: &Request<B>) -> Option<String> {
-    let header = head.headers().get(REGION).and_then(|value| value.to_str().ok());
+fn region_in_head<B>(head: &IncomingRequest<B>) -> Option<String> {
+    let header = head.headers().text(&REGION);
     let query = || head.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("region="));
     header.or_else(query).map(str::to_owned)
 }
 
-async fn read(headers: &HeaderMap, body: RequestBody) -> Result<Asked, ApiError> {
-    let json = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+async fn read(headers: &HeaderSection, body: RequestBody) -> Result<Asked, ApiError> {
+    let json = headers.text(&header::CONTENT_TYPE);
     if !json.is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("application/json")) {
         let message = "send the signup as application/json";
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));

@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{MissedTickBehavior, interval};
 
 pub use self::line::{Failed, Line};
+pub use self::request::OutgoingRequest;
 use crate::http1::stock::Stock;
 
 /// How often lines are looked at, at most and at least. A call waits for a sixteenth longer than it must, or for so long.

@@ -6,22 +6,20 @@ mod body;
 mod decoding;
 mod fields;
 mod head;
-mod passing;
 mod request;
 mod response;
+mod section;
 pub(crate) mod stock;
 pub(crate) mod writing;
 
-use self::head::Copied;
 pub use self::{
     body::{Body, Line},
     decoding::{Decoder, put_chunk_size},
-    fields::Fields,
+    fields::{FieldLines, Fields},
     head::{Framing, content_length, end_of_head, names},
-    passing::{Passing, TakesFields, is_of_one_hop},
-    request::{HeadLimits, Received, Refused, RequestReader},
-    response::{Begun, ResponseReader},
-    stock::spare_headers,
+    request::{HeadLimits, IncomingRequest, Received, Refused, RequestReader},
+    response::{Begun, IncomingResponse, ResponseReader},
+    section::{HeaderSection, is_of_one_hop, text},
 };
 
 /// What came is no HTTP/1.1 message.

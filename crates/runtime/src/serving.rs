@@ -32,12 +32,12 @@ use std::time::Duration;
 
 use bailiwick_domain::address::ClientAddress;
 use bailiwick_domain::usage::RequestId;
-use http::{Request, Response};
+use http::Response;
 
 use crate::drain::Watch;
 use crate::identity::{Acceptor, Peer, PublicAcceptor};
 
-pub use crate::http1::Fields;
+pub use crate::http1::{FieldLines, Fields, HeaderSection, IncomingRequest};
 pub use body::{BoxError, ResponseBody};
 pub use client::{CLIENT_ADDRESS, ClientAddressFrom, TrustedHops, X_FORWARDED_FOR};
 pub use cores::{Serving, ServingError, serve_per_core};
@@ -56,7 +56,7 @@ pub trait Service: 'static {
     /// `told` is empty, and goes into the answer's head with the response's own headers.
     fn call(
         &self,
-        request: &mut Request<RequestBody>,
+        request: &mut IncomingRequest<RequestBody>,
         connection: &ConnectionInfo,
         told: &mut Fields,
     ) -> impl Future<Output = Response<ResponseBody>>;

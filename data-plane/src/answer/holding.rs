@@ -2,9 +2,9 @@
 
 use std::{pin::pin, time::Duration};
 
-use bailiwick_runtime::turn;
+use bailiwick_runtime::{http1::IncomingResponse, turn};
 use bytes::{Bytes, BytesMut};
-use http::{Response, Version};
+use http::Version;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
@@ -44,7 +44,7 @@ pub(super) async fn hold_answer(
 
 /// Reads an answer's body, of which `begun` was read before.
 pub(crate) async fn hold(
-    response: &mut Response<AnswerBody>,
+    response: &mut IncomingResponse<AnswerBody>,
     begun: Bytes,
     limit: usize,
     idle: Duration,
@@ -67,7 +67,7 @@ struct Hearing<'a> {
 impl Hearing<'_> {
     async fn hear(
         mut self,
-        response: &mut Response<AnswerBody>,
+        response: &mut IncomingResponse<AnswerBody>,
         limit: usize,
         idle: Duration,
         held: &mut Hold,
@@ -122,7 +122,7 @@ impl Collected {
 
     async fn read(
         &mut self,
-        response: &mut Response<AnswerBody>,
+        response: &mut IncomingResponse<AnswerBody>,
         limit: usize,
         idle: Duration,
         held: &mut Hold,

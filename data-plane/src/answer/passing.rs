@@ -24,7 +24,7 @@ use http::{Response, StatusCode, header};
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::reading::Reader;
+use super::{reading::Reader, with_status};
 use crate::{
     error,
     memory::Hold,
@@ -49,17 +49,24 @@ pub(super) fn stream(
     clock: Arc<dyn Clock>,
     idle: Duration,
 ) -> Response<ResponseBody> {
+    // It is told no length: what is kept back would be missing from it.
     let reader = Reader::of_events(answered.call_type, withhold_usage, held);
-    let mut response = pass(answered, reader, clock, idle);
-    // What is kept back would be missing from it.
-    response.headers_mut().remove(header::CONTENT_LENGTH);
-    response
+    pass(answered, reader, clock, idle)
 }
 
-/// An answer that proved too large to hold.
-pub(super) fn large(answered: Answered, clock: Arc<dyn Clock>, idle: Duration) -> Response<ResponseBody> {
+/// An answer that proved too large to hold, of so many bytes, where that is known.
+pub(super) fn large(
+    answered: Answered,
+    length: Option<u64>,
+    clock: Arc<dyn Clock>,
+    idle: Duration,
+) -> Response<ResponseBody> {
     let reader = Reader::of_object(answered.call_type);
-    pass(answered, reader, clock, idle)
+    let mut response = pass(answered, reader, clock, idle);
+    if let Some(length) = length {
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    }
+    response
 }
 
 /// A stream that is translated, behind a head of our own.
@@ -78,8 +85,9 @@ fn pass(answered: Answered, reader: Reader, clock: Arc<dyn Clock>, idle: Duratio
     let Answered { answer, mut call, call_type, metrics, delimited, .. } = answered;
     let Answer { response, begun, lease, .. } = *answer;
     call.waits_long();
-    let (head, body) = response.into_parts();
-    let metering = Metering { call: Some(call), status: head.status, clock, metrics };
+    let status = response.status();
+    let (_headers, body) = response.into_parts();
+    let metering = Metering { call: Some(call), status, clock, metrics };
     let deadline = Box::pin(sleep(idle));
     let mut passing = Passing {
         body,
@@ -98,7 +106,7 @@ fn pass(answered: Answered, reader: Reader, clock: Arc<dyn Clock>, idle: Duratio
     if !begun.is_empty() {
         passing.take(begun);
     }
-    Response::from_parts(head, ResponseBody::stream(passing))
+    with_status(status, ResponseBody::stream(passing))
 }
 
 struct Passing {

@@ -11,10 +11,10 @@ use bailiwick_domain::{
 };
 use bailiwick_runtime::{
     fault,
-    serving::{ApiError, Fields, ResponseBody},
+    serving::{ApiError, Fields, HeaderSection, ResponseBody},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{
     Held, broken, failed,
@@ -24,7 +24,7 @@ use super::{
     settle, tell_cost, waiting,
 };
 use crate::{
-    dialects::{self, Told},
+    dialects::{self, BEDROCK_ERROR, Told},
     error,
     estimate::Passed,
     memory::Hold,
@@ -78,11 +78,11 @@ pub(super) async fn pass_on(
     }
 }
 
-fn is_stream_of(provider: Dialect, headers: &HeaderMap) -> bool {
+fn is_stream_of(provider: Dialect, headers: &HeaderSection) -> bool {
     if provider != Dialect::Bedrock {
         return is_event_stream(headers);
     }
-    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(BEDROCK_STREAM))
+    headers.get(&header::CONTENT_TYPE).is_some_and(|value| value.starts_with(BEDROCK_STREAM))
 }
 
 async fn whole(
@@ -129,7 +129,7 @@ fn failure(
 ) -> Response<ResponseBody> {
     fault::step("answer", bytes);
     let (status, headers) = (answered.answer.response.status(), answered.answer.response.headers());
-    let error_type = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
+    let error_type = headers.text(&BEDROCK_ERROR);
     let failure = Failure::read(translation.provider, status.as_u16(), error_type, bytes);
     let (status, body) = failure.answer(dialects::call(answered.call_type), &translation.request_id);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -144,8 +144,9 @@ fn head_of(status: StatusCode, content_type: HeaderValue, answered: &Answered) -
     let mut head = Response::new(());
     *head.status_mut() = status;
     head.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    if let Some(after) = answered.answer.response.headers().get(header::RETRY_AFTER) {
-        head.headers_mut().insert(header::RETRY_AFTER, after.clone());
+    let after = answered.answer.response.headers().get(&header::RETRY_AFTER);
+    if let Some(after) = after.and_then(|after| HeaderValue::from_bytes(after).ok()) {
+        head.headers_mut().insert(header::RETRY_AFTER, after);
     }
     head
 }

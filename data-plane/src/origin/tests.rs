@@ -1,4 +1,4 @@
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn said(values: &[&str]) -> Origin {
     for value in values {
         headers.append(CLIENT_ADDRESS, HeaderValue::from_str(value).expect("a value"));
     }
-    Origin::said(&headers)
+    Origin::said(&(&headers).into())
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
 
 use bailiwick_domain::{id::DeploymentId, routing::Strategy};
 use foldhash::fast::RandomState;
-use http::{Uri, uri::InvalidUri};
+use http::uri::{InvalidUri, PathAndQuery};
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 
 use super::{
@@ -58,7 +58,7 @@ pub(crate) struct Standing {
 struct Path {
     prefix: Box<str>,
     path: &'static str,
-    uri: Uri,
+    target: PathAndQuery,
 }
 
 #[derive(Clone, Copy)]
@@ -221,18 +221,18 @@ impl Standing {
     }
 
     /// A path behind an endpoint's own, in the form that a request has it. Made once: what it consists of is read and copied each time otherwise. Errors: together they are no path.
-    pub(crate) fn uri(&self, prefix: &str, path: &'static str) -> Result<Uri, InvalidUri> {
+    pub(crate) fn target(&self, prefix: &str, path: &'static str) -> Result<PathAndQuery, InvalidUri> {
         let mut paths = self.paths.borrow_mut();
         let known = paths.iter().position(|known| known.path == path);
         if let Some(known) = known.and_then(|known| paths.get(known)).filter(|known| *known.prefix == *prefix)
         {
-            return Ok(known.uri.clone());
+            return Ok(known.target.clone());
         }
-        let uri: Uri = [prefix, path].concat().parse()?;
+        let target = PathAndQuery::try_from([prefix, path].concat())?;
         // One of each path, of which there are as many as endpoints that callers use.
         paths.retain(|known| known.path != path);
-        paths.push(Path { prefix: prefix.into(), path, uri: uri.clone() });
-        Ok(uri)
+        paths.push(Path { prefix: prefix.into(), path, target: target.clone() });
+        Ok(target)
     }
 
     /// What an administrator changed is tried at once.

@@ -1,12 +1,13 @@
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 
 use super::*;
 
 const NOW: Timestamp = Timestamp::from_micros(1_792_567_680_000_000);
 const IN_A_MINUTE: &str = "Wed, 21 Oct 2026 07:29:00 GMT";
 
-fn with(fields: &[(HeaderName, &'static str)]) -> HeaderMap {
-    fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+fn with(fields: &[(HeaderName, &'static str)]) -> HeaderSection {
+    let field = |(name, value): &(HeaderName, &'static str)| (name.clone(), HeaderValue::from_static(value));
+    HeaderSection::from(&fields.iter().map(field).collect::<HeaderMap>())
 }
 
 fn after(value: &'static str) -> Option<Duration> {

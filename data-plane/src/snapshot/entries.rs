@@ -18,7 +18,8 @@ use bailiwick_domain::{
     time::Timestamp,
 };
 use bailiwick_quota::limit::Limit;
-use http::HeaderValue;
+use bailiwick_runtime::serving::FieldLines;
+use http::{HeaderValue, header};
 
 use crate::tokens::Exchanged;
 
@@ -135,6 +136,10 @@ impl DeploymentEntry {
     }
 }
 
+/// What this program calls itself.
+pub(crate) const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("bailiwick/", env!("CARGO_PKG_VERSION")));
+
 /// An endpoint in the pieces that a request is made of.
 #[derive(Debug, PartialEq)]
 pub(crate) struct PreparedEndpoint {
@@ -146,6 +151,8 @@ pub(crate) struct PreparedEndpoint {
     pub(crate) port: u16,
     /// `Host` header: IPv6 in brackets, the port unless it is the scheme's default.
     pub(crate) host_header: HeaderValue,
+    /// What each request to it says.
+    pub(crate) fields: FieldLines,
     /// What stands before the dialect's path, such as `/v1`; empty or starting with a slash, never ending with one.
     pub(crate) path_prefix: Box<str>,
 }
@@ -158,11 +165,20 @@ impl PreparedEndpoint {
         if let Some(port) = url.port() {
             host_header.push_str(&format!(":{port}"));
         }
+        let host_header = HeaderValue::try_from(host_header).ok()?;
+        let user_agent = USER_AGENT;
+        let fields = FieldLines::new([
+            (header::HOST, host_header.as_bytes()),
+            // Usage is read in passing, so answers come uncompressed.
+            (header::ACCEPT_ENCODING, b"identity"),
+            (header::USER_AGENT, user_agent.as_bytes()),
+        ]);
         Some(Self {
             is_tls: endpoint.is_tls(),
             host: endpoint.host().into(),
             port: endpoint.port(),
-            host_header: HeaderValue::try_from(host_header).ok()?,
+            host_header,
+            fields,
             path_prefix: url.path().trim_end_matches('/').into(),
         })
     }

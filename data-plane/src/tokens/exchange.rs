@@ -22,8 +22,8 @@ use super::{
     reading::{self, Issued},
 };
 use crate::{
-    snapshot::{PreparedEndpoint, SnapshotHandle},
-    upstream::{ConnectError, Dialler, USER_AGENT},
+    snapshot::{PreparedEndpoint, SnapshotHandle, USER_AGENT},
+    upstream::{ConnectError, Dialler},
 };
 
 /// How long one may take, from the resolution of the name to the end of the answer.

@@ -67,7 +67,7 @@ pub(crate) fn read(
             Err(Why::Refused(status.as_u16(), word.unwrap_or("no reason that is known")).into())
         }
         _ if status.is_redirection() => Err(Why::Redirect.into()),
-        _ => Err(Failed { why: Why::Unavailable(status.as_u16()), after: retry_after(headers, now) }),
+        _ => Err(Failed { why: Why::Unavailable(status.as_u16()), after: retry_after(&headers.into(), now) }),
     }
 }
 

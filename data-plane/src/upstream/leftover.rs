@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::Response;
+use bailiwick_runtime::http1::IncomingResponse;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
@@ -13,12 +13,12 @@ const LARGEST_LEFTOVER: u64 = 64 << 10;
 const LONGEST_LEFTOVER: Duration = Duration::from_secs(1);
 
 /// An answer that nobody wants is read to its end beside the call, where that is near: its connection serves the next.
-pub(super) fn discard(response: Response<AnswerBody>, lease: Lease) {
+pub(super) fn discard(response: IncomingResponse<AnswerBody>, lease: Lease) {
     if response.body().size_hint().upper().is_none_or(|most| most > LARGEST_LEFTOVER) {
         return;
     }
     let read = async move {
-        let mut body = response.into_body();
+        let (_headers, mut body) = response.into_parts();
         while let Some(frame) = body.frame().await {
             if frame.is_err() {
                 return;

@@ -8,10 +8,13 @@ use bailiwick_dialects::{
     passes_anthropic_beta, support, translate_count, translate_request,
 };
 use bailiwick_domain::{provider::ApiVersion, provider_secret::AwsKey, time::Clock, usage::CallType};
-use bailiwick_runtime::{calling::Payload as _, http1::spare_headers, serving::ApiError};
+use bailiwick_runtime::{
+    calling::{OutgoingRequest, Payload as _},
+    http1::text,
+    serving::{ApiError, Fields, HeaderSection},
+};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
-use smallvec::SmallVec;
+use http::{HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 
 use super::{Reading, Translation, Wanted, Wish, body::Outbound};
 use crate::{
@@ -25,16 +28,10 @@ use crate::{
     tokens::Shown,
 };
 
-pub(crate) const USER_AGENT: HeaderValue =
-    HeaderValue::from_static(concat!("bailiwick/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// Usage is read in passing, so answers come uncompressed.
-const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 /// What of a caller's head concerns the provider. Everything else (keys, cookies, addresses) stays here.
 const PASSED_ON: [HeaderName; 2] = [header::ACCEPT, HeaderName::from_static("openai-beta")];
-/// Headers that a provider's answer has before room has to be made for more.
-const MOST_HEADERS: usize = 24;
 /// Copies of a body that may exist at once while it is translated: as it came, as it was read, and as it is written, in a buffer that grows.
 const TRANSLATED_COPIES: usize = 4;
 
@@ -75,12 +72,9 @@ pub(super) enum NotMade {
     Failed(ApiError),
 }
 
-/// Headers that say who calls. One, where a secret is shown.
-type Proof = SmallVec<[(HeaderName, HeaderValue); 1]>;
-
 /// Makes `request`, which is empty. It is filled where it is: handed from one to the other, it would be copied each time. `token` is what is shown where the credential is exchanged for such.
 pub(super) fn make(
-    request: &mut Request<Outbound>,
+    request: &mut OutgoingRequest<Outbound>,
     place: &Place,
     token: Option<&Shown>,
     call_type: CallType,
@@ -91,7 +85,11 @@ pub(super) fn make(
     let Wish { headers: given, body: payload, asked } = wish;
     let (call, deployment) = (dialects::call(call_type), place.deployment());
     let target = target(place);
-    let mut making = Making { request, place, token, clock };
+    let content_type = match payload {
+        Payload::Whole(_) => &JSON,
+        Payload::Form(upload) => upload.content_type(),
+    };
+    let mut making = Making { request, place, token, content_type, clock };
     match support(call, deployment.dialect) {
         Support::Translated => {
             // What is translated is JSON.
@@ -118,19 +116,19 @@ pub(super) fn make(
             let path = target.path(call, asked.stream).map_err(NotMade::Refused)?;
             let path = To::Made(&path);
             making.fill(path, target.authentication(), body)?;
-            add(making.request.headers_mut(), &target.headers(asked.stream));
+            let mut own = target.headers(asked.stream);
+            // A caller knows better what it takes.
+            own.retain(|(name, _)| *name != header::ACCEPT.as_str() || !given.contains(&header::ACCEPT));
+            add(&mut making.request.fields, &own);
         }
     }
-    let headers = making.request.headers_mut();
-    if let Payload::Form(upload) = payload {
-        headers.insert(header::CONTENT_TYPE, upload.content_type().clone());
-    }
+    let fields = &mut making.request.fields;
     for name in PASSED_ON {
         if let Some(value) = given.get(&name) {
-            headers.insert(name, value.clone());
+            fields.add(&name, value);
         }
     }
-    pass_beta(headers, given, call, deployment.dialect);
+    pass_beta(fields, given, call, deployment.dialect);
     Ok(MadeAs::Passing { withhold_usage })
 }
 
@@ -162,9 +160,11 @@ enum To<'a> {
 
 /// A request that is made, and whom for.
 struct Making<'a> {
-    request: &'a mut Request<Outbound>,
+    request: &'a mut OutgoingRequest<Outbound>,
     place: &'a Place,
     token: Option<&'a Shown>,
+    /// What its body is.
+    content_type: &'a HeaderValue,
     clock: &'a dyn Clock,
 }
 
@@ -189,7 +189,7 @@ impl Making<'_> {
         };
         let path = To::Made(&outgoing.path_and_query);
         self.fill(path, outgoing.authentication, Bytes::from(outgoing.body).into())?;
-        add(self.request.headers_mut(), &outgoing.headers);
+        add(&mut self.request.fields, &outgoing.headers);
         Ok(MadeAs::Translated(wanted))
     }
 
@@ -201,70 +201,67 @@ impl Making<'_> {
     ) -> Result<(), NotMade> {
         let endpoint = &self.place.deployment().prepared;
         let prefix = &*endpoint.path_prefix;
-        let uri = match to {
-            To::Known(path) => self.place.standing().uri(prefix, path),
-            To::Made(path) => Uri::try_from([prefix, path].concat()),
+        let target = match to {
+            To::Known(path) => self.place.standing().target(prefix, path),
+            To::Made(path) => PathAndQuery::try_from([prefix, path].concat()),
         };
-        let uri = uri.map_err(|_| NotMade::Failed(ApiError::internal("the endpoint has no path")))?;
-        let proof = self.prove(&uri, authentication, &body)?;
-        // The provider's answer is read into the room of these.
-        let mut headers = spare_headers();
-        headers.reserve(MOST_HEADERS);
-        headers.insert(header::HOST, endpoint.host_header.clone());
-        for (name, value) in proof {
-            headers.insert(name, value);
-        }
-        headers.insert(header::CONTENT_TYPE, JSON);
-        headers.insert(header::ACCEPT_ENCODING, IDENTITY);
-        headers.insert(header::USER_AGENT, USER_AGENT);
-        *self.request.headers_mut() = headers;
-        *self.request.method_mut() = Method::POST;
-        *self.request.uri_mut() = uri;
-        *self.request.body_mut() = body;
+        let target = target.map_err(|_| NotMade::Failed(ApiError::internal("the endpoint has no path")))?;
+        self.request.fields.add_lines(&endpoint.fields);
+        self.request.fields.add(&header::CONTENT_TYPE, self.content_type.as_bytes());
+        self.prove(&target, authentication, &body)?;
+        self.request.method = Method::POST;
+        self.request.target = target;
+        self.request.body = body;
         Ok(())
     }
 
     /// Proves who calls. A secret that signs is never shown, whatever the deployment is: its text would be a secret of somebody else's in a header.
     fn prove(
-        &self,
-        uri: &Uri,
+        &mut self,
+        target: &PathAndQuery,
         authentication: Authentication<'_>,
         body: &Outbound,
-    ) -> Result<Proof, NotMade> {
+    ) -> Result<(), NotMade> {
+        let fields = &mut self.request.fields;
         match (authentication, &self.place.credential().secret) {
             (Authentication::Bearer, Secret::Shown { authorization, .. }) => {
-                Ok(Proof::from_iter([(header::AUTHORIZATION, authorization.clone())]))
+                fields.add(&header::AUTHORIZATION, authorization.as_bytes());
             }
             (Authentication::Bearer, Secret::Exchanged(_)) => {
                 let shown = self.token.ok_or(NotMade::Unfit)?;
-                Ok(Proof::from_iter([(header::AUTHORIZATION, shown.authorization.clone())]))
+                fields.add(&header::AUTHORIZATION, shown.authorization.as_bytes());
             }
             (Authentication::ApiKey(name), Secret::Shown { alone, .. }) => {
-                Ok(Proof::from_iter([(HeaderName::from_static(name), alone.clone())]))
+                fields.add(&HeaderName::from_static(name), alone.as_bytes());
             }
             (Authentication::SigV4 { service, region }, Secret::Aws(key)) if !region.is_empty() => {
                 // All of it is signed, so all of it has to be here.
                 let body = body.whole().ok_or(NotMade::Unfit)?;
-                sign(self.place, uri, (service, region), key, body, self.clock)
+                let signed = sign(self.place, target, (service, region), key, body, self.clock);
+                let failed = || NotMade::Failed(ApiError::internal("the request cannot be signed"));
+                for (name, value) in signed.ok_or_else(failed)? {
+                    let name = HeaderName::try_from(name).map_err(|_| failed())?;
+                    fields.add(&name, value.as_bytes());
+                }
             }
-            _ => Err(NotMade::Unfit),
+            _ => return Err(NotMade::Unfit),
         }
+        Ok(())
     }
 }
 
-/// AWS' signature of the whole request: its method, host, path, type and body, at this moment.
+/// AWS' signature of the whole request: its method, host, path, type and body, at this moment. `None`: it cannot be signed.
 fn sign(
     place: &Place,
-    uri: &Uri,
+    target: &PathAndQuery,
     (service, region): (&str, &str),
     key: &AwsKey,
     body: &Bytes,
     clock: &dyn Clock,
-) -> Result<Proof, NotMade> {
-    let failed = || NotMade::Failed(ApiError::internal("the request cannot be signed"));
+) -> Option<Vec<(String, String)>> {
     let endpoint = &place.deployment().prepared;
     let scheme = if endpoint.is_tls { "https" } else { "http" };
-    let host = endpoint.host_header.to_str().map_err(|_| failed())?;
+    let host = endpoint.host_header.to_str().ok()?;
     let credentials = AwsCredentials {
         access_key_id: key.id(),
         secret_access_key: key.secret(),
@@ -272,31 +269,23 @@ fn sign(
     };
     let micros = u64::try_from(clock.now().as_micros()).unwrap_or_default();
     let now = SystemTime::UNIX_EPOCH + Duration::from_micros(micros);
-    let url = format!("{scheme}://{host}{uri}");
-    let signed =
-        bedrock::sign(&url, &[("content-type", "application/json")], body, credentials, region, service, now);
-    let signed = signed.map_err(|_| failed())?;
-    let header = |(name, value): (String, String)| {
-        let mut value = HeaderValue::try_from(value).map_err(|_| failed())?;
-        value.set_sensitive(true);
-        Ok((HeaderName::try_from(name).map_err(|_| failed())?, value))
-    };
-    signed.into_iter().map(header).collect()
+    let url = format!("{scheme}://{host}{target}");
+    bedrock::sign(&url, &[("content-type", "application/json")], body, credentials, region, service, now).ok()
 }
 
-fn add(headers: &mut HeaderMap, more: &[(&'static str, &'static str)]) {
+fn add(fields: &mut Fields, more: &[(&'static str, &'static str)]) {
     for (name, value) in more {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        fields.add(&HeaderName::from_static(name), value.as_bytes());
     }
 }
 
-fn pass_beta(headers: &mut HeaderMap, given: &HeaderMap, call: Call, provider: Dialect) {
+fn pass_beta(fields: &mut Fields, given: &HeaderSection, call: Call, provider: Dialect) {
     if !call.is_anthropic() {
         return;
     }
     for value in given.get_all(&ANTHROPIC_BETA) {
-        if value.to_str().is_ok_and(|text| passes_anthropic_beta(call, provider, text)) {
-            headers.append(ANTHROPIC_BETA, value.clone());
+        if text(value).is_some_and(|text| passes_anthropic_beta(call, provider, text)) {
+            fields.add(&ANTHROPIC_BETA, value);
         }
     }
 }

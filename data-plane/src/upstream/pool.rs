@@ -8,8 +8,10 @@ mod shared;
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use bailiwick_domain::usage::EventId;
-use bailiwick_runtime::http1;
-use http::{Request, Response};
+use bailiwick_runtime::{
+    calling::OutgoingRequest,
+    http1::{self, IncomingResponse},
+};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use tokio::time::timeout;
@@ -44,7 +46,7 @@ pub(super) struct Pool {
 /// What came of a request.
 #[expect(clippy::large_enum_variant, reason = "it is taken apart at once, and nearly always an answer")]
 pub(super) enum Sent {
-    Answered(Response<AnswerBody>, Lease),
+    Answered(IncomingResponse<AnswerBody>, Lease),
     /// Nothing reached the provider.
     Unreached(ConnectError),
     /// The connection broke when the request was on its way.
@@ -98,11 +100,16 @@ impl Pool {
     }
 
     /// Sends on an open connection, or on a new one. What a connection turns out not to have taken goes to another.
-    pub(super) async fn send(&self, place: &Place, request: &mut Request<Outbound>, call: EventId) -> Sent {
+    pub(super) async fn send(
+        &self,
+        place: &Place,
+        request: &mut OutgoingRequest<Outbound>,
+        call: EventId,
+    ) -> Sent {
         let timeouts = self.timeouts;
         // A form's bytes come but once, and end when their connection does.
         let speaks_http2 = self.dialler.speaks_http2() && place.deployment().prepared.is_tls;
-        let may_share = speaks_http2 && request.body().progress().is_none();
+        let may_share = speaks_http2 && request.body.progress().is_none();
         let mut undone = 0;
         while undone < MOST_UNDONE {
             let stream = if may_share { self.shared.join(place) } else { None };

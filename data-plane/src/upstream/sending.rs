@@ -16,8 +16,10 @@ use bailiwick_domain::{
     routing::Fallbacks,
     usage::{CallEnd, CallType},
 };
-use bailiwick_runtime::{in_place, serving::ApiError};
-use http::HeaderMap;
+use bailiwick_runtime::{
+    in_place,
+    serving::{ApiError, HeaderSection},
+};
 
 use super::{Answer, Answered, Upstream, is_delimited, tell_attempts, verdict};
 use crate::{
@@ -45,7 +47,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// What the caller wants.
 #[derive(Clone, Copy)]
 pub(crate) struct Wish<'a> {
-    pub(crate) headers: &'a HeaderMap,
+    pub(crate) headers: &'a HeaderSection,
     pub(crate) body: &'a Payload,
     pub(crate) asked: &'a Asked,
 }

@@ -8,7 +8,8 @@
 use std::time::Duration;
 
 use bailiwick_domain::{time::Clock, usage::CallType};
-use http::{HeaderMap, StatusCode};
+use bailiwick_runtime::serving::HeaderSection;
+use http::StatusCode;
 
 use crate::{placement::Ill, retry_after::retry_after};
 
@@ -23,7 +24,7 @@ pub(super) enum Verdict {
     Failure(Ill),
 }
 
-pub(super) fn of(status: StatusCode, headers: &HeaderMap, clock: &dyn Clock) -> Verdict {
+pub(super) fn of(status: StatusCode, headers: &HeaderSection, clock: &dyn Clock) -> Verdict {
     let retry_after = || retry_after(headers, clock.now());
     match status.as_u16() {
         400 | 413 | 422 => Verdict::MayBeRefusal,

@@ -2,7 +2,6 @@
 
 use bailiwick_runtime::http1::ResponseReader;
 use bytes::Bytes;
-use http::HeaderMap;
 
 /// However the bytes are cut, the same answer comes out of them, and nothing that did not go in. What stands behind it is nobody's.
 pub fn answers(bytes: &[u8]) {
@@ -30,7 +29,7 @@ pub fn answers(bytes: &[u8]) {
 #[derive(PartialEq)]
 struct Answer {
     status: u16,
-    headers: HeaderMap,
+    headers: Vec<(Vec<u8>, Vec<u8>)>,
     body: Vec<u8>,
     is_over: bool,
     is_broken: bool,
@@ -39,11 +38,13 @@ struct Answer {
 
 /// `None`: no head came, or it is none.
 fn read(pieces: &[&[u8]]) -> Option<Answer> {
-    let (mut reader, mut headers, mut begun) = (ResponseReader::new(false), HeaderMap::new(), None::<Answer>);
+    let (mut reader, mut begun) = (ResponseReader::new(false), None::<Answer>);
     for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
         let Some(answer) = &mut begun else {
-            if let Some(head) = reader.take_head(piece, &mut headers).ok()? {
-                let (status, headers) = (head.response.status().as_u16(), head.response.headers().clone());
+            if let Some(head) = reader.take_head(piece).ok()? {
+                let status = head.response.status().as_u16();
+                let fields = head.response.headers().iter();
+                let headers = fields.map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
                 let body = head.first.to_vec();
                 begun =
                     Some(Answer { status, headers, body, is_over: false, is_broken: false, keeps: false });

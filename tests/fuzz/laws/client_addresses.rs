@@ -37,7 +37,7 @@ fn forwarded(bytes: &[u8]) {
         }
         let seen = |headers: &HeaderMap, peer: &str| {
             let remote = (address(peer).ip(), 1).into();
-            from.of(headers, &ConnectionInfo { peer: None, remote, announced: None })
+            from.of(&headers.into(), &ConnectionInfo { peer: None, remote, announced: None })
         };
         assert_eq!(seen(&headers, CALLER), address(CALLER), "believed without a hop");
         let _no_panic = seen(&headers, HOP);

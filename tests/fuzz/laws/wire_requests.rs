@@ -1,7 +1,6 @@
 //! Requests of callers, as HTTP/1.1 writes them, one behind the other.
 
-use bailiwick_runtime::http1::{HeadLimits, RequestReader};
-use http::{HeaderMap, Request};
+use bailiwick_runtime::http1::{HeadLimits, IncomingRequest, RequestReader};
 
 /// Small, so that the engine meets them.
 const LIMITS: HeadLimits = HeadLimits { bytes: 512, fields: 8 };
@@ -37,22 +36,24 @@ struct Read {
 #[derive(PartialEq)]
 struct Seen {
     head: String,
-    headers: HeaderMap,
+    headers: Vec<(Vec<u8>, Vec<u8>)>,
     body: Vec<u8>,
     is_whole: bool,
 }
 
 impl Seen {
-    fn new(request: &Request<()>, body: &[u8], is_whole: bool) -> Self {
+    fn new(request: &IncomingRequest<()>, body: &[u8], is_whole: bool) -> Self {
         let head = format!("{} {} {:?}", request.method(), request.uri(), request.version());
-        Self { head, headers: request.headers().clone(), body: body.to_vec(), is_whole }
+        let fields = request.headers().iter();
+        let headers = fields.map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+        Self { head, headers, body: body.to_vec(), is_whole }
     }
 }
 
 fn read(pieces: &[&[u8]]) -> Read {
     let (mut reader, mut read) = (RequestReader::new(LIMITS), Read::default());
     // Each takes the place of the one before, and nothing of that stays.
-    let mut request = Request::new(());
+    let mut request = IncomingRequest::default();
     let mut keeps = true;
     for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
         let mut came = *piece;

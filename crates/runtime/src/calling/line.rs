@@ -8,14 +8,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::Method;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop;
 
 use super::Payload;
-use super::request::{Cut, Outgoing};
+use super::request::{Cut, Outgoing, OutgoingRequest};
 use crate::http1::stock::Stock;
-use crate::http1::{self, Begun, Body, Passing, ResponseReader, TakesFields};
+use crate::http1::{self, Begun, Body, IncomingResponse, ResponseReader};
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,35 +108,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static, B: Payload + 'static> Line<S, 
     ///
     /// # Errors
     /// There is no answer.
-    pub async fn call(self: &Rc<Self>, request: &mut Request<B>) -> Result<Response<Body>, Failed> {
+    pub async fn call(
+        self: &Rc<Self>,
+        request: &mut OutgoingRequest<B>,
+    ) -> Result<IncomingResponse<Body>, Failed> {
         self.begin(request, false, true);
         poll_fn(|cx| self.poll_answer(request, cx)).await
     }
 
-    /// The same, with an answer whose fields go on as they came.
-    ///
-    /// # Errors
-    /// There is no answer, and nothing goes on: not of what came before it (RFC 9110, section 15.2), nor of what proved to be none.
-    pub async fn call_passing(
-        self: &Rc<Self>,
-        request: &mut Request<B>,
-        passing: &mut Passing<'_>,
-    ) -> Result<Response<Body>, Failed> {
-        self.begin(request, false, true);
-        let answered = poll_fn(|cx| self.poll_answer_into(request, Some(passing), cx)).await;
-        if answered.is_err() {
-            passing.clear();
-        }
-        answered
-    }
-
     /// Takes a request on, and a body out of it that is still coming. It goes out with [`Self::poll_answer`]; where it is queued, with [`Self::write_queued`]. `is_timed`: it
     /// may be late from now on; otherwise somebody else keeps the time.
-    pub fn begin(&self, request: &mut Request<B>, is_queued: bool, is_timed: bool) {
+    pub fn begin(&self, request: &mut OutgoingRequest<B>, is_queued: bool, is_timed: bool) {
         let phase = if is_timed { Phase::Awaits { since: self.now.get() } } else { Phase::Goes };
         self.phase.set(phase);
         if let Some(open) = &mut *self.open.borrow_mut() {
-            open.reader = Some(ResponseReader::new(*request.method() == Method::HEAD));
+            open.reader = Some(ResponseReader::new(request.method == Method::HEAD));
             open.outgoing = Some(Outgoing::new(request, &open.stock));
             self.is_queued.set(is_queued);
         } else {
@@ -156,25 +142,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static, B: Payload + 'static> Line<S, 
         }
     }
 
-    /// Writes what is to be written, and reads the head of the answer into the room of the request's. What was not sent is in the request again, as it was.
+    /// Writes what is to be written, and reads the head of the answer. What was not sent is in the request again, as it was.
     ///
     /// # Errors
     /// There is no answer.
     pub fn poll_answer(
         self: &Rc<Self>,
-        request: &mut Request<B>,
+        request: &mut OutgoingRequest<B>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Response<Body>, Failed>> {
-        self.poll_answer_into(request, None, cx)
-    }
-
-    fn poll_answer_into(
-        self: &Rc<Self>,
-        request: &mut Request<B>,
-        passing: Option<&mut Passing<'_>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Response<Body>, Failed>> {
-        let polled = self.poll_begun(request, passing, cx);
+    ) -> Poll<Result<IncomingResponse<Body>, Failed>> {
+        let polled = self.poll_begun(request, cx);
         match (&polled, self.phase.get()) {
             (Poll::Ready(_), _) => {
                 self.phase.set(Phase::Goes);
@@ -188,10 +165,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static, B: Payload + 'static> Line<S, 
 
     fn poll_begun(
         self: &Rc<Self>,
-        request: &mut Request<B>,
-        passing: Option<&mut Passing<'_>>,
+        request: &mut OutgoingRequest<B>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Response<Body>, Failed>> {
+    ) -> Poll<Result<IncomingResponse<Body>, Failed>> {
         let mut open = self.open.borrow_mut();
         let Some(open) = &mut *open else {
             let is_unsent = self.phase.get() == Phase::Over;
@@ -215,11 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static, B: Payload + 'static> Line<S, 
             }
             return Poll::Ready(Err(Failed::Unsent));
         }
-        let polled = match passing {
-            Some(passing) => open.poll_head(passing, cx),
-            None => open.poll_head(request.headers_mut(), cx),
-        };
-        match polled {
+        match open.poll_head(cx) {
             Poll::Ready(Ok(begun)) => {
                 let line = (!open.is_read()).then(|| Rc::clone(self) as Rc<dyn http1::Line>);
                 let Begun { response, first, length } = begun;
@@ -327,12 +299,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, B: Payload> Open<S, B> {
         read.poll(cx).is_pending()
     }
 
-    fn poll_head(&mut self, fields: &mut impl TakesFields, cx: &mut Context<'_>) -> Poll<io::Result<Begun>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Begun>> {
         let mut reader = self.reader.take().unwrap_or_else(|| ResponseReader::new(false));
         loop {
             let read = self.poll_read(cx, |came| match came {
                 [] => Err(io::ErrorKind::UnexpectedEof.into()),
-                came => reader.take_head(came, fields).map_err(invalid),
+                came => reader.take_head(came).map_err(invalid),
             });
             let polled = match read {
                 Poll::Pending => Poll::Pending,

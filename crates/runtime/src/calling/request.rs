@@ -4,12 +4,34 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::Request;
+use http::Method;
+use http::uri::PathAndQuery;
 use tokio::io::AsyncWrite;
 
 use super::Payload;
+use crate::http1::Fields;
 use crate::http1::stock::Stock;
 use crate::http1::writing::{Ends, Sink, Writing, Written, put_ends, put_fields};
+
+/// A request to be sent.
+pub struct OutgoingRequest<B> {
+    /// Its method.
+    pub method: Method,
+    /// What is asked for, in the form that an origin is asked in (RFC 9112, section 3.2.1).
+    pub target: PathAndQuery,
+    /// All of its fields but for those that say where its body ends.
+    pub fields: Fields,
+    /// Its body.
+    pub body: B,
+}
+
+/// `GET /`, with nothing else.
+impl<B: Default> Default for OutgoingRequest<B> {
+    fn default() -> Self {
+        let (method, target) = (Method::GET, PathAndQuery::from_static("/"));
+        Self { method, target, fields: Fields::default(), body: B::default() }
+    }
+}
 
 /// A request on its way.
 pub(super) struct Outgoing<B> {
@@ -29,12 +51,12 @@ pub(super) enum Cut {
 
 impl<B: Payload> Outgoing<B> {
     /// Takes a body out of the request that is not whole: [`Self::give_back`].
-    pub(super) fn new(request: &mut Request<B>, stock: &Stock) -> Self {
-        let whole = request.body().whole();
-        let length = whole.map(|whole| whole.len() as u64).or(request.body().size_hint().exact());
+    pub(super) fn new(request: &mut OutgoingRequest<B>, stock: &Stock) -> Self {
+        let whole = request.body.whole();
+        let length = whole.map(|whole| whole.len() as u64).or(request.body.size_hint().exact());
         let ends = match length {
             // Nobody expects one (RFC 9110, section 8.6).
-            Some(0) if request.method().is_safe() => Ends::Here,
+            Some(0) if request.method.is_safe() => Ends::Here,
             Some(length) => Ends::Length(length),
             None => Ends::Chunked,
         };
@@ -45,7 +67,7 @@ impl<B: Payload> Outgoing<B> {
             writing.put(whole, stock);
             return Self { writing, body: None };
         }
-        Self { writing, body: Some(std::mem::take(request.body_mut())) }
+        Self { writing, body: Some(std::mem::take(&mut request.body)) }
     }
 
     /// Whether anything of it has gone out: if not, it may go elsewhere.
@@ -61,9 +83,9 @@ impl<B: Payload> Outgoing<B> {
     }
 
     /// Of what has not begun, the body goes back to where it was taken from.
-    pub(super) fn give_back(self, request: &mut Request<B>) {
+    pub(super) fn give_back(self, request: &mut OutgoingRequest<B>) {
         if let Some(body) = self.body {
-            *request.body_mut() = body;
+            request.body = body;
         }
     }
 
@@ -112,13 +134,11 @@ impl<S: AsyncWrite + Unpin> Sink for To<'_, S> {
     }
 }
 
-fn put_head<B>(head: &mut Vec<u8>, request: &Request<B>, ends: Ends) {
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    head.extend_from_slice(request.method().as_str().as_bytes());
-    head.push(b' ');
-    head.extend_from_slice(target.as_bytes());
-    head.extend_from_slice(b" HTTP/1.1\r\n");
-    put_fields(head, request.headers(), |_name| false);
+fn put_head<B>(head: &mut Vec<u8>, request: &OutgoingRequest<B>, ends: Ends) {
+    for piece in [request.method.as_str(), " ", request.target.as_str(), " HTTP/1.1\r\n"] {
+        head.extend_from_slice(piece.as_bytes());
+    }
+    put_fields(head, &request.fields);
     put_ends(head, ends);
     head.extend_from_slice(b"\r\n");
 }

@@ -1,7 +1,6 @@
 //! Heads of messages: where they end, their fields, and what those say of the body.
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, header};
 
 use super::Malformed;
 
@@ -19,65 +18,44 @@ pub fn end_of_head(bytes: &[u8], seen: usize) -> Option<usize> {
     })
 }
 
-/// A head that was parsed where it came, and a copy that what is kept of it are slices of.
-pub(super) struct Copied<'a> {
-    head: &'a [u8],
-    copy: Bytes,
-}
+/// A head that was parsed where it came.
+pub(super) struct Parsed<'a>(&'a [u8]);
 
-impl<'a> Copied<'a> {
+impl<'a> Parsed<'a> {
     /// A head, from its first byte to its last.
     pub(super) fn new(head: &'a [u8]) -> Self {
-        // With room to spare, its slices are counted from the beginning. Of one without, the first slice makes what counts them, and each looks whether that was done.
-        let mut copy = Vec::with_capacity(head.len() + 1);
-        copy.extend_from_slice(head);
-        Self { head, copy: copy.into() }
+        Self(head)
+    }
+
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.0
     }
 
     /// How far behind the head's beginning a part of it begins.
-    fn place(&self, part: &[u8]) -> Option<usize> {
-        part.as_ptr().addr().checked_sub(self.head.as_ptr().addr())
+    fn begins(&self, part: &[u8]) -> Option<usize> {
+        part.as_ptr().addr().checked_sub(self.0.as_ptr().addr())
     }
 
-    /// A part of the head, of the copy.
+    /// Where a part of the head begins in it, and where it ends.
     ///
     /// # Errors
     /// It is none.
-    pub(super) fn part(&self, part: &[u8]) -> Result<Bytes, Malformed> {
+    pub(super) fn place(&self, part: &[u8]) -> Result<(u32, u32), Malformed> {
         if part.is_empty() {
-            return Ok(Bytes::new());
+            return Ok((0, 0));
         }
-        let at = self.place(part).ok_or(Malformed)?;
-        let end = at + part.len();
-        if end > self.copy.len() { Err(Malformed) } else { Ok(self.copy.slice(at..end)) }
+        let begins = self.begins(part).ok_or(Malformed)?;
+        let ends = begins + part.len();
+        let place = u32::try_from(begins).ok().zip(u32::try_from(ends).ok());
+        place.filter(|_| ends <= self.0.len()).ok_or(Malformed)
     }
 
     /// Whether each of its lines ends with both a carriage return and a line feed: one that ends with the latter alone, others may take for a part of it. No line feed stands elsewhere in
     /// what was parsed, if none stands at its beginning.
     pub(super) fn has_whole_lines(&self, fields: &[httparse::Header<'_>]) -> bool {
-        let behind_an_end = |at: usize| self.head.get(..at).is_some_and(|before| before.ends_with(b"\r\n"));
-        self.head.ends_with(b"\r\n\r\n")
-            && fields.iter().all(|field| self.place(field.name.as_bytes()).is_some_and(behind_an_end))
-    }
-
-    /// Puts its fields in the place of what is in `headers`.
-    ///
-    /// # Errors
-    /// A name or a value is none, or they contradict each other.
-    pub(super) fn read_fields(
-        &self,
-        fields: &[httparse::Header<'_>],
-        headers: &mut HeaderMap,
-    ) -> Result<Framing, Malformed> {
-        let mut framing = Framing::default();
-        headers.clear();
-        for field in fields {
-            let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed)?;
-            let value = HeaderValue::from_maybe_shared(self.part(field.value)?).map_err(|_| Malformed)?;
-            framing.note(field.name, field.value)?;
-            headers.append(name, value);
-        }
-        Ok(framing)
+        let behind_an_end = |at: usize| self.0.get(..at).is_some_and(|before| before.ends_with(b"\r\n"));
+        self.0.ends_with(b"\r\n\r\n")
+            && fields.iter().all(|field| self.begins(field.name.as_bytes()).is_some_and(behind_an_end))
     }
 }
 
@@ -94,8 +72,6 @@ pub struct Framing {
     pub closes: bool,
     /// Whether `Connection` says `keep-alive`.
     pub keeps_alive: bool,
-    /// Whether it says anything else: names of fields.
-    pub names_fields: bool,
     /// Whether `Expect` says `100-continue`.
     pub expects_continue: bool,
     /// How often `Host` is said.
@@ -123,11 +99,8 @@ impl Framing {
             self.is_chunked = true;
         } else if is(header::CONNECTION) {
             for option in items(value) {
-                let (closes, keeps_alive) =
-                    (option.eq_ignore_ascii_case(b"close"), option.eq_ignore_ascii_case(b"keep-alive"));
-                self.closes |= closes;
-                self.keeps_alive |= keeps_alive;
-                self.names_fields |= !closes && !keeps_alive;
+                self.closes |= option.eq_ignore_ascii_case(b"close");
+                self.keeps_alive |= option.eq_ignore_ascii_case(b"keep-alive");
             }
         } else if is(header::EXPECT) {
             self.expects_continue |= items(value).any(|what| what.eq_ignore_ascii_case(b"100-continue"));
@@ -158,7 +131,7 @@ pub(super) fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
-fn decimal(digits: &[u8]) -> Option<u64> {
+pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -170,14 +143,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_part_of_a_head_is_none_of_its_copy() {
+    fn what_is_no_part_of_a_head_has_no_place_in_it() {
         let bytes = *b"before/head/behind";
-        let copied = Copied::new(&bytes[7..11]);
-        assert_eq!(copied.part(&bytes[7..11]).unwrap(), "head");
-        assert_eq!(copied.part(&bytes[9..11]).unwrap(), "ad");
-        assert_eq!(copied.part(&[]).unwrap(), "");
+        let parsed = Parsed::new(&bytes[7..11]);
+        assert_eq!(parsed.place(&bytes[7..11]), Ok((0, 4)));
+        assert_eq!(parsed.place(&bytes[9..11]), Ok((2, 4)));
+        assert_eq!(parsed.place(&[]), Ok((0, 0)));
         for part in [&bytes[..3], &bytes[5..9], &bytes[9..12], &bytes[11..12]] {
-            assert_eq!(copied.part(part), Err(Malformed), "{}", part.escape_ascii());
+            assert_eq!(parsed.place(part), Err(Malformed), "{}", part.escape_ascii());
         }
     }
 }

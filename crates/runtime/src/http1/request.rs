@@ -3,14 +3,98 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::{Method, Request, Uri, Version};
+use http::{Method, Uri, Version};
 
-use super::{Copied, Decoder, Framing, Malformed, end_of_head};
+use super::head::Parsed;
+use super::{Decoder, Framing, HeaderSection, Malformed, end_of_head};
 
 /// So many fields have their place where they are parsed; more cost an allocation.
 const FIELDS_IN_PLACE: usize = 100;
 /// Longer ones `http::Uri` does not hold.
 const LONGEST_TARGET: usize = u16::MAX as usize - 1;
+
+/// A target of up to so many bytes is kept for the next request, which mostly is for the same.
+const LONGEST_KEPT_TARGET: usize = 64;
+
+/// A request as it came.
+#[derive(Default)]
+pub struct IncomingRequest<B> {
+    method: Method,
+    uri: Uri,
+    version: Version,
+    headers: HeaderSection,
+    body: B,
+}
+
+impl<B> IncomingRequest<B> {
+    /// Its method.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Its target, in whichever form it was written (RFC 9112, section 3.2).
+    pub fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// HTTP/1.0 or HTTP/1.1.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Its fields, all of them.
+    pub fn headers(&self) -> &HeaderSection {
+        &self.headers
+    }
+
+    /// The same, to be taken or left out.
+    pub fn headers_mut(&mut self) -> &mut HeaderSection {
+        &mut self.headers
+    }
+
+    /// What is still to be taken of its body.
+    pub fn body(&self) -> &B {
+        &self.body
+    }
+
+    /// The same, to be taken.
+    pub fn body_mut(&mut self) -> &mut B {
+        &mut self.body
+    }
+
+    /// Its body alone.
+    pub fn into_body(self) -> B {
+        self.body
+    }
+}
+
+impl<B: Default> IncomingRequest<B> {
+    /// Lets go of all that it said, but for a short target.
+    pub fn let_go(&mut self) {
+        let target = self.uri.path_and_query().filter(|target| target.as_str().len() <= LONGEST_KEPT_TARGET);
+        let uri = if target.is_some() && self.uri.authority().is_none() {
+            std::mem::take(&mut self.uri)
+        } else {
+            Uri::default()
+        };
+        *self = Self { uri, ..Self::default() };
+    }
+
+    /// Whether this is its target, letter by letter.
+    fn is_for(&self, target: &str) -> bool {
+        self.uri.authority().is_none()
+            && self.uri.path_and_query().is_some_and(|known| known.as_str() == target)
+    }
+}
+
+/// What another of the field's libraries read.
+impl<B> From<http::Request<B>> for IncomingRequest<B> {
+    fn from(request: http::Request<B>) -> Self {
+        let (head, body) = request.into_parts();
+        let headers = HeaderSection::from(&head.headers);
+        Self { method: head.method, uri: head.uri, version: head.version, headers, body }
+    }
+}
 
 /// Bounds of a request's head.
 #[derive(Clone, Copy, Debug)]
@@ -71,15 +155,15 @@ impl RequestReader {
         Self { limits, held: Vec::new(), at: 0, seen: 0, body: Decoder::of_length(0) }
     }
 
-    /// Takes what came of a head, behind what is held. `None`: it is not whole. It takes the place of what is in `request`, and is written there with its fields as they were sent: handed
-    /// from one to the other, it would be copied each time.
+    /// Takes what came of a head, behind what is held. `None`: it is not whole. It takes the place of what is in `request`, and is written there: handed from one to the
+    /// other, it would be copied each time.
     ///
     /// # Errors
     /// There is no reading on, and what is in `request` is no request.
-    pub fn take_head<B>(
+    pub fn take_head<B: Default>(
         &mut self,
         came: &[u8],
-        request: &mut Request<B>,
+        request: &mut IncomingRequest<B>,
     ) -> Result<Option<Received>, Refused> {
         let (mut held, at) = (std::mem::take(&mut self.held), std::mem::take(&mut self.at));
         let is_held = at < held.len();
@@ -119,11 +203,11 @@ impl RequestReader {
 
     /// The head at the start of `bytes`, of which the first `seen` were looked at before. What comes at once is parsed at once, which tells where it ends; what comes in pieces, when all of it
     /// is here. So whoever sends what is no head hears of it with the first piece.
-    fn find_head<B>(
+    fn find_head<B: Default>(
         &self,
         bytes: &[u8],
         seen: usize,
-        request: &mut Request<B>,
+        request: &mut IncomingRequest<B>,
     ) -> Result<Option<Head>, Refused> {
         let HeadLimits { bytes: most, fields } = self.limits;
         if seen == 0 && bytes.len() <= most {
@@ -181,7 +265,11 @@ fn empty_lines(bytes: &[u8]) -> usize {
 }
 
 /// Reads the head at the start of `bytes` into `request`. `None`: it is not whole.
-fn read<B>(bytes: &[u8], request: &mut Request<B>, fields: usize) -> Result<Option<Head>, Refused> {
+fn read<B: Default>(
+    bytes: &[u8],
+    request: &mut IncomingRequest<B>,
+    fields: usize,
+) -> Result<Option<Head>, Refused> {
     // The parser would step over it.
     if bytes.starts_with(b"\n") {
         return Err(Refused::Malformed);
@@ -202,27 +290,26 @@ fn read<B>(bytes: &[u8], request: &mut Request<B>, fields: usize) -> Result<Opti
         Err(httparse::Error::TooManyHeaders) => return Err(Refused::TooLarge),
         Err(_) => return Err(Refused::Malformed),
     };
-    // The URI, and the fields' values, are slices of it.
-    let copied = Copied::new(head);
-    if !copied.has_whole_lines(parsed.headers) {
+    let read = Parsed::new(head);
+    if !read.has_whole_lines(parsed.headers) {
         return Err(Refused::Malformed);
     }
     let (Some(method), Some(target)) = (parsed.method, parsed.path) else { return Err(Refused::Malformed) };
     if target.len() > LONGEST_TARGET {
         return Err(Refused::TargetTooLong);
     }
-    let framing = copied.read_fields(parsed.headers, request.headers_mut())?;
+    let framing = request.headers.read(&read, parsed.headers)?;
     let is_1_1 = parsed.version == Some(1);
     let body = decoder(&framing, is_1_1)?;
     // RFC 9112, section 3.2.
     if framing.hosts > 1 || is_1_1 && framing.hosts == 0 {
         return Err(Refused::Malformed);
     }
-    *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| Refused::Malformed)?;
-    *request.uri_mut() =
-        Uri::from_maybe_shared(copied.part(target.as_bytes())?).map_err(|_| Refused::Malformed)?;
-    *request.version_mut() = if is_1_1 { Version::HTTP_11 } else { Version::HTTP_10 };
-    request.extensions_mut().clear();
+    request.method = Method::from_bytes(method.as_bytes()).map_err(|_| Refused::Malformed)?;
+    if !request.is_for(target) {
+        request.uri = Uri::try_from(target).map_err(|_| Refused::Malformed)?;
+    }
+    request.version = if is_1_1 { Version::HTTP_11 } else { Version::HTTP_10 };
     let keeps = !framing.closes && (is_1_1 || framing.keeps_alive);
     let (bytes, expects_continue) = (head.len(), is_1_1 && framing.expects_continue);
     Ok(Some(Head { bytes, body, keeps, expects_continue }))

@@ -3,14 +3,81 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::{Response, StatusCode, Version};
+use http::{StatusCode, Version, header};
 
-use super::{Decoder, Framing, Malformed, TakesFields, end_of_head};
+use super::head::Parsed;
+use super::{Decoder, Framing, HeaderSection, Malformed, end_of_head};
 
 /// Fields of a head.
 const MOST_FIELDS: usize = 100;
 /// Bytes of a head.
 const LARGEST_HEAD: usize = 64 << 10;
+
+/// A response as it came.
+#[derive(Default)]
+pub struct IncomingResponse<B> {
+    status: StatusCode,
+    version: Version,
+    headers: HeaderSection,
+    body: B,
+}
+
+impl<B> IncomingResponse<B> {
+    /// How the request fared.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Which HTTP it came by.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Its fields, all of them, but for a length that chunks contradict.
+    pub fn headers(&self) -> &HeaderSection {
+        &self.headers
+    }
+
+    /// The same, to be taken or left out.
+    pub fn headers_mut(&mut self) -> &mut HeaderSection {
+        &mut self.headers
+    }
+
+    /// What is still to be taken of its body.
+    pub fn body(&self) -> &B {
+        &self.body
+    }
+
+    /// The same, to be taken.
+    pub fn body_mut(&mut self) -> &mut B {
+        &mut self.body
+    }
+
+    /// Its body alone.
+    pub fn into_body(self) -> B {
+        self.body
+    }
+
+    /// Its fields, and its body.
+    pub fn into_parts(self) -> (HeaderSection, B) {
+        (self.headers, self.body)
+    }
+
+    /// With another body.
+    pub fn map<C>(self, body: impl FnOnce(B) -> C) -> IncomingResponse<C> {
+        let Self { status, version, headers, body: before } = self;
+        IncomingResponse { status, version, headers, body: body(before) }
+    }
+}
+
+/// What another of the field's libraries read.
+impl<B> From<http::Response<B>> for IncomingResponse<B> {
+    fn from(response: http::Response<B>) -> Self {
+        let (head, body) = response.into_parts();
+        let headers = HeaderSection::from(&head.headers);
+        Self { status: head.status, version: head.version, headers, body }
+    }
+}
 
 /// Reads one response. It is given what comes, and does not care in which pieces.
 pub struct ResponseReader {
@@ -28,8 +95,8 @@ enum State {
 
 /// A head that has come, and what came of the body with it.
 pub struct Begun {
-    /// With its fields as they were sent, as far as they did not go on; and without a length that chunks contradict.
-    pub response: Response<()>,
+    /// But for its body.
+    pub response: IncomingResponse<()>,
     /// What came of the body.
     pub first: Bytes,
     /// Bytes of the body, where they are known.
@@ -42,15 +109,11 @@ impl ResponseReader {
         Self { is_head, state: State::Head(Vec::new()) }
     }
 
-    /// Takes what came of the head. `None`: it is not whole. What was in `fields` gives it its room.
+    /// Takes what came of the head. `None`: it is not whole.
     ///
     /// # Errors
     /// There is no reading on.
-    pub fn take_head(
-        &mut self,
-        came: &[u8],
-        fields: &mut impl TakesFields,
-    ) -> Result<Option<Begun>, Malformed> {
+    pub fn take_head(&mut self, came: &[u8]) -> Result<Option<Begun>, Malformed> {
         let State::Head(before) = &mut self.state else { return Err(Malformed) };
         let (mut seen, mut joined) = (before.len(), std::mem::take(before));
         let mut bytes = came;
@@ -58,8 +121,8 @@ impl ResponseReader {
             joined.extend_from_slice(came);
             bytes = &joined;
         }
-        while let Some(head) = find_head(bytes, seen, self.is_head, fields)? {
-            let Head { bytes: end, status, version, mut decoder, mut keeps } = head;
+        while let Some(head) = find_head(bytes, seen, self.is_head)? {
+            let Head { bytes: end, status, version, headers, mut decoder, mut keeps } = head;
             let behind = bytes.get(end..).unwrap_or_default();
             // What comes before a response says nothing that anybody here waits for (RFC 9110, section 15.2).
             if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
@@ -71,9 +134,7 @@ impl ResponseReader {
             // What nobody asked for is not taken for the next response.
             keeps &= taken == behind.len();
             self.state = State::Body { decoder, keeps };
-            let mut response = Response::new(());
-            (*response.status_mut(), *response.version_mut()) = (status, version);
-            *response.headers_mut() = fields.give();
+            let response = IncomingResponse { status, version, headers, body: () };
             return Ok(Some(Begun { response, first, length }));
         }
         if bytes.len() > LARGEST_HEAD {
@@ -116,13 +177,13 @@ impl ResponseReader {
     }
 }
 
-/// A head, but for its fields.
-#[derive(Debug)]
+/// A head.
 struct Head {
     /// How many it has.
     bytes: usize,
     status: StatusCode,
     version: Version,
+    headers: HeaderSection,
     /// What reads the body behind it.
     decoder: Decoder,
     /// Whether the connection may serve another request behind it.
@@ -131,21 +192,16 @@ struct Head {
 
 /// The head at the start of `bytes`, of which the first `seen` were looked at before. What comes at once is parsed at once, which tells where it ends; what comes in pieces, when all of it is
 /// here.
-fn find_head(
-    bytes: &[u8],
-    seen: usize,
-    is_head: bool,
-    fields: &mut impl TakesFields,
-) -> Result<Option<Head>, Malformed> {
+fn find_head(bytes: &[u8], seen: usize, is_head: bool) -> Result<Option<Head>, Malformed> {
     if seen == 0 && bytes.len() <= LARGEST_HEAD {
-        return read(bytes, is_head, fields);
+        return read(bytes, is_head);
     }
     let end = end_of_head(bytes, seen).filter(|end| *end <= LARGEST_HEAD);
-    end.and_then(|end| bytes.get(..end)).map_or(Ok(None), |head| read(head, is_head, fields))
+    end.and_then(|end| bytes.get(..end)).map_or(Ok(None), |head| read(head, is_head))
 }
 
 /// Reads the head at the start of `bytes`. `None`: it is not whole.
-fn read(bytes: &[u8], is_head: bool, fields: &mut impl TakesFields) -> Result<Option<Head>, Malformed> {
+fn read(bytes: &[u8], is_head: bool) -> Result<Option<Head>, Malformed> {
     // The parser steps over empty lines, which nobody answers with: only before a request they may stand (RFC 9112, section 2.2).
     if bytes.starts_with(b"\r") || bytes.starts_with(b"\n") {
         return Err(Malformed);
@@ -160,10 +216,15 @@ fn read(bytes: &[u8], is_head: bool, fields: &mut impl TakesFields) -> Result<Op
     };
     let status = response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed)?;
     let version = if response.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-    let framing = fields.take(head, response.headers)?;
+    let mut headers = HeaderSection::default();
+    let framing = headers.read(&Parsed::new(head), response.headers)?;
+    if framing.is_chunked && framing.length.is_some() {
+        // Which of the two counts is said by one alone (RFC 9112, section 6.3).
+        headers.retain(|name| !name.eq_ignore_ascii_case(header::CONTENT_LENGTH.as_str().as_bytes()));
+    }
     let (decoder, is_clear) = decoder(&framing, is_head, status, version)?;
     let keeps = is_clear && version == Version::HTTP_11 && !framing.closes;
-    Ok(Some(Head { bytes: head.len(), status, version, decoder, keeps }))
+    Ok(Some(Head { bytes: head.len(), status, version, headers, decoder, keeps }))
 }
 
 /// RFC 9112, section 6.3; and whether another response can follow it.

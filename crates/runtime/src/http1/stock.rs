@@ -3,45 +3,100 @@
 use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 
-use http::HeaderMap;
+use super::section::Place;
 
 /// What is read at once.
 const READ_BYTES: usize = 64 << 10;
-
-/// Maps of headers that are kept.
-const MOST_MAPS: usize = 64;
 
 /// Room for messages that is kept: so much for one, and so much in all.
 const LARGEST_ROOM: usize = 64 << 10;
 const MOST_ROOM: usize = 1 << 20;
 
+/// The same for heads. A call has some for as long as it takes, so it is given no larger one.
+const LARGEST_HEAD_ROOM: usize = 8 << 10;
+const MOST_HEAD_ROOM: usize = 256 << 10;
+
+/// Lists of where fields stand that are kept, and how many places the longest has.
+const MOST_PLACES: usize = 256;
+const LONGEST_PLACES: usize = 64;
+
 thread_local! {
     static OF_THIS_CORE: Rc<Stock> = Rc::default();
 }
 
-/// A map of headers with room for what most heads have, where this core has one to spare.
-pub fn spare_headers() -> HeaderMap {
-    OF_THIS_CORE.with(|stock| stock.headers())
+/// Room for a head, where this core has some to spare. Nothing is in it.
+pub(super) fn head() -> Vec<u8> {
+    OF_THIS_CORE.try_with(|stock| stock.heads.borrow_mut().take()).unwrap_or_default()
+}
+
+/// Nothing of what was in it stays. What is dropped when its thread ends is kept for nobody.
+pub(super) fn take_head_back(head: Vec<u8>) {
+    if head.capacity() > 0 {
+        let _is_over = OF_THIS_CORE.try_with(|stock| stock.heads.borrow_mut().take_back(head));
+    }
+}
+
+/// The same for a list of where its fields stand.
+pub(super) fn places() -> Vec<Place> {
+    OF_THIS_CORE.try_with(|stock| stock.places.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+}
+
+/// The same as for heads.
+pub(super) fn take_places_back(mut places: Vec<Place>) {
+    if (1..=LONGEST_PLACES).contains(&places.capacity()) {
+        let _is_over = OF_THIS_CORE.try_with(|stock| {
+            let mut kept = stock.places.borrow_mut();
+            if kept.len() < MOST_PLACES {
+                places.clear();
+                kept.push(places);
+            }
+        });
+    }
 }
 
 /// One core's: what its callers' connections use, and its own to others.
 pub(crate) struct Stock {
+    /// `[]` where nothing is read, as on threads beside the cores.
     read: RefCell<Box<[u8]>>,
-    maps: RefCell<Vec<HeaderMap>>,
     rooms: RefCell<Rooms>,
+    heads: RefCell<Rooms>,
+    places: RefCell<Vec<Vec<Place>>>,
 }
 
-#[derive(Default)]
+/// Rooms of up to a size, and of so many bytes in all.
 struct Rooms {
     spare: Vec<Vec<u8>>,
-    /// What they have in all.
     bytes: usize,
+    largest: usize,
+    most: usize,
+}
+
+impl Rooms {
+    fn new(largest: usize, most: usize) -> Self {
+        Self { spare: Vec::new(), bytes: 0, largest, most }
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        let room = self.spare.pop().unwrap_or_default();
+        self.bytes = self.bytes.saturating_sub(room.capacity());
+        room
+    }
+
+    fn take_back(&mut self, mut room: Vec<u8>) {
+        let bytes = room.capacity();
+        if (1..=self.largest).contains(&bytes) && self.bytes + bytes <= self.most {
+            room.clear();
+            self.bytes += bytes;
+            self.spare.push(room);
+        }
+    }
 }
 
 impl Default for Stock {
     fn default() -> Self {
-        let read = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
-        Self { read, maps: RefCell::default(), rooms: RefCell::default() }
+        let rooms = RefCell::new(Rooms::new(LARGEST_ROOM, MOST_ROOM));
+        let heads = RefCell::new(Rooms::new(LARGEST_HEAD_ROOM, MOST_HEAD_ROOM));
+        Self { read: RefCell::default(), rooms, heads, places: RefCell::default() }
     }
 }
 
@@ -53,47 +108,29 @@ impl Stock {
 
     /// What is read into it is taken before anything else is.
     pub(crate) fn to_read_into(&self) -> RefMut<'_, Box<[u8]>> {
-        self.read.borrow_mut()
-    }
-
-    /// A map with room for what most heads have.
-    pub(crate) fn headers(&self) -> HeaderMap {
-        self.maps.borrow_mut().pop().unwrap_or_default()
-    }
-
-    /// Nothing of what was in it stays.
-    pub(crate) fn take_back(&self, mut headers: HeaderMap) {
-        let mut maps = self.maps.borrow_mut();
-        if maps.len() < MOST_MAPS {
-            headers.clear();
-            maps.push(headers);
+        let mut read = self.read.borrow_mut();
+        if read.is_empty() {
+            *read = vec![0; READ_BYTES].into_boxed_slice();
         }
+        read
     }
 
     /// Room to write a message into.
     pub(crate) fn room(&self) -> Vec<u8> {
-        let mut rooms = self.rooms.borrow_mut();
-        let room = rooms.spare.pop().unwrap_or_default();
-        rooms.bytes = rooms.bytes.saturating_sub(room.capacity());
-        room
+        self.rooms.borrow_mut().take()
     }
 
     /// Nothing of what was in it stays.
-    pub(crate) fn take_room_back(&self, mut room: Vec<u8>) {
-        let mut rooms = self.rooms.borrow_mut();
-        let bytes = room.capacity();
-        if (1..=LARGEST_ROOM).contains(&bytes) && rooms.bytes + bytes <= MOST_ROOM {
-            room.clear();
-            rooms.bytes += bytes;
-            rooms.spare.push(room);
-        }
+    pub(crate) fn take_room_back(&self, room: Vec<u8>) {
+        self.rooms.borrow_mut().take_back(room);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderValue, header};
+    use http::{HeaderMap, HeaderValue, header};
 
+    use super::super::HeaderSection;
     use super::*;
 
     #[test]
@@ -115,16 +152,36 @@ mod tests {
         assert!(kept() == MOST_ROOM && stock.room().is_empty());
     }
 
+    fn section_of(value: usize, fields: usize) -> HeaderSection {
+        let value = HeaderValue::try_from("x".repeat(value)).unwrap();
+        let mut map = HeaderMap::new();
+        for _ in 0..fields {
+            map.append(header::AUTHORIZATION, value.clone());
+        }
+        HeaderSection::from(&map)
+    }
+
     #[test]
     fn what_one_head_said_is_not_in_the_room_for_the_next() {
-        let mut headers = HeaderMap::with_capacity(24);
-        let key = HeaderValue::from_static("Bearer one-tenant");
-        headers.append(header::AUTHORIZATION, key.clone());
-        headers.append(header::AUTHORIZATION, key);
-        Stock::of_this_core().take_back(headers);
-        let next = spare_headers();
-        assert!(next.is_empty() && next.get_all(header::AUTHORIZATION).iter().next().is_none());
-        assert!(next.capacity() >= 24, "the room is used again");
-        assert_eq!(spare_headers().capacity(), 0, "and by one at a time");
+        drop(section_of(100, 3));
+        let (next, next_places) = (head(), places());
+        assert!(next.is_empty() && next_places.is_empty());
+        assert!(next.capacity() >= 300 && next_places.capacity() >= 3, "the room is used again");
+        assert!(head().capacity() == 0 && places().capacity() == 0, "and by one at a time");
+    }
+
+    #[test]
+    fn no_more_is_kept_for_heads_than_its_bounds() {
+        drop(section_of(LARGEST_HEAD_ROOM + 1, 1));
+        assert_eq!(head().capacity(), 0, "too large");
+        drop(section_of(0, LONGEST_PLACES + 1));
+        assert!(places().capacity() <= LONGEST_PLACES, "too long");
+        let many: Vec<HeaderSection> = (0..1000).map(|_| section_of(500, 1)).collect();
+        drop(many);
+        let heads = std::iter::repeat_with(head).map(|head| head.capacity()).take_while(|bytes| *bytes > 0);
+        let kept: usize = heads.sum();
+        assert!((MOST_HEAD_ROOM - 1024..=MOST_HEAD_ROOM).contains(&kept), "{kept}");
+        let lists = std::iter::repeat_with(places).take_while(|places| places.capacity() > 0);
+        assert_eq!(lists.count(), MOST_PLACES);
     }
 }

@@ -5,10 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 use http_body::Body;
 
-use super::fields::is_of_framing;
+use super::fields::{Fields, is_of_framing, put_line};
 use super::put_chunk_size;
 use super::stock::Stock;
 
@@ -209,17 +209,19 @@ impl Writing {
     }
 }
 
-/// All fields but those that say where the body ends and what becomes of the connection: that is said by who writes, alone. And but those that `is_said` otherwise.
-pub(crate) fn put_fields(head: &mut Vec<u8>, headers: &HeaderMap, is_said: impl Fn(&HeaderName) -> bool) {
+/// A map's fields, but for what says where the body ends and what becomes of the connection: that is said by who writes, alone. And but for what is said in their place.
+pub(crate) fn put_headers(head: &mut Vec<u8>, headers: &HeaderMap, fields: &Fields) {
     for (name, value) in headers {
-        if is_of_framing(name) || is_said(name) {
-            continue;
+        let name = name.as_str().as_bytes();
+        if !is_of_framing(name) && !fields.replaces(name) {
+            put_line(head, name, value.as_bytes());
         }
-        head.extend_from_slice(name.as_str().as_bytes());
-        head.extend_from_slice(b": ");
-        head.extend_from_slice(value.as_bytes());
-        head.extend_from_slice(b"\r\n");
     }
+}
+
+/// All fields.
+pub(crate) fn put_fields(head: &mut Vec<u8>, fields: &Fields) {
+    fields.put_into(head);
 }
 
 /// Says where the body ends.

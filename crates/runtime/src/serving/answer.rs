@@ -9,7 +9,7 @@ use http_body::Body as _;
 
 use super::wire::Wire;
 use super::{ResponseBody, panicked};
-use crate::http1::writing::{Ends, Writing, Written, put_ends, put_fields};
+use crate::http1::writing::{Ends, Writing, Written, put_ends, put_fields, put_headers};
 use crate::http1::{Fields, content_length, names};
 
 /// What the answer has to know of its request.
@@ -100,22 +100,20 @@ impl<'a> Answer<'a> {
         let mut room = wire.stock().room();
         room.extend_from_slice(before);
         put_status(&mut room, head.status);
-        put_fields(&mut room, &head.headers, |name| told.replaces(name));
-        room.extend_from_slice(told.lines());
+        put_headers(&mut room, &head.headers, &told);
+        put_fields(&mut room, &told);
         put_ends(&mut room, said);
         if !keeps {
             room.extend_from_slice(b"connection: close\r\n");
         } else if !asked.is_1_1 {
             room.extend_from_slice(b"connection: keep-alive\r\n");
         }
-        if !head.headers.contains_key(header::DATE) && !told.replaces(&header::DATE) {
+        if !head.headers.contains_key(header::DATE) && !told.says(&header::DATE) {
             room.extend_from_slice(b"date: ");
             room.extend_from_slice(&wire.state().date());
             room.extend_from_slice(b"\r\n");
         }
         room.extend_from_slice(b"\r\n");
-        wire.stock().take_back(head.headers);
-        wire.stock().take_room_back(told.into_room());
         let writing = Writing::new(room, if asked.is_head { Ends::Here } else { said });
         Self { wire, body, writing, may_look_whole, keeps }
     }

@@ -9,9 +9,10 @@ mod forwarded;
 use std::sync::Arc;
 
 use bailiwick_domain::address::{AddressRange, ClientAddress};
-use http::{HeaderMap, HeaderName, header::FORWARDED};
+use http::{HeaderName, header::FORWARDED};
 
 use super::ConnectionInfo;
+use crate::http1::HeaderSection;
 
 /// By this header a router tells a worker where a call comes from. A worker believes it of a router's certificate alone.
 pub const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("x-bailiwick-client-address");
@@ -51,7 +52,7 @@ pub enum ClientAddressFrom {
 
 impl ClientAddressFrom {
     /// Where the call comes from.
-    pub fn of(&self, headers: &HeaderMap, connection: &ConnectionInfo) -> ClientAddress {
+    pub fn of(&self, headers: &HeaderSection, connection: &ConnectionInfo) -> ClientAddress {
         let peer = connection.remote.ip().into();
         match self {
             Self::Peer => peer,
@@ -73,8 +74,8 @@ impl ClientAddressFrom {
 }
 
 /// The lines of a header, the last first.
-fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
-    headers.get_all(name).iter().rev().map(|value| value.as_bytes())
+fn values<'a>(headers: &'a HeaderSection, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers.get_all(name).rev()
 }
 
 /// From the closest on, as long as who said it is a hop.

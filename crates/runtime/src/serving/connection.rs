@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use bailiwick_domain::address::ClientAddress;
-use http::{Request, Response};
+use http::Response;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -19,8 +19,8 @@ use super::registry::{Command, ConnectionState};
 use super::stream::Stream;
 use super::wire::Wire;
 use super::{ConnectionInfo, ResponseBody, Service, Transport, TrustedHops, panicked, refusal};
-use crate::http1::Fields;
 use crate::http1::stock::Stock;
+use crate::http1::{Fields, IncomingRequest};
 use crate::identity::{HANDSHAKE_TIMEOUT, Peer};
 use crate::turn;
 
@@ -60,10 +60,10 @@ impl Drop for HangUp {
 
 /// One request after the other, until the caller leaves or the connection shall end.
 async fn converse<S: Service>(wire: &Rc<Wire>, info: &ConnectionInfo, service: &S) {
-    let mut request = Request::default();
+    let mut request = IncomingRequest::default();
     while let Some(next) = wire.next(&mut request).await {
         let _under_way = turn::UnderWay::new();
-        let mut told = Fields::in_room(wire.stock().room());
+        let mut told = Fields::default();
         let (response, asked) = match next {
             Ok(keeps) => {
                 wire.state().request_begins();
@@ -78,7 +78,7 @@ async fn converse<S: Service>(wire: &Rc<Wire>, info: &ConnectionInfo, service: &
                     panicked()
                 });
                 // A body that is still coming, above all: whoever waits for it holds the wire.
-                wire.let_go(&mut request);
+                request.let_go();
                 turn::give_way().await;
                 (response, asked)
             }

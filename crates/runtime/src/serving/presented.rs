@@ -1,6 +1,8 @@
 //! Where a caller's API key stands in a head. The router and the worker both look here, so that they never see two different keys.
 
-use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
+use http::{HeaderName, header::AUTHORIZATION};
+
+use crate::http1::{HeaderSection, text};
 
 /// Where Anthropic's SDKs put a key.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -17,9 +19,9 @@ pub enum NotPresented {
 }
 
 /// The key in `Authorization: Bearer` (RFC 6750, section 2.1) or in `x-api-key`. One header, one key.
-pub fn presented_key(headers: &HeaderMap) -> Result<&str, NotPresented> {
-    let mut bearers = headers.get_all(AUTHORIZATION).iter();
-    let mut alone = headers.get_all(&API_KEY).iter();
+pub fn presented_key(headers: &HeaderSection) -> Result<&str, NotPresented> {
+    let (authorization, api_key) = (AUTHORIZATION, API_KEY);
+    let (mut bearers, mut alone) = (headers.get_all(&authorization), headers.get_all(&api_key));
     let (bearer, key) = (bearers.next(), alone.next());
     if bearers.next().is_some() || alone.next().is_some() {
         return Err(NotPresented::Ambiguous);
@@ -27,9 +29,9 @@ pub fn presented_key(headers: &HeaderMap) -> Result<&str, NotPresented> {
     match (bearer, key) {
         (None, None) => Err(NotPresented::Missing),
         (Some(_), Some(_)) => Err(NotPresented::Ambiguous),
-        (None, Some(key)) => key.to_str().map_err(|_| NotPresented::Ambiguous),
+        (None, Some(key)) => text(key).ok_or(NotPresented::Ambiguous),
         (Some(bearer), None) => {
-            let text = bearer.to_str().map_err(|_| NotPresented::Ambiguous)?;
+            let text = text(bearer).ok_or(NotPresented::Ambiguous)?;
             let (scheme, key) = text.split_once(' ').ok_or(NotPresented::Missing)?;
             if !scheme.eq_ignore_ascii_case("bearer") {
                 return Err(NotPresented::Missing);

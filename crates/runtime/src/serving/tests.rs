@@ -34,11 +34,11 @@ struct By<F>(F);
 
 impl<F> Service for By<F>
 where
-    F: Fn(Request<RequestBody>) -> LocalBoxFuture<'static, Response<ResponseBody>> + 'static,
+    F: Fn(IncomingRequest<RequestBody>) -> LocalBoxFuture<'static, Response<ResponseBody>> + 'static,
 {
     async fn call(
         &self,
-        request: &mut Request<RequestBody>,
+        request: &mut IncomingRequest<RequestBody>,
         _connection: &ConnectionInfo,
         _told: &mut Fields,
     ) -> Response<ResponseBody> {
@@ -52,7 +52,7 @@ struct Echo;
 impl Service for Echo {
     async fn call(
         &self,
-        request: &mut Request<RequestBody>,
+        request: &mut IncomingRequest<RequestBody>,
         connection: &ConnectionInfo,
         told: &mut Fields,
     ) -> Response<ResponseBody> {

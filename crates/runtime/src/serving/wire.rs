@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http::Request;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::RequestBody;
@@ -17,7 +16,7 @@ use super::registry::{ConnectionState, Phase};
 use super::stream::{self, Stream};
 use crate::http1::stock::Stock;
 use crate::http1::writing::Sink;
-use crate::http1::{HeadLimits, Line, Received, Refused, RequestReader};
+use crate::http1::{HeadLimits, IncomingRequest, Line, Received, Refused, RequestReader};
 
 /// Says to a caller who asks whether it may send its body that it may (RFC 9110, section 15.2.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -67,7 +66,7 @@ impl Wire {
     /// The next request, put in the place of what is in `request`, and whether its caller may send another. `None`: there is none, because the caller has left, or the connection shall end.
     pub(super) async fn next(
         self: &Rc<Self>,
-        request: &mut Request<RequestBody>,
+        request: &mut IncomingRequest<RequestBody>,
     ) -> Option<Result<bool, Refused>> {
         let received = poll_fn(|cx| self.poll_head(request, cx)).await?;
         Some(received.map(|Received { first, length, keeps, .. }| {
@@ -80,12 +79,11 @@ impl Wire {
 
     fn poll_head(
         &self,
-        request: &mut Request<RequestBody>,
+        request: &mut IncomingRequest<RequestBody>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Received, Refused>>> {
         let mut open = self.open.borrow_mut();
         let Some(open) = &mut *open else { return Poll::Ready(None) };
-        *request.headers_mut() = self.stock.headers();
         // What came behind the request before.
         let mut taken = Ok(None);
         if open.reader.holds_more() {
@@ -114,19 +112,9 @@ impl Wire {
             match read {
                 Poll::Ready(Some(now)) => taken = now,
                 Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => {
-                    // One that waits keeps no room.
-                    self.stock.take_back(std::mem::take(request.headers_mut()));
-                    return Poll::Pending;
-                }
+                Poll::Pending => return Poll::Pending,
             }
         }
-    }
-
-    /// Lets go of all that a request said. The room of its fields is the next one's.
-    pub(super) fn let_go(&self, request: &mut Request<RequestBody>) {
-        self.stock.take_back(std::mem::take(request.headers_mut()));
-        *request = Request::default();
     }
 
     /// Ready when the caller has left, so that nobody wants an answer. What it sends meanwhile is held, and no more of it read.

@@ -22,7 +22,7 @@ fn given_up(side_by_side: usize) -> (UsageEvent, bool) {
     call.attempts(1);
     let _calls: Vec<_> = (0..side_by_side).map(|_| UnderWay::new()).collect();
     let body = http1::Body::new(Bytes::from_static(ANSWER.as_bytes()), Some(ANSWER.len() as u64), None);
-    let mut response = Response::new(AnswerBody::Left(body));
+    let mut response = IncomingResponse::default().map(|()| AnswerBody::Left(body));
     let (mut held, timing) = (Budget::new(1 << 20, 1).share().hold(), Timing::begin());
     let is_whole = {
         let hearing = Hearing {

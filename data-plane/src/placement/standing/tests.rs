@@ -150,7 +150,7 @@ fn a_path_that_was_made_once_serves_no_other_endpoint() {
         for (prefix, path) in
             [("/v1", "/chat/completions"), ("/v2", "/chat/completions"), ("", "/embeddings")]
         {
-            assert_eq!(standing.uri(prefix, path).unwrap(), format!("{prefix}{path}").as_str());
+            assert_eq!(standing.target(prefix, path).unwrap(), format!("{prefix}{path}").as_str());
         }
     }
     assert_eq!(standing.paths.borrow().len(), 2, "one of each path is kept");

@@ -8,11 +8,10 @@ use std::{cell::RefCell, collections::HashMap, future::poll_fn, rc::Rc, sync::Ar
 
 use bailiwick_domain::{egress::AdmittedAddress, id::DeploymentId, usage::EventId};
 use bailiwick_runtime::{
-    calling::{self, Failed, Lines},
+    calling::{self, Failed, Lines, OutgoingRequest},
     turn,
 };
 use foldhash::fast::RandomState;
-use http::Request;
 
 use self::outbox::Outbox;
 use super::{AnswerBody, LONGEST_IDLE, Sent};
@@ -103,11 +102,11 @@ impl Connections {
     pub(super) async fn send(
         &self,
         connection: Connection,
-        request: &mut Request<Outbound>,
+        request: &mut OutgoingRequest<Outbound>,
         call: EventId,
         bound: Duration,
     ) -> Option<Sent> {
-        let form = request.body().progress().map(Rc::clone);
+        let form = request.body.progress().map(Rc::clone);
         let waits_for_others = self.meter.has_several_calls();
         let line = &connection.line;
         turn::give_way().await;

@@ -11,6 +11,7 @@ use http::StatusCode;
 use super::{Answer, Last, MOST_ATTEMPTS, Sending, Tried, behind};
 use crate::{
     answer::{Held, hold},
+    dialects::BEDROCK_ERROR,
     error,
     metrics::{Routing, UpstreamFailure},
     placement::Ill,
@@ -85,7 +86,7 @@ impl Sending<'_> {
             Held::Late => return Err((Ill::Late, CallEnd::TimedOut, error::provider_timeout())),
         }
         let (status, headers) = (answer.response.status().as_u16(), answer.response.headers());
-        let word = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
+        let word = headers.text(&BEDROCK_ERROR);
         let why = match Failure::read(answer.deployment.dialect, status, word, &answer.begun).class {
             Class::ContextLength => Routing::ContextWindow,
             Class::ContentPolicy => Routing::ContentPolicy,

@@ -4,9 +4,8 @@ use std::{pin::pin, rc::Rc, sync::Arc, time::Instant};
 
 use bailiwick_domain::usage::CallEnd;
 use bailiwick_quota::holder::Reservation;
-use bailiwick_runtime::{in_place, serving::ApiError};
+use bailiwick_runtime::{calling::OutgoingRequest, http1::IncomingResponse, in_place, serving::ApiError};
 use bytes::Bytes;
-use http::{Request, Response};
 
 use super::{Answer, Last, Sending, Tried};
 use crate::{
@@ -73,7 +72,7 @@ impl Sending<'_> {
         self.call.goes_to(deployment.id, deployment.price);
         self.call.holding_of_place(of_place);
         let (shown, clock) = (token.as_ref(), &*upstream.clock);
-        let mut request = Request::new(Outbound::default());
+        let mut request = OutgoingRequest::default();
         match outgoing::make(&mut request, place, shown, self.call_type, self.wish, self.hold, clock) {
             Ok(made_as) => {
                 let was_refused = refused.is_some();
@@ -85,16 +84,16 @@ impl Sending<'_> {
         }
     }
 
-    async fn send(&mut self, one: Try<'_>, request: &mut Request<Outbound>) -> Tried {
+    async fn send(&mut self, one: Try<'_>, request: &mut OutgoingRequest<Outbound>) -> Tried {
         let upstream = self.upstream;
         self.attempts += 1;
         self.call.attempts(self.attempts);
-        let form = request.body().progress().map(Rc::clone);
+        let form = request.body.progress().map(Rc::clone);
         self.call.sends(form.clone());
         let begun = Instant::now();
         let sent = pin!(upstream.pool.send(one.place, request, self.call.event_id())).await;
         // What was sent is kept no longer: a further try makes its own.
-        *request.body_mut() = Outbound::default();
+        request.body = Outbound::default();
         let now = Instant::now();
         // All of it: a provider is never there at once.
         self.timing.waited(now - begun);
@@ -124,7 +123,7 @@ impl Sending<'_> {
     fn heard(
         &mut self,
         one: Try<'_>,
-        response: Response<AnswerBody>,
+        response: IncomingResponse<AnswerBody>,
         connection: pool::Lease,
     ) -> Result<Box<Answer>, Tried> {
         let upstream = self.upstream;

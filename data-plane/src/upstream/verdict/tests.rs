@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn statuses_are_told_apart() {
-    let none = HeaderMap::new();
+    let none = HeaderSection::default();
     let of = |status| of(StatusCode::from_u16(status).expect("good"), &none, &SystemClock);
     for status in [200, 201, 204, 307, 404, 409] {
         assert_eq!(of(status), Verdict::Answer, "{status}");

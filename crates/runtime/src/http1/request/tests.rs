@@ -25,12 +25,12 @@ struct Seen {
     is_whole: bool,
 }
 
-fn seen(head: &Request<()>) -> Seen {
+fn seen(method: &Method, uri: &Uri, headers: &http::HeaderMap) -> Seen {
     let mut headers: Vec<_> =
-        (head.headers().iter()).map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+        headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
     // Those of one name stay in their order.
     headers.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let (method, target) = (head.method().to_string(), head.uri().to_string());
+    let (method, target) = (method.to_string(), uri.to_string());
     Seen { method, target, headers, body: Vec::new(), is_whole: false }
 }
 
@@ -45,7 +45,7 @@ fn read_pieces<'a>(
 ) -> (Vec<Seen>, Option<Refused>) {
     let (mut reader, mut requests) = (RequestReader::new(limits), Vec::<Seen>::new());
     // Each takes the place of the one before, and nothing of that stays.
-    let mut request = Request::new(());
+    let mut request = IncomingRequest::<()>::default();
     for piece in pieces {
         let mut came = piece;
         if let Some(present) = requests.last_mut().filter(|last| !last.is_whole) {
@@ -66,7 +66,11 @@ fn read_pieces<'a>(
             };
             let Some(received) = received else { break };
             let body = received.first.to_vec();
-            requests.push(Seen { body, is_whole: reader.is_over(), ..seen(&request) });
+            requests.push(Seen {
+                body,
+                is_whole: reader.is_over(),
+                ..seen(request.method(), request.uri(), &request.headers().to_map())
+            });
             if !reader.is_over() || !reader.holds_more() || !received.keeps {
                 break;
             }
@@ -83,12 +87,12 @@ async fn read_by_hyper(bytes: &[u8]) -> Vec<Seen> {
     caller.shutdown().await.unwrap();
     let requests = Rc::new(RefCell::new(Vec::new()));
     let heard = Rc::clone(&requests);
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |request: http::Request<Incoming>| {
         let heard = Rc::clone(&heard);
         async move {
             let (head, mut body) = request.into_parts();
             let place = heard.borrow().len();
-            heard.borrow_mut().push(seen(&Request::from_parts(head, ())));
+            heard.borrow_mut().push(seen(&head.method, &head.uri, &head.headers));
             let mut is_whole = true;
             while let Some(frame) = body.frame().await {
                 match frame.map(http_body::Frame::into_data) {
@@ -188,19 +192,46 @@ fn many_requests_that_come_at_once_are_taken_one_by_one() {
 
 #[test]
 fn nothing_of_the_request_before_stays() {
-    let mut request =
-        Request::post("http://before/").header("before", "1").extension("before").body(()).unwrap();
+    let before = http::Request::post("http://before/now").header("before", "1").body(()).unwrap();
+    let mut request = IncomingRequest::from(before);
     let bytes = b"GET /now HTTP/1.0\r\nnow: 1\r\n\r\n";
     RequestReader::new(LIMITS).take_head(bytes, &mut request).unwrap().unwrap();
     assert_eq!((request.method(), request.uri().to_string()), (&Method::GET, "/now".to_owned()));
     assert_eq!((request.version(), request.headers().len()), (Version::HTTP_10, 1));
-    assert!(request.headers().contains_key("now") && request.extensions().is_empty());
+    assert!(request.headers().contains(&http::HeaderName::from_static("now")));
+}
+
+#[test]
+fn a_target_that_is_the_same_is_the_same_and_none_is_taken_for_another() {
+    let mut request = IncomingRequest::<()>::default();
+    let targets = ["/a", "/a", "/a?b", "/a", "http://there/a", "/a", "*", "there:80", "/a#b", "/", "/A"];
+    for target in targets {
+        let bytes = format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n");
+        RequestReader::new(LIMITS).take_head(bytes.as_bytes(), &mut request).unwrap().unwrap();
+        assert_eq!(*request.uri(), target.parse::<Uri>().unwrap(), "{target}");
+        request.let_go();
+        assert!(request.headers().is_empty());
+    }
+}
+
+#[test]
+fn of_a_request_that_is_let_go_nothing_stays_but_a_short_target() {
+    let long = format!("/{}", "a".repeat(LONGEST_KEPT_TARGET));
+    for (target, kept) in [("/now", "/now"), (&*long, "/"), ("http://there/now", "/")] {
+        let head = http::Request::put(target).version(Version::HTTP_10).header("now", "1");
+        let mut request = IncomingRequest::from(head.body("said").unwrap());
+        request.let_go();
+        assert_eq!((request.uri().to_string(), request.method()), (kept.to_owned(), &Method::GET));
+        assert!(request.headers().is_empty() && request.body().is_empty());
+    }
 }
 
 /// What one request's fields make of its body: its length, and whether another may follow.
 fn framed(line: &str, fields: &str) -> Result<(Option<u64>, bool), Refused> {
     let bytes = format!("{line}\r\nhost: a\r\n{fields}\r\n");
-    let received = RequestReader::new(LIMITS).take_head(bytes.as_bytes(), &mut Request::new(()))?.unwrap();
+    let received = RequestReader::new(LIMITS)
+        .take_head(bytes.as_bytes(), &mut IncomingRequest::<()>::default())?
+        .unwrap();
     Ok((received.length, received.keeps))
 }
 
@@ -281,7 +312,9 @@ fn only_who_waits_for_it_is_told_to_go_on() {
         ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\nexpect: 102-x\r\n\r\n", false),
         ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n", false),
     ] {
-        let received = RequestReader::new(LIMITS).take_head(head.as_bytes(), &mut Request::new(())).unwrap();
+        let received = RequestReader::new(LIMITS)
+            .take_head(head.as_bytes(), &mut IncomingRequest::<()>::default())
+            .unwrap();
         assert_eq!(received.unwrap().expects_continue, expects, "{head}");
     }
 }

@@ -1,4 +1,4 @@
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 
 use super::*;
 
@@ -17,7 +17,7 @@ fn seen(from: &ClientAddressFrom, peer: &str, lines: &[(&'static str, &str)]) ->
         headers.append(HeaderName::from_static(name), HeaderValue::from_str(line).expect("a line"));
     }
     let remote = (address(peer).ip(), 40_000).into();
-    from.of(&headers, &ConnectionInfo { peer: None, remote, announced: None }).to_string()
+    from.of(&(&headers).into(), &ConnectionInfo { peer: None, remote, announced: None }).to_string()
 }
 
 fn by_x_forwarded_for(peer: &str, lines: &[&str]) -> String {

@@ -137,7 +137,7 @@ async fn a_body_that_is_not_as_long_as_it_said_is_cut() {
 #[tokio::test]
 async fn answers_without_a_body_say_so() {
     let server = serve_by(HttpLimits::default(), || {
-        By(|request: Request<RequestBody>| {
+        By(|request: IncomingRequest<RequestBody>| {
             async move {
                 let mut response = Response::new(ResponseBody::from(Bytes::from("body")));
                 *response.status_mut() = request.uri().path().trim_start_matches('/').parse().unwrap();
@@ -252,7 +252,7 @@ async fn bodies_in_chunks_are_read_and_what_follows_is_the_next_request() {
 #[tokio::test]
 async fn a_body_that_breaks_off_fails_and_its_caller_hears_the_answer() {
     let server = serve_by(HttpLimits::default(), || {
-        By(|request: Request<RequestBody>| {
+        By(|request: IncomingRequest<RequestBody>| {
             async {
                 Response::new(
                     Bytes::from(format!("{:?}", request.into_body().collect().await.is_err())).into(),
@@ -424,7 +424,7 @@ async fn rest_of_a_body(reads_at_once: bool, breaks_off: bool) -> Option<bool> {
     let (sender, mut events) = unbounded_channel();
     let server = serve_by(HttpLimits::default(), move || {
         let sender = sender.clone();
-        By(move |request: Request<RequestBody>| {
+        By(move |request: IncomingRequest<RequestBody>| {
             let sender = sender.clone();
             async move {
                 let mut body = request.into_body();
@@ -476,7 +476,7 @@ async fn a_body_that_outlives_its_answer_is_broken() {
 #[tokio::test]
 async fn what_a_service_says_of_the_length_is_kept_to() {
     let server = serve_by(HttpLimits::default(), || {
-        By(|request: Request<RequestBody>| {
+        By(|request: IncomingRequest<RequestBody>| {
             let said = request.uri().path().trim_start_matches('/').to_owned();
             let body = Pieces { pieces: vec![Bytes::from("body")], said: None };
             async move {
@@ -546,7 +546,7 @@ async fn a_caller_that_sent_more_than_its_request_reads_the_answer_that_closes()
 fn reading_beside(events: UnboundedSender<&'static str>) -> Server {
     serve_by(HttpLimits::default(), move || {
         let events = events.clone();
-        By(move |request: Request<RequestBody>| {
+        By(move |request: IncomingRequest<RequestBody>| {
             struct Gone(UnboundedSender<&'static str>);
             impl Drop for Gone {
                 fn drop(&mut self) {

@@ -75,7 +75,7 @@ async fn a_caller_that_leaves_cancels_its_call() {
     impl Service for Notices {
         async fn call(
             &self,
-            _request: &mut Request<RequestBody>,
+            _request: &mut IncomingRequest<RequestBody>,
             _info: &ConnectionInfo,
             _told: &mut Fields,
         ) -> Response<ResponseBody> {

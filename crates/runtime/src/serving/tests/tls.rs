@@ -92,7 +92,7 @@ struct Dictated(Arc<Mutex<Option<UnboundedReceiver<&'static str>>>>);
 impl Service for Dictated {
     async fn call(
         &self,
-        request: &mut Request<RequestBody>,
+        request: &mut IncomingRequest<RequestBody>,
         _connection: &ConnectionInfo,
         _told: &mut Fields,
     ) -> Response<ResponseBody> {

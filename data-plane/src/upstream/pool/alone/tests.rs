@@ -11,11 +11,11 @@ use std::{
 
 use bailiwick_domain::usage::EventId;
 use bailiwick_runtime::{
-    calling::{Failed, Lines},
-    http1::Body,
+    calling::{Failed, Lines, OutgoingRequest},
+    http1::{Body, Fields, IncomingResponse},
 };
 use futures_util::future::join_all;
-use http::{Method, Request, Response, header};
+use http::{Method, header};
 use http_body_util::BodyExt as _;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf},
@@ -79,9 +79,9 @@ impl World {
     async fn queued(
         &self,
         Wired(line, carried): &Wired,
-        request: &mut Request<Outbound>,
+        request: &mut OutgoingRequest<Outbound>,
         call: EventId,
-    ) -> Result<Response<Body>, Failed> {
+    ) -> Result<IncomingResponse<Body>, Failed> {
         carried.carries(call);
         line.begin(request, true, false);
         self.outbox.push(line);
@@ -89,12 +89,11 @@ impl World {
     }
 }
 
-fn request(body: &'static str) -> Request<Outbound> {
-    let mut request = Request::new(Outbound::from(bytes::Bytes::from_static(body.as_bytes())));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = "/v1/chat?a=b".parse().unwrap();
-    request.headers_mut().insert(header::HOST, "provider".parse().unwrap());
-    request
+fn request(body: &'static str) -> OutgoingRequest<Outbound> {
+    let body = Outbound::from(bytes::Bytes::from_static(body.as_bytes()));
+    let mut fields = Fields::default();
+    assert!(fields.add(&header::HOST, b"provider"));
+    OutgoingRequest { method: Method::POST, target: "/v1/chat?a=b".parse().unwrap(), fields, body }
 }
 
 /// What a provider hears until nothing more comes, when `length` bytes have.
@@ -181,8 +180,8 @@ async fn a_form_that_nobody_takes_waits_for_no_caller() {
     let form = part("model", "m") + &part("file", &"x".repeat(2 * HELD_BEHIND_MODEL));
     let upload = begun(form.as_bytes(), 2 * form.len()).await;
     let (Wired(line, carried), call) = (world.wired(Box::new(Deaf)), world.call());
-    let mut asked = request("").map(|_| Outbound::Form(Box::new(upload.body("m"))));
-    let progress = asked.body().progress().map(Rc::clone).unwrap();
+    let mut asked = OutgoingRequest { body: Outbound::Form(Box::new(upload.body("m"))), ..request("") };
+    let progress = asked.body.progress().map(Rc::clone).unwrap();
     carried.carries(call.event_id());
     line.begin(&mut asked, false, false);
     let bound = Duration::from_secs(10);

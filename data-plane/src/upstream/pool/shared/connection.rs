@@ -12,7 +12,8 @@ use std::{
 };
 
 use bailiwick_domain::{egress::AdmittedAddress, usage::EventId};
-use http::{Request, Uri, header, uri};
+use bailiwick_runtime::{calling::OutgoingRequest, http1::IncomingResponse};
+use http::{HeaderName, HeaderValue, Request, Uri, header, uri};
 use hyper::{
     client::conn::http2::{Builder, SendRequest},
     rt::Executor,
@@ -43,6 +44,10 @@ const LARGEST_HEAD: u32 = 64 << 10;
 /// A connection with streams that says nothing for so long is asked whether it lives, and given up when it does not say so in time.
 const PING_AFTER: Duration = Duration::from_secs(30);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
+
+/// What is the same in every call, and no secret.
+const NO_SECRETS: [HeaderName; 4] =
+    [header::ACCEPT, header::ACCEPT_ENCODING, header::CONTENT_TYPE, header::USER_AGENT];
 
 /// Where it leads: what may be called can change while it is open.
 pub(super) struct Connection {
@@ -137,19 +142,6 @@ impl Connection {
         let rests = self.streams.get() == 0 && self.rests_since.get().elapsed() >= LONGEST_IDLE;
         rests || self.sender.is_closed()
     }
-
-    /// The same request as HTTP/2 says it: its host stands in its target.
-    fn adapted(&self, request: &Request<Outbound>) -> Option<Request<Outbound>> {
-        let mut adapted = Request::new(request.body().again()?);
-        let mut parts = request.uri().clone().into_parts();
-        parts.scheme = Some(uri::Scheme::HTTPS);
-        parts.authority = Some(self.authority.clone());
-        *adapted.uri_mut() = Uri::from_parts(parts).ok()?;
-        adapted.method_mut().clone_from(request.method());
-        adapted.headers_mut().clone_from(request.headers());
-        adapted.headers_mut().remove(header::HOST);
-        Some(adapted)
-    }
 }
 
 impl Stream {
@@ -161,18 +153,21 @@ impl Stream {
     /// `None`: the provider has not begun with it, and it may go elsewhere.
     pub(in crate::upstream::pool) async fn send(
         self,
-        request: &Request<Outbound>,
+        request: &OutgoingRequest<Outbound>,
         call: &EventId,
         bound: Duration,
     ) -> Option<Sent> {
-        let Some(adapted) = self.0.adapted(request) else { return Some(Sent::Lost) };
+        let Some(adapted) = adapted(request, &self.0.authority) else { return Some(Sent::Lost) };
         // Others of this turn of the event loop add their records, for one write. Were it the connection that wrote them, a disk that takes none would end all streams on it.
         tokio::task::yield_now().await;
         if self.0.meter.write_for(call).is_err() {
             return Some(Sent::Lost);
         }
         match timeout(bound, self.0.sender.clone().try_send_request(adapted)).await {
-            Ok(Ok(response)) => Some(Sent::Answered(response.map(AnswerBody::Right), Lease::Shared(self))),
+            Ok(Ok(response)) => {
+                let response = IncomingResponse::from(response).map(AnswerBody::Right);
+                Some(Sent::Answered(response, Lease::Shared(self)))
+            }
             Ok(Err(mut failed)) => {
                 let is_undone = failed.take_message().is_some() || is_undone(failed.error());
                 if !is_undone {
@@ -190,6 +185,28 @@ impl Stream {
     }
 }
 
+/// The same request as HTTP/2 says it: its host stands in its target.
+fn adapted(request: &OutgoingRequest<Outbound>, authority: &uri::Authority) -> Option<Request<Outbound>> {
+    let mut adapted = Request::new(request.body.again()?);
+    let mut parts = uri::Parts::default();
+    parts.scheme = Some(uri::Scheme::HTTPS);
+    parts.authority = Some(authority.clone());
+    parts.path_and_query = Some(request.target.clone());
+    *adapted.uri_mut() = Uri::from_parts(parts).ok()?;
+    adapted.method_mut().clone_from(&request.method);
+    for (name, value) in request.fields.iter() {
+        let name = HeaderName::from_bytes(name).ok()?;
+        if name == header::HOST {
+            continue;
+        }
+        let mut value = HeaderValue::from_bytes(value).ok()?;
+        // Whatever could be a secret, no table of the connection remembers (RFC 7541, section 7.1.3).
+        value.set_sensitive(!NO_SECRETS.contains(&name));
+        adapted.headers_mut().append(name, value);
+    }
+    Some(adapted)
+}
+
 /// RFC 9113, section 8.7: a stream that was refused, or that came behind the last which a closing server takes, was not processed.
 fn is_undone(error: &hyper::Error) -> bool {
     let Some(error) = error.source().and_then(|source| source.downcast_ref::<h2::Error>()) else {
@@ -198,4 +215,45 @@ fn is_undone(error: &hyper::Error) -> bool {
     let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
     let closing = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
     error.is_remote() && (refused || closing)
+}
+
+#[cfg(test)]
+mod tests {
+    use bailiwick_runtime::serving::Fields;
+    use http::Method;
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_the_same_but_for_its_host_and_no_table_remembers_a_secret() {
+        let mut fields = Fields::default();
+        let said = [
+            ("host", "elsewhere"),
+            ("content-type", "application/json"),
+            ("authorization", "Bearer x"),
+            ("x-api-key", "x"),
+            ("x-amz-security-token", "x"),
+            ("accept", "a/b"),
+        ];
+        for (name, value) in said {
+            assert!(fields.add(&HeaderName::from_static(name), value.as_bytes()));
+        }
+        let target = "/v1/chat?a=b".parse().unwrap();
+        let body = Outbound::from(bytes::Bytes::from_static(b"said"));
+        let request = OutgoingRequest { method: Method::POST, target, fields, body };
+        let adapted = adapted(&request, &"there:8443".parse().unwrap()).unwrap();
+        assert_eq!(
+            (adapted.method(), adapted.uri().to_string().as_str()),
+            (&Method::POST, "https://there:8443/v1/chat?a=b")
+        );
+        let headers: Vec<_> = adapted
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap(), value.is_sensitive()))
+            .collect();
+        let is_secret = |name: &str| !["content-type", "accept"].contains(&name);
+        let expected: Vec<_> =
+            said.iter().skip(1).map(|(name, value)| (*name, *value, is_secret(name))).collect();
+        assert_eq!(headers, expected);
+    }
 }

@@ -3,8 +3,9 @@ use http::HeaderMap;
 use super::super::*;
 
 fn parsed(head: &str) -> Result<(Head, HeaderMap), Malformed> {
-    let mut headers = HeaderMap::new();
-    read(head.as_bytes(), false, &mut headers).map(|head| (head.expect("it is whole"), headers))
+    let head = read(head.as_bytes(), false)?.expect("it is whole");
+    let headers = head.headers.to_map();
+    Ok((head, headers))
 }
 
 #[test]
@@ -104,8 +105,8 @@ fn a_head_ends_with_an_empty_line_however_much_was_seen_before() {
 #[test]
 fn nothing_follows_the_head_that_was_asked_for() {
     for said in ["content-length: 7\r\n", "transfer-encoding: chunked\r\n", ""] {
-        let (mut reader, mut headers) = (ResponseReader::new(true), HeaderMap::new());
-        let begun = reader.take_head(format!("HTTP/1.1 200 OK\r\n{said}\r\n").as_bytes(), &mut headers);
+        let mut reader = ResponseReader::new(true);
+        let begun = reader.take_head(format!("HTTP/1.1 200 OK\r\n{said}\r\n").as_bytes());
         assert_eq!(begun.unwrap().unwrap().length, Some(0));
         assert!(reader.is_over() && reader.keeps());
     }
