@@ -18,7 +18,7 @@ use bailiwick_domain::{
 };
 use bailiwick_runtime::{
     fault,
-    http1::IncomingResponse,
+    http1::{IncomingResponse, is_one_of},
     serving::{ApiError, Fields, HeaderSection, ResponseBody},
 };
 use bytes::Bytes;
@@ -56,7 +56,7 @@ fn is_kept_back(name: &[u8]) -> bool {
         // Only we say what it costs.
         "x-bailiwick-cost",
     ];
-    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+    is_one_of(name, &NAMES)
 }
 
 /// The answer for the caller. Errors: 502 and 504, settled; they tell how many providers were called.

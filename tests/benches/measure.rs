@@ -122,8 +122,9 @@ impl Plan {
         self.only.is_empty() || self.only.contains(&measurement)
     }
 
-    /// Measures every way.
+    /// Measures every way, with one worker.
     pub fn ways(&self, subject: &Subject) -> anyhow::Result<Vec<Row>> {
+        subject.leave_one_worker()?;
         let ways = subject.ways();
         let mut rows: Vec<Row> = ways.iter().map(|way| Row { through: way.name, ..Row::default() }).collect();
         let steps: [(Measurement, Step); 7] = [

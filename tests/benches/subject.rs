@@ -150,14 +150,23 @@ impl Subject {
             is_slow: false,
         }));
         ways.push(self.worker());
+        let workers = [pid("workers/0"), pid("workers/1")].into_iter().filter(|pid| is_running(*pid));
+        let running: Vec<u32> = [pid("router")].into_iter().chain(workers).collect();
         ways.push(Through {
             name: "router + worker",
             target: self.target(&host(self.text("base_url"))),
-            processes: Processes::of(&[pid("router"), pid("workers/0"), pid("workers/1")]),
+            processes: Processes::of(&running),
             one_file: false,
             is_slow: self.http2,
         });
         ways
+    }
+
+    /// Ends the second worker: on one machine, two would only take its processors from each other.
+    pub fn leave_one_worker(&self) -> anyhow::Result<()> {
+        let pid = self.number("processes/workers/1/pid");
+        i32::try_from(pid).map(terminate)?;
+        until("the second worker has ended", || !is_running(pid))
     }
 
     /// The worker alone.
@@ -220,6 +229,10 @@ impl Subject {
     fn number(&self, path: &str) -> u32 {
         self.found(path).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
     }
+}
+
+fn is_running(pid: u32) -> bool {
+    i32::try_from(pid).is_ok_and(runs)
 }
 
 fn host(url: &str) -> String {

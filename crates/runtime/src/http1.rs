@@ -19,7 +19,7 @@ pub use self::{
     head::{Framing, content_length, end_of_head, names},
     request::{HeadLimits, IncomingRequest, Received, Refused, RequestReader},
     response::{Begun, IncomingResponse, ResponseReader},
-    section::{HeaderSection, is_of_one_hop, text},
+    section::{HeaderSection, is_of_one_hop, is_one_of, text},
 };
 
 /// What came is no HTTP/1.1 message.

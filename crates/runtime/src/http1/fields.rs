@@ -3,6 +3,7 @@
 use http::{HeaderName, header};
 use smallvec::SmallVec;
 
+use super::head::same_name;
 use super::{HeaderSection, stock};
 
 /// Fields of one head, as they go out. There is nothing else in it: no name or value that is none (RFC 9110, section 5), and so nothing that could end a head; and nothing of where a body ends or
@@ -84,7 +85,7 @@ impl Fields {
         let is_named = |begins: &u32| {
             let line = usize::try_from(*begins).ok().and_then(|begins| self.lines.get(begins..));
             let named = line.and_then(|line| line.split_at_checked(name.len()));
-            named.is_some_and(|(line, rest)| line.eq_ignore_ascii_case(name) && rest.first() == Some(&b':'))
+            named.is_some_and(|(line, rest)| rest.first() == Some(&b':') && same_name(line, name))
         };
         self.forms & form(name) != 0 && self.alone.iter().any(is_named)
     }
@@ -108,20 +109,18 @@ impl Fields {
             let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
             Some((name, value.strip_prefix(b": ")?.strip_suffix(b"\r\n")?))
         });
-        lines.chain(self.passed_on())
+        lines.chain(self.passed.iter().filter(|(name, _)| self.passes(name)))
     }
 
-    /// What goes on as it came.
-    fn passed_on(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.passed.iter().filter(|(name, _)| !is_of_framing(name) && !self.replaces(name))
+    /// Whether what came by this name goes on.
+    fn passes(&self, name: &[u8]) -> bool {
+        !is_of_framing(name) && !self.replaces(name)
     }
 
     /// Writes all of them.
     pub(super) fn put_into(&self, head: &mut Vec<u8>) {
         head.extend_from_slice(&self.lines);
-        for (name, value) in self.passed_on() {
-            put_line(head, name, value);
-        }
+        self.passed.put_lines(head, |name| self.passes(name));
     }
 }
 
@@ -146,7 +145,7 @@ pub(super) fn put_line(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 
 /// Whether it says where a body ends, or what becomes of the connection.
 pub(super) fn is_of_framing(name: &[u8]) -> bool {
-    let is = |known: HeaderName| name.eq_ignore_ascii_case(known.as_str().as_bytes());
+    let is = |known: HeaderName| same_name(name, known.as_str().as_bytes());
     is(header::CONNECTION) || is(header::CONTENT_LENGTH) || is(header::TRANSFER_ENCODING)
 }
 

@@ -66,6 +66,12 @@ impl<B> IncomingRequest<B> {
     pub fn into_body(self) -> B {
         self.body
     }
+
+    /// Whether this is its target, letter by letter.
+    fn is_for(&self, target: &str) -> bool {
+        self.uri.authority().is_none()
+            && self.uri.path_and_query().is_some_and(|known| known.as_str() == target)
+    }
 }
 
 impl<B: Default> IncomingRequest<B> {
@@ -78,12 +84,6 @@ impl<B: Default> IncomingRequest<B> {
             Uri::default()
         };
         *self = Self { uri, ..Self::default() };
-    }
-
-    /// Whether this is its target, letter by letter.
-    fn is_for(&self, target: &str) -> bool {
-        self.uri.authority().is_none()
-            && self.uri.path_and_query().is_some_and(|known| known.as_str() == target)
     }
 }
 
@@ -160,7 +160,7 @@ impl RequestReader {
     ///
     /// # Errors
     /// There is no reading on, and what is in `request` is no request.
-    pub fn take_head<B: Default>(
+    pub fn take_head<B>(
         &mut self,
         came: &[u8],
         request: &mut IncomingRequest<B>,
@@ -203,7 +203,7 @@ impl RequestReader {
 
     /// The head at the start of `bytes`, of which the first `seen` were looked at before. What comes at once is parsed at once, which tells where it ends; what comes in pieces, when all of it
     /// is here. So whoever sends what is no head hears of it with the first piece.
-    fn find_head<B: Default>(
+    fn find_head<B>(
         &self,
         bytes: &[u8],
         seen: usize,
@@ -265,11 +265,7 @@ fn empty_lines(bytes: &[u8]) -> usize {
 }
 
 /// Reads the head at the start of `bytes` into `request`. `None`: it is not whole.
-fn read<B: Default>(
-    bytes: &[u8],
-    request: &mut IncomingRequest<B>,
-    fields: usize,
-) -> Result<Option<Head>, Refused> {
+fn read<B>(bytes: &[u8], request: &mut IncomingRequest<B>, fields: usize) -> Result<Option<Head>, Refused> {
     // The parser would step over it.
     if bytes.starts_with(b"\n") {
         return Err(Refused::Malformed);
@@ -290,15 +286,14 @@ fn read<B: Default>(
         Err(httparse::Error::TooManyHeaders) => return Err(Refused::TooLarge),
         Err(_) => return Err(Refused::Malformed),
     };
-    let read = Parsed::new(head);
-    if !read.has_whole_lines(parsed.headers) {
-        return Err(Refused::Malformed);
-    }
     let (Some(method), Some(target)) = (parsed.method, parsed.path) else { return Err(Refused::Malformed) };
     if target.len() > LONGEST_TARGET {
         return Err(Refused::TargetTooLong);
     }
-    let framing = request.headers.read(&read, parsed.headers)?;
+    let framing = request.headers.read(&Parsed::new(head), parsed.headers)?;
+    if !request.headers.is_of_whole_lines() {
+        return Err(Refused::Malformed);
+    }
     let is_1_1 = parsed.version == Some(1);
     let body = decoder(&framing, is_1_1)?;
     // RFC 9112, section 3.2.

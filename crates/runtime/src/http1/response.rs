@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use bytes::Bytes;
 use http::{StatusCode, Version, header};
 
-use super::head::Parsed;
+use super::head::{Parsed, same_name};
 use super::{Decoder, Framing, HeaderSection, Malformed, end_of_head};
 
 /// Fields of a head.
@@ -220,7 +220,7 @@ fn read(bytes: &[u8], is_head: bool) -> Result<Option<Head>, Malformed> {
     let framing = headers.read(&Parsed::new(head), response.headers)?;
     if framing.is_chunked && framing.length.is_some() {
         // Which of the two counts is said by one alone (RFC 9112, section 6.3).
-        headers.retain(|name| !name.eq_ignore_ascii_case(header::CONTENT_LENGTH.as_str().as_bytes()));
+        headers.retain(|name| !same_name(name, header::CONTENT_LENGTH.as_str().as_bytes()));
     }
     let (decoder, is_clear) = decoder(&framing, is_head, status, version)?;
     let keeps = is_clear && version == Version::HTTP_11 && !framing.closes;

@@ -5,8 +5,12 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-use super::head::{Framing, Parsed, decimal, items};
+use super::fields::put_line;
+use super::head::{Framing, Parsed, decimal, items, same_name};
 use super::{Malformed, stock};
+
+/// Fields that `Connection` may name: as many as a head may have by default. Comparing each field with each of many more would take long.
+const MOST_NAMED: usize = 100;
 
 /// A section's fields, in the order in which they came, with their names as they were spelled.
 ///
@@ -15,13 +19,24 @@ use super::{Malformed, stock};
 pub struct HeaderSection {
     bytes: Vec<u8>,
     places: Vec<Place>,
+    is_of_whole_lines: bool,
 }
 
-/// Where a field stands: the name's and the value's first byte, and the one behind their last.
+/// Where a field stands: the name's and the value's first byte, how many each has, and the place behind its line.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     name: (u32, u32),
     value: (u32, u32),
+    ends: u32,
+}
+
+impl Place {
+    /// Whether it is the field of this name.
+    #[inline]
+    fn is_named(&self, bytes: &[u8], wanted: &[u8]) -> bool {
+        // Which it mostly is not, for its length.
+        usize::try_from(self.name.1) == Ok(wanted.len()) && same_name(at(bytes, self.name), wanted)
+    }
 }
 
 impl Drop for HeaderSection {
@@ -41,35 +56,68 @@ impl HeaderSection {
         head: &Parsed<'_>,
         fields: &[httparse::Header<'_>],
     ) -> Result<Framing, Malformed> {
-        let Self { bytes, places } = self;
+        let Self { bytes, places, .. } = self;
         if bytes.capacity() == 0 {
             (*bytes, *places) = (stock::head(), stock::places());
         }
         bytes.clear();
         places.clear();
         bytes.extend_from_slice(head.bytes());
+        self.is_of_whole_lines = head.has_whole_lines(fields);
         let mut framing = Framing::default();
-        for field in fields {
-            framing.note(field.name, field.value)?;
+        let next = fields.iter().skip(1).map(Some).chain([None]);
+        for (field, next) in fields.iter().zip(next) {
+            framing.note(field.name.as_bytes(), field.value)?;
             let (name, value) = (head.place(field.name.as_bytes())?, head.place(field.value)?);
-            places.push(Place { name, value });
+            let ends = next.map_or_else(
+                || head.end_of_lines(),
+                |next| head.place(next.name.as_bytes()).map(|at| at.0),
+            )?;
+            places.push(Place { name, value, ends });
         }
         Ok(framing)
     }
 
+    /// Whether each line ended with both a carriage return and a line feed: see [`Parsed::has_whole_lines`].
+    pub(super) fn is_of_whole_lines(&self) -> bool {
+        self.is_of_whole_lines
+    }
+
+    /// Writes the fields whose names `go` on, each with its line's end; those that stand behind each other in one piece, as they came.
+    pub(super) fn put_lines(&self, head: &mut Vec<u8>, go: impl Fn(&[u8]) -> bool) {
+        if !self.is_of_whole_lines {
+            self.iter().filter(|(name, _)| go(name)).for_each(|(name, value)| put_line(head, name, value));
+            return;
+        }
+        let (mut begins, mut ends) = (0, 0);
+        for place in self.places.iter().filter(|place| go(at(&self.bytes, place.name))) {
+            if place.name.0 != ends {
+                head.extend_from_slice(at(&self.bytes, (begins, ends - begins)));
+                begins = place.name.0;
+            }
+            ends = place.ends;
+        }
+        head.extend_from_slice(at(&self.bytes, (begins, ends - begins)));
+    }
+
     /// Each field's name, as it was spelled, and its value.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> + Clone {
-        let Self { bytes, places } = self;
+        let Self { bytes, places, .. } = self;
         places.iter().map(|place| (at(bytes, place.name), at(bytes, place.value)))
     }
 
     /// The values of all fields of this name.
+    #[inline]
     pub fn get_all(&self, name: &HeaderName) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
-        let wanted = name.as_str().as_bytes();
-        self.iter().filter(move |(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value)
+        let (wanted, bytes) = (name.as_str().as_bytes(), &self.bytes);
+        self.places
+            .iter()
+            .filter(move |place| place.is_named(bytes, wanted))
+            .map(move |place| at(bytes, place.value))
     }
 
     /// The first value of this name.
+    #[inline]
     pub fn get(&self, name: &HeaderName) -> Option<&[u8]> {
         self.get_all(name).next()
     }
@@ -80,6 +128,7 @@ impl HeaderSection {
     }
 
     /// Whether a field has this name.
+    #[inline]
     pub fn contains(&self, name: &HeaderName) -> bool {
         self.get(name).is_some()
     }
@@ -120,24 +169,25 @@ impl HeaderSection {
 
     /// Leaves the fields whose names these are.
     pub fn retain(&mut self, stays: impl Fn(&[u8]) -> bool) {
-        let Self { bytes, places } = self;
+        let Self { bytes, places, .. } = self;
         places.retain(|place| stays(at(bytes, place.name)));
     }
 
-    /// Leaves what is meant for more than one hop (RFC 9110, section 7.6.1): neither what always is meant for one, nor what `Connection` names, but for `never`, which nobody may have removed.
+    /// Leaves what is meant for more than one hop (RFC 9110, section 7.6.1): neither what always is meant for one, nor what `Connection` names, but for `never`, which nobody may have removed. Where
+    /// it names more than 100 fields, that is all that is left.
     pub fn retain_end_to_end(&mut self, never: &[HeaderName]) {
         if self.contains(&header::CONNECTION) {
+            let is_never = |name: &[u8]| never.iter().any(|never| same_name(name, never.as_str().as_bytes()));
             // What nearly all say of a connection names no field.
-            let is_option = |item: &&[u8]| {
-                [&b"close"[..], b"keep-alive"].iter().any(|option| item.eq_ignore_ascii_case(option))
-            };
-            let is_never =
-                |name: &&[u8]| never.iter().any(|never| name.eq_ignore_ascii_case(never.as_str().as_bytes()));
+            let names_none = |item: &&[u8]| is_one_of(item, &["close", "keep-alive", ""]) || is_never(item);
             let options = self.get_all(&header::CONNECTION).flat_map(items);
-            let named: Vec<Vec<u8>> =
-                options.filter(|item| !is_option(item) && !is_never(item)).map(<[u8]>::to_owned).collect();
-            if !named.is_empty() {
-                self.retain(|name| !named.iter().any(|named| name.eq_ignore_ascii_case(named)));
+            let named = options.filter(|item| !names_none(item)).take(MOST_NAMED + 1);
+            let named: Vec<Vec<u8>> = named.map(<[u8]>::to_owned).collect();
+            let is_named = |name: &[u8]| named.iter().any(|named| same_name(name, named));
+            match named.len() {
+                0 => {}
+                1..=MOST_NAMED => self.retain(|name| !is_named(name)),
+                _ => self.retain(is_never),
             }
         }
         self.retain(|name| !is_of_one_hop(name));
@@ -149,17 +199,20 @@ impl From<&HeaderMap> for HeaderSection {
     fn from(headers: &HeaderMap) -> Self {
         let (mut bytes, mut places) = (stock::head(), stock::places());
         for (name, value) in headers {
-            let mut put = |piece: &[u8]| {
-                let begins = bytes.len();
-                bytes.extend_from_slice(piece);
-                u32::try_from(begins).ok().zip(u32::try_from(bytes.len()).ok())
-            };
+            let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+            let begins = bytes.len();
+            put_line(&mut bytes, name, value);
+            let place =
+                |begins: usize, length: usize| u32::try_from(begins).ok().zip(u32::try_from(length).ok());
+            let behind = begins + name.len() + ": ".len();
             // A map has no more than 32,768 fields, and what it was read from had a bound.
-            if let (Some(name), Some(value)) = (put(name.as_str().as_bytes()), put(value.as_bytes())) {
-                places.push(Place { name, value });
+            if let (Some(name), Some(value), Ok(ends)) =
+                (place(begins, name.len()), place(behind, value.len()), u32::try_from(bytes.len()))
+            {
+                places.push(Place { name, value, ends });
             }
         }
-        Self { bytes, places }
+        Self { bytes, places, is_of_whole_lines: true }
     }
 }
 
@@ -167,6 +220,12 @@ impl From<&HeaderMap> for HeaderSection {
 pub fn text(value: &[u8]) -> Option<&str> {
     let is_text = value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
     if is_text { std::str::from_utf8(value).ok() } else { None }
+}
+
+/// Whether a name is one of these, which are in small letters.
+#[inline]
+pub fn is_one_of(name: &[u8], known: &[&str]) -> bool {
+    known.iter().any(|known| same_name(name, known.as_bytes()))
 }
 
 /// Whether a field is meant for one hop only (RFC 9110, section 7.6.1), or is `Expect`, which a server answers itself.
@@ -182,12 +241,13 @@ pub fn is_of_one_hop(name: &[u8]) -> bool {
         "transfer-encoding",
         "upgrade",
     ];
-    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+    is_one_of(name, &NAMES)
 }
 
-fn at(bytes: &[u8], (begins, ends): (u32, u32)) -> &[u8] {
-    let place = usize::try_from(begins).ok().zip(usize::try_from(ends).ok());
-    place.and_then(|(begins, ends)| bytes.get(begins..ends)).unwrap_or_default()
+#[inline]
+fn at(bytes: &[u8], (begins, length): (u32, u32)) -> &[u8] {
+    let place = usize::try_from(begins).ok().zip(usize::try_from(length).ok());
+    place.and_then(|(begins, length)| bytes.get(begins..begins + length)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 use super::{
     ANSWER, PLAIN, at,
-    provider::{Provider, Then, json},
+    provider::{Provider, Then, json, with_header},
     world::World,
 };
 use crate::polling::eventually;
@@ -58,7 +58,8 @@ async fn a_call_goes_to_the_provider_and_back_untouched_and_is_metered() {
 
 #[tokio::test]
 async fn what_a_provider_says_to_its_own_customer_or_of_one_hop_stays_here() {
-    const NAMES: [&str; 13] = [
+    const NAMES: [&str; 14] = [
+        "x-of-it",
         "keep-alive",
         "proxy-authenticate",
         "te",
@@ -76,13 +77,24 @@ async fn what_a_provider_says_to_its_own_customer_or_of_one_hop_stays_here() {
     let said: String = NAMES.iter().map(|name| format!("{name}: theirs\r\n")).collect();
     let head =
         format!("HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n", ANSWER.len());
-    let answer = format!("{head}{said}connection: x-of-it\r\n\r\n{ANSWER}").into_bytes();
+    let answer = format!("{head}{said}connection: X-Of-It, content-type\r\n\r\n{ANSWER}").into_bytes();
     let provider = Provider::start([(vec![answer], Then::Keep)]).await;
     let world = World::start(&[at(&provider)]);
     let seen = world.call(PLAIN).await;
     assert_eq!((seen.status, seen.body.as_str()), (200, ANSWER));
     for (name, value) in &seen.headers {
-        assert!(value != "theirs" && value != "x-of-it", "{name}");
+        assert!(value != "theirs" && name != "connection", "{name}");
+    }
+    assert_eq!(seen.headers["content-type"], "application/json", "what a body is, nobody has removed");
+}
+
+#[tokio::test]
+async fn an_answer_whose_usage_nobody_can_read_is_none() {
+    for (encoding, status) in [("gzip", 502), ("identity", 200)] {
+        let answer = with_header(json(200, ANSWER), &format!("Content-Encoding: {encoding}"));
+        let provider = Provider::start([answer]).await;
+        let world = World::start(&[at(&provider)]);
+        assert_eq!(world.call(PLAIN).await.status, status, "{encoding}");
     }
 }
 
@@ -124,6 +136,7 @@ async fn a_large_answer_with_a_length_is_metered_with_its_usage() {
         let seen = world.send(world.post("/v1/embeddings", r#"{"model":"public","input":"canary"}"#)).await;
         assert!(seen.body == large && seen.whole);
         assert_eq!(seen.headers["content-length"], large.len().to_string());
+        assert!(seen.headers["x-kept"] == "yes" && !seen.headers.contains_key("set-cookie"));
     }
     for event in world.metered(2).await {
         assert_eq!(

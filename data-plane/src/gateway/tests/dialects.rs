@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bailiwick_domain::packed::Packed as _;
 use bailiwick_proto::worker::v1::{CallEnd, CallType, UsageSource};
+use http::{HeaderValue, header};
 use http_body_util::BodyExt as _;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -63,6 +64,22 @@ async fn a_chat_is_answered_by_anthropic_and_metered_with_what_was_cached() {
     let event = world.metered(1).await.remove(0);
     assert_eq!((event.prompt_tokens, event.completion_tokens, event.cached_prompt_tokens), (7, 5, 4));
     assert_eq!((event.call_type(), event.source()), (CallType::ChatCompletion, UsageSource::ProviderFinal));
+}
+
+#[tokio::test]
+async fn what_a_caller_takes_is_told_once_and_in_its_own_words() {
+    let provider = Provider::start([answering(200, MESSAGE), answering(200, MESSAGE)]).await;
+    let world = of("anthropic", &at(&provider));
+    for (given, told) in
+        [(None, "application/json"), (Some("application/json, x/y"), "application/json, x/y")]
+    {
+        let mut request = world.post("/v1/messages", MESSAGES);
+        request.headers_mut().extend(given.map(|given| (header::ACCEPT, HeaderValue::from_static(given))));
+        assert_eq!(world.send(request).await.status, 200);
+        let (head, _) = provider.heard().pop().unwrap();
+        let accepts: Vec<&str> = head.lines().filter(|line| line.starts_with("accept:")).collect();
+        assert_eq!(accepts, [format!("accept: {told}")]);
+    }
 }
 
 #[tokio::test]

@@ -93,12 +93,15 @@ async fn a_stream_without_bounds_that_ends_too_early_has_broken_off() {
 
 #[tokio::test]
 async fn a_stream_without_bounds_may_end_after_its_last_event() {
-    let text = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{ONE}{USAGE}{DONE}");
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nX-Kept: yes\r\nset-cookie: a\r\n\r\n";
+    let text = format!("{head}{ONE}{USAGE}{DONE}");
     let provider = Provider::start([(vec![text.into_bytes()], Then::Close)]).await;
     let world = World::start(&[at(&provider)]);
     let seen = world.call(STREAM).await;
     assert!(seen.whole);
     assert_eq!(seen.body, [ONE, DONE].concat());
+    assert!(seen.headers["content-type"] == "text/event-stream" && seen.headers["x-kept"] == "yes");
+    assert!(!seen.headers.contains_key("set-cookie"));
     assert_eq!(world.metered(1).await[0].end(), CallEnd::Completed);
 }
 

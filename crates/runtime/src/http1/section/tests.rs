@@ -52,6 +52,43 @@ fn what_is_meant_for_one_hop_ends_here_and_all_else_goes_on_as_it_came() {
 }
 
 #[test]
+fn of_whoever_names_too_many_fields_only_what_nobody_may_remove_goes_on() {
+    let left = |options: usize| {
+        let named: Vec<String> = (0..options).map(|at| format!("x-{at}")).collect();
+        let lines =
+            format!("connection: {}\r\nx-0: 1\r\nx-other: 1\r\ncontent-type: a/b\r\n", named.join(", , "));
+        let mut found = section(&lines).unwrap();
+        found.retain_end_to_end(&[header::CONTENT_TYPE]);
+        written(&found)
+    };
+    assert_eq!(left(MOST_NAMED), "x-other: 1\ncontent-type: a/b\n");
+    assert_eq!(left(MOST_NAMED + 1), "content-type: a/b\n");
+}
+
+#[test]
+fn lines_go_on_as_they_came_and_end_with_both_bytes() {
+    let goes_on = |head: &str, but: &str| {
+        let begun = ResponseReader::new(false).take_head(head.as_bytes()).unwrap().unwrap();
+        let mut lines = Vec::new();
+        begun.response.headers().put_lines(&mut lines, |name| name != but.as_bytes());
+        lines.escape_ascii().to_string()
+    };
+    let whole = "HTTP/1.1 200 OK\r\na:  1 \r\nB: 2\r\nc:\r\nd: 4\r\n\r\n";
+    for (but, expected) in [
+        ("", r"a:  1 \r\nB: 2\r\nc:\r\nd: 4\r\n"),
+        ("a", r"B: 2\r\nc:\r\nd: 4\r\n"),
+        ("B", r"a:  1 \r\nc:\r\nd: 4\r\n"),
+        ("d", r"a:  1 \r\nB: 2\r\nc:\r\n"),
+    ] {
+        assert_eq!(goes_on(whole, but), expected, "{but}");
+    }
+    for halves in ["HTTP/1.1 200 OK\na:  1 \nB: 2\r\n\r\n", "HTTP/1.1 200 OK\r\na: 1\r\nB: 2\n\n"] {
+        assert_eq!(goes_on(halves, ""), r"a: 1\r\nB: 2\r\n");
+    }
+    assert_eq!(goes_on("HTTP/1.1 200 OK\r\n\r\n", ""), "");
+}
+
+#[test]
 fn a_map_becomes_the_same_fields() {
     let map = HeaderMap::from_iter([
         (header::HOST, HeaderValue::from_static("")),
@@ -100,6 +137,16 @@ proptest! {
             .collect();
         expected.sort();
         went.sort();
-        prop_assert_eq!(went, expected);
+        prop_assert_eq!(&went, &expected);
+        let mut head = Vec::new();
+        on.put_into(&mut head);
+        let mut written: Vec<(String, Vec<u8>)> = String::from_utf8(head)
+            .unwrap()
+            .split_terminator("\r\n")
+            .map(|line| line.split_once(':').unwrap())
+            .map(|(name, value)| (name.to_lowercase(), value.trim_matches(' ').as_bytes().to_vec()))
+            .collect();
+        written.sort();
+        prop_assert_eq!(written, expected);
     }
 }
