@@ -99,32 +99,37 @@ impl Forward {
     }
 }
 
-/// The answer for the caller. What says how its body comes, and what becomes of the connection, is not passed on as it came.
+/// The answer for the caller.
 fn incoming(
     mut response: IncomingResponse<http1::Body>,
     connection: Connection,
     worker: InFlight,
     answer: &mut Fields,
 ) -> Response<ResponseBody> {
-    let status = response.status();
-    let length = response.headers().content_length();
+    let (head, closes) = head_of(&mut response, answer);
+    let kept = Kept { connection, worker, closes };
+    let body = response.into_body();
+    head.map(|()| ResponseBody::stream(Passed { body, kept: Some(kept) }))
+}
+
+/// What it begins with, and whether the worker closes the connection behind it. What says how its body comes, and what becomes of the connection, is not passed on as it came.
+fn head_of(response: &mut IncomingResponse<http1::Body>, answer: &mut Fields) -> (Response<()>, bool) {
+    let mut head = Response::new(());
+    *head.status_mut() = response.status();
+    let known = response.body().size_hint().exact();
+    // Where there is no body, but would be one: the method was `HEAD`.
+    if let Some(length) = response.headers().content_length().filter(|length| known != Some(*length)) {
+        head.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
     // A worker that closes has answered before it read the whole body: what is left of it ends here as well.
     let closes = response.headers().names(&CONNECTION, "close");
-    response.headers_mut().retain_end_to_end(&ANSWERS);
-    let (headers, body) = response.into_parts();
-    answer.pass_on(headers);
-    let known = body.size_hint().exact();
-    let kept = Kept { connection, worker, closes };
-    let mut passed = Response::new(ResponseBody::stream(Passed { body, kept: Some(kept) }));
-    *passed.status_mut() = status;
-    // Where there is no body, but would be one: the method was `HEAD`.
-    if let Some(length) = length.filter(|length| known != Some(*length)) {
-        passed.headers_mut().insert(CONTENT_LENGTH, length.into());
-    }
     if closes {
-        passed.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        head.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    passed
+    let mut headers = std::mem::take(response.headers_mut());
+    headers.retain_end_to_end(&ANSWERS);
+    answer.pass_on(headers);
+    (head, closes)
 }
 
 /// Makes a caller's request one to a worker: with nothing that is meant for this hop alone, and with what the worker must know. It believes that because it comes from a router's certificate;

@@ -76,3 +76,53 @@ fn a_worker_is_told_a_host_also_where_an_old_caller_names_none() {
         assert_eq!(hosts, [("host".into(), expected.into())]);
     }
 }
+
+/// What a caller is told of a worker's answer: status, what the answer itself says, and what goes on.
+fn answered(
+    status: u16,
+    said: &[(&'static str, &'static str)],
+    body: &'static str,
+) -> (u16, HeaderMap, Vec<(String, String)>) {
+    let mut response = http::Response::new(http1::Body::from(Bytes::from_static(body.as_bytes())));
+    *response.status_mut() = http::StatusCode::from_u16(status).expect("a status");
+    for (name, value) in said {
+        response.headers_mut().append(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    let mut on = Fields::default();
+    let (head, closes) = head_of(&mut response.into(), &mut on);
+    assert_eq!(closes, head.headers().contains_key(CONNECTION));
+    (head.status().as_u16(), head.headers().clone(), written_fields(&on))
+}
+
+fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    let field = |(name, value): &(&'static str, &'static str)| {
+        (HeaderName::from_static(name), HeaderValue::from_static(value))
+    };
+    fields.iter().map(field).collect()
+}
+
+#[test]
+fn an_answer_goes_on_but_for_what_is_of_one_hop() {
+    let said = [
+        ("content-type", "a/b"),
+        ("x-private", "1"),
+        ("keep-alive", "5"),
+        ("connection", "close, x-private, content-type"),
+        ("content-length", "2"),
+        ("date", "then"),
+    ];
+    let (status, own, on) = answered(429, &said, "{}");
+    assert_eq!((status, own), (429, map(&[("connection", "close")])), "its body says how long it is");
+    assert_eq!(
+        on,
+        [("content-type", "a/b"), ("date", "then")].map(|(name, value)| (name.into(), value.into()))
+    );
+}
+
+#[test]
+fn what_a_body_would_have_that_nobody_asked_for_is_told() {
+    let (status, own, on) = answered(200, &[("content-length", "7"), ("etag", "x")], "");
+    assert_eq!((status, own), (200, map(&[("content-length", "7")])));
+    assert_eq!(on, [("etag".to_owned(), "x".to_owned())]);
+    assert_eq!(answered(200, &[("content-length", "0")], "").1, HeaderMap::new());
+}
