@@ -45,7 +45,7 @@ static NEVER_REMOVED: [HeaderName; 1] = [header::CONTENT_TYPE];
 
 /// What is meant for the provider's own customer, who is not the caller.
 fn is_kept_back(name: &[u8]) -> bool {
-    const NAMES: [&str; 8] = [
+    const NAMES: [&str; 7] = [
         "location",
         "set-cookie",
         "strict-transport-security",
@@ -53,10 +53,9 @@ fn is_kept_back(name: &[u8]) -> bool {
         "openai-organization",
         "openai-project",
         "anthropic-organization-id",
-        // Only we say what it costs.
-        "x-bailiwick-cost",
     ];
-    is_one_of(name, &NAMES)
+    // Only we say what it costs.
+    is_one_of(name, &NAMES) || is_one_of(name, &[error::COST.as_str()])
 }
 
 /// The answer for the caller. Errors: 502 and 504, settled; they tell how many providers were called.

@@ -9,7 +9,7 @@ use std::{
 
 use bailiwick_domain::{address::ClientAddress, usage::RequestId};
 use bailiwick_runtime::calling::{Failed, OutgoingRequest};
-use bailiwick_runtime::http1::{self, IncomingResponse};
+use bailiwick_runtime::http1::{self, IncomingResponse, is_one_of};
 use bailiwick_runtime::serving::{
     API_KEY, ApiError, BoxError, CLIENT_ADDRESS, Fields, IncomingRequest, REQUEST_ID_HEADERS, RequestBody,
     ResponseBody, X_FORWARDED_FOR,
@@ -137,9 +137,8 @@ fn head_of(response: &mut IncomingResponse<http1::Body>, answer: &mut Fields) ->
 fn outgoing<B: Default>(request: &mut IncomingRequest<B>, told: Told) -> OutgoingRequest<B> {
     let mut headers = std::mem::take(request.headers_mut());
     headers.retain_end_to_end(&CALLS);
-    let is_ours = |name: &[u8]| {
-        REQUEST_IDS.iter().chain(&ORIGINS).any(|ours| name.eq_ignore_ascii_case(ours.as_str().as_bytes()))
-    };
+    let ours = REQUEST_IDS.iter().chain(&ORIGINS);
+    let is_ours = |name: &[u8]| ours.clone().any(|ours| is_one_of(name, &[ours.as_str()]));
     headers.retain(|name| !is_ours(name));
     let mut fields = Fields::default();
     let [request_id, _] = &REQUEST_IDS;

@@ -12,11 +12,12 @@ mod section;
 pub(crate) mod stock;
 pub(crate) mod writing;
 
+pub(crate) use self::head::{content_length, names};
 pub use self::{
     body::{Body, Line},
     decoding::{Decoder, put_chunk_size},
     fields::{FieldLines, Fields},
-    head::{Framing, content_length, end_of_head, names},
+    head::{Framing, end_of_head},
     request::{HeadLimits, IncomingRequest, Received, Refused, RequestReader},
     response::{Begun, IncomingResponse, ResponseReader},
     section::{HeaderSection, is_of_one_hop, is_one_of, text},

@@ -86,7 +86,7 @@ fn pass(answered: Answered, reader: Reader, clock: Arc<dyn Clock>, idle: Duratio
     let Answer { response, begun, lease, .. } = *answer;
     call.waits_long();
     let status = response.status();
-    let (_headers, body) = response.into_parts();
+    let body = response.into_body();
     let metering = Metering { call: Some(call), status, clock, metrics };
     let deadline = Box::pin(sleep(idle));
     let mut passing = Passing {

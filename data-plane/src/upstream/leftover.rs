@@ -18,7 +18,7 @@ pub(super) fn discard(response: IncomingResponse<AnswerBody>, lease: Lease) {
         return;
     }
     let read = async move {
-        let (_headers, mut body) = response.into_parts();
+        let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
             if frame.is_err() {
                 return;

@@ -11,7 +11,7 @@ use tokio::io::AsyncWrite;
 use super::Payload;
 use crate::http1::Fields;
 use crate::http1::stock::Stock;
-use crate::http1::writing::{Ends, Sink, Writing, Written, put_ends, put_fields};
+use crate::http1::writing::{Ends, Sink, Writing, Written, put_ends};
 
 /// A request to be sent.
 pub struct OutgoingRequest<B> {
@@ -138,7 +138,7 @@ fn put_head<B>(head: &mut Vec<u8>, request: &OutgoingRequest<B>, ends: Ends) {
     for piece in [request.method.as_str(), " ", request.target.as_str(), " HTTP/1.1\r\n"] {
         head.extend_from_slice(piece.as_bytes());
     }
-    put_fields(head, &request.fields);
+    request.fields.put_into(head);
     put_ends(head, ends);
     head.extend_from_slice(b"\r\n");
 }

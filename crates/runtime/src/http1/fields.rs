@@ -118,7 +118,7 @@ impl Fields {
     }
 
     /// Writes all of them.
-    pub(super) fn put_into(&self, head: &mut Vec<u8>) {
+    pub(crate) fn put_into(&self, head: &mut Vec<u8>) {
         head.extend_from_slice(&self.lines);
         self.passed.put_lines(head, |name| self.passes(name));
     }

@@ -129,7 +129,7 @@ pub(super) fn same_name(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// Whether a list names this, however it is spelled.
-pub fn names(headers: &HeaderMap, list: HeaderName, name: &str) -> bool {
+pub(crate) fn names(headers: &HeaderMap, list: HeaderName, name: &str) -> bool {
     headers
         .get_all(list)
         .iter()
@@ -138,7 +138,7 @@ pub fn names(headers: &HeaderMap, list: HeaderName, name: &str) -> bool {
 }
 
 /// The `Content-Length`, where it is said once.
-pub fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     let mut said = headers.get_all(header::CONTENT_LENGTH).iter();
     said.next().filter(|_| said.next().is_none()).and_then(|length| decimal(length.as_bytes()))
 }
@@ -149,10 +149,10 @@ pub(super) fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
-    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
-    let number =
-        digits.iter().try_fold(0_u64, |number, byte| number.checked_mul(10)?.checked_add(digit(byte)?));
-    number.filter(|_| !digits.is_empty())
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ const FIELDS_IN_PLACE: usize = 100;
 /// Longer ones `http::Uri` does not hold.
 const LONGEST_TARGET: usize = u16::MAX as usize - 1;
 
-/// A target of up to so many bytes is kept for the next request, which mostly is for the same.
-const LONGEST_KEPT_TARGET: usize = 64;
+/// A path of up to so many bytes is kept for the next request, which mostly is for the same.
+const LONGEST_KEPT_PATH: usize = 64;
 
 /// A request as it came.
 #[derive(Default)]
@@ -75,14 +75,12 @@ impl<B> IncomingRequest<B> {
 }
 
 impl<B: Default> IncomingRequest<B> {
-    /// Lets go of all that it said, but for a short target.
+    /// Lets go of all that it said, but for a short path where nothing else was asked for: a query may be anything.
     pub fn let_go(&mut self) {
-        let target = self.uri.path_and_query().filter(|target| target.as_str().len() <= LONGEST_KEPT_TARGET);
-        let uri = if target.is_some() && self.uri.authority().is_none() {
-            std::mem::take(&mut self.uri)
-        } else {
-            Uri::default()
-        };
+        let mut uri = std::mem::take(&mut self.uri);
+        if uri.authority().is_some() || uri.query().is_some() || uri.path().len() > LONGEST_KEPT_PATH {
+            uri = Uri::default();
+        }
         *self = Self { uri, ..Self::default() };
     }
 }

@@ -58,11 +58,6 @@ impl<B> IncomingResponse<B> {
         self.body
     }
 
-    /// Its fields, and its body.
-    pub fn into_parts(self) -> (HeaderSection, B) {
-        (self.headers, self.body)
-    }
-
     /// With another body.
     pub fn map<C>(self, body: impl FnOnce(B) -> C) -> IncomingResponse<C> {
         let Self { status, version, headers, body: before } = self;

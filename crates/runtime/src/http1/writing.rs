@@ -219,11 +219,6 @@ pub(crate) fn put_headers(head: &mut Vec<u8>, headers: &HeaderMap, fields: &Fiel
     }
 }
 
-/// All fields.
-pub(crate) fn put_fields(head: &mut Vec<u8>, fields: &Fields) {
-    fields.put_into(head);
-}
-
 /// Says where the body ends.
 pub(crate) fn put_ends(head: &mut Vec<u8>, ends: Ends) {
     match ends {

@@ -9,7 +9,7 @@ use http_body::Body as _;
 
 use super::wire::Wire;
 use super::{ResponseBody, panicked};
-use crate::http1::writing::{Ends, Writing, Written, put_ends, put_fields, put_headers};
+use crate::http1::writing::{Ends, Writing, Written, put_ends, put_headers};
 use crate::http1::{Fields, content_length, names};
 
 /// What the answer has to know of its request.
@@ -101,7 +101,7 @@ impl<'a> Answer<'a> {
         room.extend_from_slice(before);
         put_status(&mut room, head.status);
         put_headers(&mut room, &head.headers, &told);
-        put_fields(&mut room, &told);
+        told.put_into(&mut room);
         put_ends(&mut room, said);
         if !keeps {
             room.extend_from_slice(b"connection: close\r\n");

@@ -7,8 +7,8 @@ use crate::http1::{Fields, ResponseReader};
 /// The section of this head; `None`: it is none.
 fn section(lines: &str) -> Option<HeaderSection> {
     let head = format!("HTTP/1.1 200 OK\r\n{lines}\r\n");
-    let begun = ResponseReader::new(false).take_head(head.as_bytes()).ok()??;
-    Some(begun.response.into_parts().0)
+    let mut begun = ResponseReader::new(false).take_head(head.as_bytes()).ok()??;
+    Some(std::mem::take(begun.response.headers_mut()))
 }
 
 fn written(section: &HeaderSection) -> String {
