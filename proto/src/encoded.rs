@@ -1,25 +1,137 @@
 //! Messages whose parts are encoded already: on the wire they are what the contract says, and nobody decodes and encodes on the way what was written once.
 
+use std::fmt;
+
 use bailiwick_domain::{packed::Packed as _, usage::UsageEvent};
 use prost::{
-    bytes::Bytes,
-    encoding::{WireType, encode_key, encode_varint},
+    DecodeError, Message,
+    bytes::{Buf, BufMut, Bytes},
+    encoding::{self, DecodeContext, WireType, encode_key, encode_varint},
 };
 
-use crate::convert::{call_end_to_wire, call_type_to_wire, source_to_wire};
+use crate::convert::{
+    call_end_to_wire, call_type_to_wire, source_to_wire,
+    usage::{delimited, varint},
+};
 
 /// `bailiwick.worker.v1.ReportRequest`, with its events as they are encoded: a worker keeps them so in its journals, and a control plane reads them where they lie.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReportRequest {
     /// A ULID.
-    #[prost(string, tag = "1")]
     pub journal_id: String,
     /// Sequence of the first event.
-    #[prost(uint64, tag = "2")]
     pub first_sequence: u64,
     /// 1 to 1000 of [`crate::worker::v1::UsageEvent`].
-    #[prost(bytes = "bytes", repeated, tag = "3")]
-    pub events: Vec<Bytes>,
+    pub events: EncodedEvents,
+}
+
+const JOURNAL_ID: u32 = 1;
+const FIRST_SEQUENCE: u32 = 2;
+const EVENTS: u32 = 3;
+
+impl Message for ReportRequest {
+    fn encode_raw(&self, buf: &mut impl BufMut) {
+        if !self.journal_id.is_empty() {
+            encoding::string::encode(JOURNAL_ID, &self.journal_id, buf);
+        }
+        if self.first_sequence != 0 {
+            encoding::uint64::encode(FIRST_SEQUENCE, &self.first_sequence, buf);
+        }
+        buf.put_slice(&self.events.fields);
+    }
+
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        buf: &mut impl Buf,
+        ctx: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        match tag {
+            JOURNAL_ID => encoding::string::merge(wire_type, &mut self.journal_id, buf, ctx),
+            FIRST_SEQUENCE => encoding::uint64::merge(wire_type, &mut self.first_sequence, buf, ctx),
+            EVENTS => {
+                if self.events.is_empty() {
+                    // No more than what is left of the message.
+                    self.events.fields.reserve(buf.remaining());
+                }
+                let mut event = Bytes::new();
+                encoding::bytes::merge(wire_type, &mut event, buf, ctx)?;
+                self.events.push(&event);
+                Ok(())
+            }
+            _ => encoding::skip_field(wire_type, tag, buf, ctx),
+        }
+    }
+
+    fn encoded_len(&self) -> usize {
+        let journal_id = (!self.journal_id.is_empty())
+            .then(|| encoding::string::encoded_len(JOURNAL_ID, &self.journal_id));
+        let first_sequence = (self.first_sequence != 0)
+            .then(|| encoding::uint64::encoded_len(FIRST_SEQUENCE, &self.first_sequence));
+        journal_id.unwrap_or_default() + first_sequence.unwrap_or_default() + self.events.fields.len()
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Usage events, each as it is encoded, one behind the other in one piece of memory: a thousand pieces would each be allocated, counted, and given back on another thread.
+#[derive(Clone, Default, PartialEq)]
+pub struct EncodedEvents {
+    /// As fields of a [`ReportRequest`]: each behind its key and its length.
+    fields: Vec<u8>,
+    count: usize,
+}
+
+impl EncodedEvents {
+    /// None, with room for so many bytes of them.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { fields: Vec::with_capacity(bytes), count: 0 }
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, event: &[u8]) {
+        encode_key(EVENTS, WireType::LengthDelimited, &mut self.fields);
+        encode_varint(event.len() as u64, &mut self.fields);
+        self.fields.extend_from_slice(event);
+        self.count += 1;
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Each of them, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &*self.fields;
+        std::iter::from_fn(move || {
+            let _key = varint(&mut rest)?;
+            delimited(&mut rest)
+        })
+    }
+}
+
+impl<E: AsRef<[u8]>> FromIterator<E> for EncodedEvents {
+    fn from_iter<I: IntoIterator<Item = E>>(events: I) -> Self {
+        let mut all = Self::default();
+        events.into_iter().for_each(|event| all.push(event.as_ref()));
+        all
+    }
+}
+
+/// Their number alone: who prints one wants no thousand.
+impl fmt::Debug for EncodedEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} events", self.count)
+    }
 }
 
 /// Appends a [`crate::worker::v1::UsageEvent`], byte for byte as [`crate::convert::usage_event_to_wire`] would have it encoded, without
@@ -63,11 +175,35 @@ pub fn append_outcome(out: &mut Vec<u8>, event: &UsageEvent) {
         media.images,
         media.audio_millis,
     ];
+    let mut written = Written { bytes: [0; _], length: 0 };
     for (tag, number) in (7..).zip(numbers) {
         // What is 0 is left out: <https://protobuf.dev/programming-guides/proto3/#default>.
         if number != 0 {
-            encode_key(tag, WireType::Varint, out);
-            encode_varint(number, out);
+            written.varint(tag << 3);
+            written.varint(number);
+        }
+    }
+    out.extend(written.bytes.get(..written.length).unwrap_or_default());
+}
+
+/// Numbers as they are written, with room for all that an event has: so it is looked once whether what they go to has it.
+struct Written {
+    bytes: [u8; 19 * (2 + 10)],
+    length: usize,
+}
+
+impl Written {
+    fn varint(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.byte(number.to_le_bytes()[0] | 0x80);
+            number >>= 7;
+        }
+        self.byte(number.to_le_bytes()[0]);
+    }
+
+    fn byte(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.length) {
+            (*place, self.length) = (byte, self.length + 1);
         }
     }
 }
@@ -95,8 +231,6 @@ fn enumeration(number: i32) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message as _;
-
     use super::*;
     use crate::worker::v1 as wire;
 
@@ -111,21 +245,49 @@ mod tests {
         events: Vec<wire::UsageEvent>,
     }
 
+    fn event(status: u32) -> wire::UsageEvent {
+        wire::UsageEvent { status, key_id: b"key".as_slice().into(), ..wire::UsageEvent::default() }
+    }
+
+    fn same(plain: &Plain) -> ReportRequest {
+        let events = plain.events.iter().map(Message::encode_to_vec).collect();
+        ReportRequest { journal_id: plain.journal_id.clone(), first_sequence: plain.first_sequence, events }
+    }
+
     #[test]
     fn a_report_of_encoded_events_is_a_report() {
-        let event = |status| wire::UsageEvent {
-            status,
-            key_id: b"key".as_slice().into(),
-            ..wire::UsageEvent::default()
-        };
-        let plain = Plain {
+        // The second is longer than what one byte tells the length of, the third empty.
+        let long = wire::UsageEvent { key_id: vec![b'k'; 300].into(), ..event(404) };
+        let full = Plain {
             journal_id: "journal".to_owned(),
             first_sequence: 7,
-            events: vec![event(200), event(404)],
+            events: vec![event(200), long, wire::UsageEvent::default()],
         };
-        let events = plain.events.iter().map(|event| event.encode_to_vec().into()).collect();
-        let encoded = ReportRequest { journal_id: plain.journal_id.clone(), first_sequence: 7, events };
-        assert_eq!(encoded.encode_to_vec(), plain.encode_to_vec());
-        assert_eq!(ReportRequest::decode(&*plain.encode_to_vec()), Ok(encoded));
+        for plain in [full, Plain::default()] {
+            let encoded = same(&plain);
+            assert_eq!(encoded.encode_to_vec(), plain.encode_to_vec());
+            assert_eq!(encoded.encoded_len(), plain.encoded_len());
+            assert_eq!(ReportRequest::decode(&*plain.encode_to_vec()), Ok(encoded.clone()));
+            let read: Vec<_> = encoded.events.iter().map(wire::UsageEvent::decode).collect();
+            let expected: Vec<_> = plain.events.iter().cloned().map(Ok).collect();
+            assert_eq!((read, encoded.events.len()), (expected, plain.events.len()));
+            assert_eq!(encoded.events.is_empty(), plain.events.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_no_report_is_refused_and_what_is_not_known_passed_over() {
+        let plain = Plain { journal_id: "j".to_owned(), first_sequence: 7, events: vec![event(200)] };
+        let bytes = plain.encode_to_vec();
+        for cut in 1..bytes.len() {
+            let expected = Plain::decode(&bytes[..cut]).ok().map(|plain| same(&plain));
+            assert_eq!(ReportRequest::decode(&bytes[..cut]).ok(), expected, "{cut}");
+        }
+        let with_more = [&bytes[..], &[0x7a, 2, 0, 0]].concat();
+        assert_eq!(ReportRequest::decode(&*with_more), Ok(same(&plain)));
+        assert!(ReportRequest::decode(&[0x18, 1][..]).is_err(), "a number where events stand");
+        let mut cleared = same(&plain);
+        cleared.clear();
+        assert_eq!(cleared, ReportRequest::default());
     }
 }

@@ -107,7 +107,7 @@ macro_rules! token_id {
                 let (region, id) = rest.split_once('_').ok_or(malformed.clone())?;
                 let region = region.parse().map_err(|_| KeyFormatError::Region)?;
                 let id: [u8; ID_LEN] = id.as_bytes().try_into().map_err(|_| malformed.clone())?;
-                if !id.iter().copied().all(base62::is_digit) {
+                if !are_digits(&id) {
                     return Err(malformed);
                 }
                 Ok(Self { region, id })
@@ -142,8 +142,7 @@ impl Packed for KeyId {
     }
 
     fn from_parts(region: RegionCode, local: [u8; 16]) -> Option<Self> {
-        let good = local.iter().copied().all(base62::is_digit);
-        good.then_some(Self { region, id: local })
+        are_digits(&local).then_some(Self { region, id: local })
     }
 }
 
@@ -269,6 +268,11 @@ fn push(text: &mut String, ascii: &[u8]) {
     text.extend(ascii.iter().map(|byte| char::from(*byte)));
 }
 
+/// All are looked at, which is faster than to stop.
+fn are_digits(part: &[u8]) -> bool {
+    part.iter().fold(true, |all, byte| all & base62::is_digit(*byte))
+}
+
 struct Parts<'a> {
     region: RegionCode,
     id: [u8; ID_LEN],
@@ -282,7 +286,6 @@ fn split<'a>(prefix: &'static str, tail_len: usize, text: &'a str) -> Result<Par
     let region = region.parse().map_err(|_| KeyFormatError::Region)?;
     let (id, tail) = split_once(rest).ok_or(KeyFormatError::Shape)?;
     let id: [u8; ID_LEN] = id.as_bytes().try_into().map_err(|_| KeyFormatError::Shape)?;
-    let are_digits = |part: &[u8]| part.iter().fold(true, |all, byte| all & base62::is_digit(*byte));
     let alphabet = are_digits(&id) && are_digits(tail.as_bytes());
     if !alphabet || tail.len() != tail_len + CHECKSUM_LEN {
         return Err(KeyFormatError::Shape);

@@ -16,12 +16,11 @@ use bailiwick_quota::{
     protocol::{HolderId, MAX_SETTLED},
     window::Window,
 };
-use bytes::Bytes;
 use prost::Message as _;
 use ulid::Ulid;
 
 use super::{
-    record::{self, FRAME_BYTES, Kind},
+    record::{self, Kind},
     segment::{Header, SegmentName},
     tail::SegmentReader,
 };
@@ -140,8 +139,8 @@ fn to_wire(charges: &[Charge]) -> Vec<wire::UsageCharge> {
 }
 
 /// Adds what an event says. `None`: it says what cannot be.
-fn add_event(sums: &mut Sums, payload: &Bytes) -> Option<()> {
-    let event = UsageEvent::decode(payload.clone()).ok()?;
+fn add_event(sums: &mut Sums, payload: &[u8]) -> Option<()> {
+    let event = UsageEvent::decode(payload).ok()?;
     for charge in &event.charges {
         let organization = OrganizationId::from_packed(&event.organization_id)?;
         let key = part(charge.by_key, &event.key_id)?;
@@ -163,7 +162,7 @@ fn part<T: Packed>(is_part: bool, packed: &[u8]) -> Option<Option<T>> {
     if is_part { T::from_packed(packed).map(Some) } else { Some(None) }
 }
 
-fn add_sum(sums: &mut Sums, payload: &Bytes) -> Option<()> {
+fn add_sum(sums: &mut Sums, payload: &[u8]) -> Option<()> {
     let (starts, rest) = payload.split_first_chunk::<8>()?;
     let (ends, rest) = rest.split_first_chunk::<8>()?;
     let (holder, rest) = rest.split_first_chunk::<8>()?;
@@ -218,23 +217,23 @@ fn of_segment(directory: &Path, name: SegmentName) -> Option<Charged> {
             Ok(None) => break,
             Err(_) => return Some(None),
         };
-        let size = (FRAME_BYTES + record.payload.len()) as u64;
+        let size = record.size() as u64;
         // What stands between two records is damage: nobody knows what it was. At the end it is what a killed writer left half-written.
         unknown |= next.saturating_sub(size) != at;
         at = next;
         has_more |= record.kind == Kind::Event;
         let added = match record.kind {
             Kind::Header => {
-                begun |= name.number == 0 && Header::parse(&record.payload).is_some();
+                begun |= name.number == 0 && Header::parse(record.payload).is_some();
                 Some(())
             }
             Kind::SumsEnd => {
                 begun = true;
                 Some(())
             }
-            Kind::Sum => add_sum(&mut sums, &record.payload),
+            Kind::Sum => add_sum(&mut sums, record.payload),
             Kind::SumsUnknown => None,
-            Kind::Event => add_event(&mut sums, &record.payload),
+            Kind::Event => add_event(&mut sums, record.payload),
             Kind::Started => Some(()),
         };
         unknown |= added.is_none();

@@ -94,39 +94,30 @@ pub(super) fn append(out: &mut Vec<u8>, kind: Kind, write: impl FnOnce(&mut Vec<
     let start = out.len();
     out.extend_from_slice(&[0; FRAME_BYTES]);
     write(out);
-    let Some((frame, payload)) =
-        out.get_mut(start..).and_then(|record| record.split_at_mut_checked(FRAME_BYTES))
-    else {
-        return;
-    };
-    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes();
-    let checksum = checksum(kind, payload).to_le_bytes();
-    let bytes = length.into_iter().chain(checksum).chain([kind.byte()]);
-    frame.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+    let record = out.get_mut(start..).unwrap_or_default();
+    let Some((length, rest)) = record.split_first_chunk_mut::<4>() else { return };
+    let Some((checksum, summed)) = rest.split_first_chunk_mut::<4>() else { return };
+    let Some((of_kind, payload)) = summed.split_first_mut() else { return };
+    *of_kind = kind.byte();
+    *length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes();
+    *checksum = crc32fast::hash(summed).to_le_bytes();
 }
 
 /// The record at the start of `bytes`; `None` when there is no whole and undamaged one.
 pub(super) fn first(bytes: &[u8]) -> Option<Record<'_>> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let (expected, rest) = rest.split_first_chunk::<4>()?;
-    let (kind, rest) = rest.split_first()?;
-    let kind = Kind::of(*kind)?;
     let length =
         usize::try_from(u32::from_le_bytes(*length)).ok().filter(|length| *length <= MAX_PAYLOAD_BYTES)?;
-    let payload = rest.get(..length)?;
-    (checksum(kind, payload) == u32::from_le_bytes(*expected)).then_some(Record { kind, payload })
+    let summed = rest.get(..1 + length)?;
+    let (kind, payload) = summed.split_first()?;
+    let kind = Kind::of(*kind)?;
+    (crc32fast::hash(summed) == u32::from_le_bytes(*expected)).then_some(Record { kind, payload })
 }
 
 /// How many bytes of damage stand before the next record: all of them when there is none.
 pub(super) fn damage(bytes: &[u8]) -> usize {
     (0..bytes.len()).find(|skip| bytes.get(*skip..).and_then(first).is_some()).unwrap_or(bytes.len())
-}
-
-fn checksum(kind: Kind, payload: &[u8]) -> u32 {
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(&[kind.byte()]);
-    crc.update(payload);
-    crc.finalize()
 }
 
 #[cfg(test)]

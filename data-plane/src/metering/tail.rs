@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use bailiwick_proto::worker::v1::UsageEvent;
+use bailiwick_proto::{encoded::EncodedEvents, worker::v1::UsageEvent};
 use bytes::Bytes;
 use prost::Message as _;
 use ulid::Ulid;
@@ -19,13 +19,16 @@ use ulid::Ulid;
 pub(super) use self::reading::SegmentReader;
 use super::{
     account::Account,
-    record::Kind,
+    record::{Kind, Record},
     segment::{Header, SegmentName},
     writer::Published,
 };
 
 /// Events in a batch, at most: the contract's bound.
 pub(super) const MAX_BATCH_EVENTS: usize = 1000;
+
+/// What a full batch takes, nearly always.
+const USUAL_BATCH_BYTES: usize = 256 * MAX_BATCH_EVENTS;
 
 /// Events of one journal, without a gap between them.
 #[derive(Debug, PartialEq)]
@@ -34,15 +37,30 @@ pub(super) struct Batch {
     /// Sequence of the first of them.
     pub(super) first_sequence: u64,
     /// Each as it is recorded, which is as it is sent.
-    pub(super) events: Vec<Bytes>,
+    pub(super) events: EncodedEvents,
 }
 
 /// What an event is called, in a record that is intact.
 type EventName = Bytes;
 
-fn event_id(payload: &Bytes) -> Option<EventName> {
-    let event = UsageEvent::decode(payload.clone()).ok()?;
-    Some(Bytes::copy_from_slice(&event.event_id))
+fn event_id(payload: &[u8]) -> Option<EventName> {
+    Some(UsageEvent::decode(payload).ok()?.event_id)
+}
+
+/// The event in a record. What a left journal says to have started is remembered among its open calls.
+fn taken<'a>(open: Option<&mut HashMap<EventName, Bytes>>, record: &Record<'a>) -> Option<&'a [u8]> {
+    match (record.kind, open) {
+        (Kind::Event, None) => Some(record.payload),
+        (Kind::Event, Some(open)) => {
+            open.remove(&event_id(record.payload)?);
+            Some(record.payload)
+        }
+        (Kind::Started, Some(open)) => {
+            open.insert(event_id(record.payload)?, Bytes::copy_from_slice(record.payload));
+            None
+        }
+        (Kind::Started | Kind::Header | Kind::Sum | Kind::SumsUnknown | Kind::SumsEnd, _) => None,
+    }
 }
 
 /// A place in a journal.
@@ -239,10 +257,11 @@ impl Tail {
     }
 
     /// Events from the present place on, as many as fit a batch, and the sequence of the first.
-    fn collect(&mut self) -> io::Result<(u64, Vec<Bytes>)> {
+    fn collect(&mut self) -> io::Result<(u64, EncodedEvents)> {
         let mut first_sequence = self.place.sequence;
-        let mut events = Vec::new();
         let (mut end, mut closed) = self.extent()?;
+        let ahead = usize::try_from(end.saturating_sub(self.place.offset)).unwrap_or(usize::MAX);
+        let mut events = EncodedEvents::with_capacity(ahead.min(USUAL_BATCH_BYTES));
         while events.len() < MAX_BATCH_EVENTS && !self.at_end {
             if self.place.offset >= end {
                 if !closed {
@@ -259,7 +278,7 @@ impl Tail {
                 continue;
             };
             if record.kind == Kind::Header {
-                let header = Header::parse(&record.payload).filter(|header| header.name == name);
+                let header = Header::parse(record.payload).filter(|header| header.name == name);
                 let begins = header.map_or(0, |header| header.first_sequence);
                 if begins > self.place.sequence {
                     // Events were lost to damage. The sequence goes on where the writer went on, in a batch of its own.
@@ -268,7 +287,7 @@ impl Tail {
                     }
                     (self.place.sequence, first_sequence) = (begins, begins);
                 }
-            } else if let Some(event) = self.take(record.kind, record.payload) {
+            } else if let Some(event) = taken(self.live.is_none().then_some(&mut self.open), &record) {
                 self.place.push(1);
                 events.push(event);
             }
@@ -277,25 +296,8 @@ impl Tail {
         Ok((first_sequence, events))
     }
 
-    /// The event in a record. What a left journal says to have started is remembered.
-    fn take(&mut self, kind: Kind, payload: Bytes) -> Option<Bytes> {
-        match kind {
-            Kind::Event if self.live.is_some() => Some(payload),
-            Kind::Event => {
-                self.open.remove(&event_id(&payload)?);
-                Some(payload)
-            }
-            Kind::Started if self.live.is_none() => {
-                // Of its own, so that it does not keep what it was read with.
-                self.open.insert(event_id(&payload)?, Bytes::copy_from_slice(&payload));
-                None
-            }
-            Kind::Started | Kind::Header | Kind::Sum | Kind::SumsUnknown | Kind::SumsEnd => None,
-        }
-    }
-
     /// Goes on to the next segment; after the last, to the calls that started and have no event.
-    fn next_segment(&mut self, events: &mut Vec<Bytes>) {
+    fn next_segment(&mut self, events: &mut EncodedEvents) {
         let present = self.place.segment;
         let next = match &self.live {
             Some(live) => (live.lock().number > present).then(|| present + 1),
@@ -317,13 +319,12 @@ impl Tail {
     }
 
     /// In an order that is the same each time that the journal is read: so each has the same sequence.
-    fn take_orphans(&mut self, events: &mut Vec<Bytes>) {
+    fn take_orphans(&mut self, events: &mut EncodedEvents) {
         let mut orphans: Vec<(&EventName, &Bytes)> = self.open.iter().collect();
         orphans.sort_unstable();
         let room = MAX_BATCH_EVENTS.saturating_sub(events.len());
         let before = events.len();
-        events
-            .extend(orphans.into_iter().skip(self.place.orphans).take(room).map(|(_, event)| event.clone()));
+        orphans.into_iter().skip(self.place.orphans).take(room).for_each(|(_, event)| events.push(event));
         let taken = events.len() - before;
         self.place.orphans += taken;
         self.place.push(taken as u64);

@@ -10,7 +10,7 @@ use bailiwick_domain::{
     time::Timestamp,
     usage::{EventId, RequestId, UsageEvent},
 };
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use prost::encoding::{DecodeContext, WireType, decode_varint, skip_field};
 
 use super::{ConvertError, call_end_from_wire, call_type_from_wire, invalid, source_from_wire};
 
@@ -94,12 +94,13 @@ impl<'a> Fields<'a> {
     fn read(mut rest: &'a [u8]) -> Option<Self> {
         let mut fields = Self::default();
         while !rest.is_empty() {
-            let (tag, kind) = decode_key(&mut rest).ok()?;
-            let place = usize::try_from(tag).ok()?;
-            if let Some(name) = fields.names.get_mut(place.wrapping_sub(1)) {
+            let key = u32::try_from(varint(&mut rest)?).ok()?;
+            let (tag, kind) = (key >> 3, WireType::try_from(u64::from(key & 7)).ok()?);
+            let place = usize::try_from(tag).ok()?.checked_sub(1)?;
+            if let Some(name) = fields.names.get_mut(place) {
                 *name = (kind == WireType::LengthDelimited).then(|| delimited(&mut rest))??;
-            } else if let Some(number) = fields.numbers.get_mut(place.wrapping_sub(7)) {
-                *number = (kind == WireType::Varint).then(|| decode_varint(&mut rest).ok())??;
+            } else if let Some(number) = fields.numbers.get_mut(place - fields.names.len()) {
+                *number = (kind == WireType::Varint).then(|| varint(&mut rest))??;
             } else {
                 skip_field(kind, tag, &mut rest, DecodeContext::default()).ok()?;
             }
@@ -108,8 +109,20 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn delimited<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = usize::try_from(decode_varint(rest).ok()?).ok()?;
+/// A varint (<https://protobuf.dev/programming-guides/encoding/#varints>), of at most 64 bits. Most have one byte.
+pub(crate) fn varint(rest: &mut &[u8]) -> Option<u64> {
+    match rest.split_first() {
+        Some((byte @ ..0x80, behind)) => {
+            *rest = behind;
+            Some(u64::from(*byte))
+        }
+        _ => decode_varint(rest).ok(),
+    }
+}
+
+/// What stands behind its length.
+pub(crate) fn delimited<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(varint(rest)?).ok()?;
     let (bytes, after) = rest.split_at_checked(length)?;
     *rest = after;
     Some(bytes)

@@ -121,7 +121,9 @@ const INSERT: &str = "INSERT INTO usage_blocks (organization_id, first_event_id,
      SELECT column1, substr(column2, 1, 16), substr(column2, length(column2) - 15, 16), column2, column3 FROM (VALUES ";
 
 fn event_ids(events: &[&UsageEvent]) -> Vec<u8> {
-    events.iter().flat_map(|event| *event.event_id.as_bytes()).collect()
+    let mut ids = Vec::with_capacity(events.len() * EVENT_ID);
+    events.iter().for_each(|event| ids.extend_from_slice(event.event_id.as_bytes()));
+    ids
 }
 
 fn records(home: &Jurisdiction, events: &[&UsageEvent]) -> Result<Vec<u8>, StoreError> {

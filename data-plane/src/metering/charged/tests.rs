@@ -217,7 +217,7 @@ fn a_charge_to_an_account_that_its_event_does_not_name_is_unknown() {
         let charges = vec![wire::UsageCharge { limit: 1, by_key, ..Default::default() }];
         let organization_id = organization().to_packed().into();
         let event = UsageEvent { organization_id, charges, ..UsageEvent::default() };
-        add_event(&mut Sums::for_segments_of(0), &event.encode_to_vec().into())
+        add_event(&mut Sums::for_segments_of(0), &event.encode_to_vec())
     };
     assert_eq!((told(false), told(true)), (Some(()), None));
 }

@@ -6,28 +6,20 @@ use std::{
     path::Path,
 };
 
-use bytes::Bytes;
-
 use crate::metering::{
-    record::{self, Kind, MAX_RECORD_BYTES},
+    record::{self, FRAME_BYTES, MAX_RECORD_BYTES, Record},
     segment::SegmentName,
 };
 
 /// Read at once.
 const WINDOW_BYTES: usize = 256 * 1024;
 
-/// A record, on its own.
-pub(in crate::metering) struct OwnedRecord {
-    pub(in crate::metering) kind: Kind,
-    pub(in crate::metering) payload: Bytes,
-}
-
 /// Reads one segment through a window.
 #[derive(Debug)]
 pub(in crate::metering) struct SegmentReader {
     name: SegmentName,
     file: File,
-    window: Bytes,
+    window: Vec<u8>,
     /// Where the window begins in the file.
     window_at: u64,
 }
@@ -41,9 +33,7 @@ impl SegmentReader {
     ) -> io::Result<&'a mut Self> {
         let reader = match present.take().filter(|reader| reader.name == name) {
             Some(reader) => reader,
-            None => {
-                Self { name, file: File::open(name.path(directory))?, window: Bytes::new(), window_at: 0 }
-            }
+            None => Self { name, file: File::open(name.path(directory))?, window: Vec::new(), window_at: 0 },
         };
         Ok(present.insert(reader))
     }
@@ -53,7 +43,7 @@ impl SegmentReader {
         &mut self,
         mut offset: u64,
         end: u64,
-    ) -> io::Result<Option<(OwnedRecord, u64)>> {
+    ) -> io::Result<Option<(Record<'_>, u64)>> {
         let mut damaged: u64 = 0;
         while offset < end {
             self.reach(offset, end)?;
@@ -63,9 +53,9 @@ impl SegmentReader {
             }
             if let Some(record) = record::first(bytes) {
                 let (kind, size) = (record.kind, record.size());
-                let payload = self.window.slice_ref(record.payload);
                 self.report(damaged, offset);
-                return Ok(Some((OwnedRecord { kind, payload }, offset + size as u64)));
+                let payload = self.rest(offset).get(FRAME_BYTES..size).unwrap_or_default();
+                return Ok(Some((Record { kind, payload }, offset + size as u64)));
             }
             let skip = damage(bytes, offset, end);
             offset += skip;
@@ -83,12 +73,13 @@ impl SegmentReader {
             return Ok(());
         }
         let room = WINDOW_BYTES.min(left);
+        self.window_at = offset;
         // It is read into as it is: with zeros in it first, it would be written twice.
-        let mut window = Vec::with_capacity(room);
+        self.window.clear();
+        self.window.reserve_exact(room);
         let mut file = &self.file;
         file.seek(SeekFrom::Start(offset))?;
-        file.take(room as u64).read_to_end(&mut window)?;
-        (self.window, self.window_at) = (window.into(), offset);
+        file.take(room as u64).read_to_end(&mut self.window)?;
         Ok(())
     }
 

@@ -36,7 +36,7 @@ fn left(folder: &Path) -> Tail {
 
 /// Everything that a left journal gives, acknowledged as it comes.
 fn decoded(batch: &Batch) -> Vec<UsageEvent> {
-    batch.events.iter().map(|event| UsageEvent::decode(event.clone()).unwrap()).collect()
+    batch.events.iter().map(|event| UsageEvent::decode(event).unwrap()).collect()
 }
 
 fn drained(tail: &mut Tail) -> Vec<(u64, UsageEvent)> {

@@ -87,7 +87,7 @@ impl Intake {
             inserted: 0,
             refused: 0,
         };
-        for event in batch.events {
+        for event in batch.events.iter() {
             let event = UsageEvent::decode(event).unwrap();
             stored.delivered += 1;
             stored.events.entry(event.event_id.clone()).or_insert(event);

@@ -119,7 +119,7 @@ fn packed<T: FromStr + Packed>(text: &str) -> Bytes {
 
 async fn report(probe: Probe, channel: Channel, event: UsageEvent) -> Attempt {
     let journal_id = ulid();
-    let events = vec![event.encode_to_vec().into()];
+    let events = [event.encode_to_vec()].into_iter().collect();
     let batch = ReportRequest { journal_id: journal_id.clone(), first_sequence: 1, events };
     let asked = async {
         let mut client = UsageServiceClient::new(channel);

@@ -112,6 +112,16 @@ fn by_way_of_its_message(encoded: &[u8]) -> Option<wire::UsageEvent> {
 
 proptest! {
     #[test]
+    fn numbers_are_read_as_the_library_reads_them(bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0x80..=0xff_u8], 0..14)) {
+        let (mut ours, mut theirs) = (&*bytes, &*bytes);
+        let number = varint(&mut ours);
+        prop_assert_eq!(number, prost::encoding::decode_varint(&mut theirs).ok());
+        if number.is_some() {
+            prop_assert_eq!(ours, theirs);
+        }
+    }
+
+    #[test]
     fn an_event_is_read_as_its_message_would_be(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
         cut in any::<prop::sample::Index>(),

@@ -15,7 +15,7 @@ use bailiwick_proto::{
     status::violations_of,
     worker::v1::{self as wire, ReportRequest, ReportResponse, usage_service_client::UsageServiceClient},
 };
-use prost::Message as _;
+use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
@@ -63,7 +63,7 @@ impl Reporter {
 
     async fn send(&self, first_sequence: u64, events: Vec<wire::UsageEvent>) {
         let journal_id = "01JD0W6KQ4V6J5T6T9N2X8Y3ZB".to_owned();
-        let events = events.iter().map(|event| event.encode_to_vec().into()).collect();
+        let events = events.iter().map(Message::encode_to_vec).collect();
         self.up.send(ReportRequest { journal_id, first_sequence, events }).await.expect("open");
     }
 
@@ -119,7 +119,7 @@ async fn r10_a_batch_of_large_events_is_taken() {
     let charges = vec![charge; 300];
     let large = || wire::UsageEvent { charges: charges.clone(), ..event(&here, *organization) };
     let events: Vec<_> = (0..500).map(|_| large()).collect();
-    let bytes: usize = events.iter().map(prost::Message::encoded_len).sum();
+    let bytes: usize = events.iter().map(Message::encoded_len).sum();
     assert!(bytes > 4 << 20, "more than is taken where nobody says how much: {bytes}");
     let mut reporter = Reporter::connect(&world).await;
     reporter.send(1, events).await;
