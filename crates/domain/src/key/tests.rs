@@ -15,6 +15,8 @@ fn r1_a_key_names_its_region_and_has_a_fixed_length() {
     assert_eq!(region_of_prefix(key.expose()), Some(euc1()));
     assert_eq!(key.expose().len(), 8 + 16 + 1 + 32 + 6);
     assert_eq!(key.key_id().to_string().parse::<KeyId>(), Ok(key.key_id()));
+    let malformed = Err(KeyFormatError::Id { name: "an API key's id", prefix: "key" });
+    assert_eq!("key_euc1_with-hyphens-in_".parse::<KeyId>(), malformed);
 }
 
 #[test]

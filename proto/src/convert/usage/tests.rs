@@ -73,8 +73,14 @@ fn malformed_fields_are_named() {
 fn what_is_no_message_is_no_event() {
     let eu = jurisdiction("eu-central-1");
     let good = usage_event_to_wire(&event(&eu)).encode_to_vec();
-    let broken: [&[u8]; 4] =
-        [&good[..good.len() - 1], &[good.as_slice(), &[7]].concat(), b"\x0d1234", b"\x0b"];
+    // The third has a field without a number.
+    let broken: [&[u8]; 5] = [
+        &good[..good.len() - 1],
+        &[good.as_slice(), &[7]].concat(),
+        &[good.as_slice(), &[2, 0]].concat(),
+        b"\x0d1234",
+        b"\x0b",
+    ];
     for encoded in broken {
         let refused = usage_event_from_wire(&eu, encoded);
         assert!(
