@@ -154,7 +154,7 @@ pub fn append_names(out: &mut Vec<u8>, event: &UsageEvent) {
 pub fn append_outcome(out: &mut Vec<u8>, event: &UsageEvent) {
     append_bytes(out, 6, |out| event.deployment.append_packed(out));
     let (tokens, media) = (&event.tokens, &event.media);
-    let numbers = [
+    let numbers: [u64; NUMBERS] = [
         enumeration(call_type_to_wire(event.call_type).into()),
         event.stream.into(),
         event.status.into(),
@@ -186,9 +186,13 @@ pub fn append_outcome(out: &mut Vec<u8>, event: &UsageEvent) {
     out.extend(written.bytes.get(..written.length).unwrap_or_default());
 }
 
-/// Numbers as they are written, with room for all that an event has: so it is looked once whether what they go to has it.
+/// How many numbers an event has.
+const NUMBERS: usize = 19;
+
+/// Numbers as they are written, with room for all that an event has: so it is looked once whether what they go to has it, where the library's way looks for each byte.
 struct Written {
-    bytes: [u8; 19 * (2 + 10)],
+    /// A tag has two bytes at most, a number ten.
+    bytes: [u8; NUMBERS * (2 + 10)],
     length: usize,
 }
 
