@@ -9,7 +9,7 @@
 //! next start sends what that record holds, which is the event that stands when nothing better follows. Whatever is sent twice has the same event id, and the
 //! store keeps one of each.
 //!
-//! Start reading at [`Meter`] (what a request does), then [`writer`] and [`record`] (what is written), [`tail`] (what is read back) and
+//! Start reading at [`Meter`] (what a request does), then [`writer`] [`record`] and [`payload`] (what is written), [`tail`] (what is read back) and
 //! [`report`] (how it is sent).
 //!
 //! Never here: what was said (R8; a usage event has no field for it), a call that is served and not recorded.
@@ -19,6 +19,7 @@ mod call;
 mod charged;
 mod journals;
 mod meter;
+mod payload;
 mod record;
 mod recorded;
 mod report;

@@ -17,10 +17,10 @@ use bailiwick_domain::{
     price::{PerMillion, Price},
     provider::{ApiVersion, Provider},
     routing::{self, GivenRank, Rank, Strategy},
-    time::Timestamp,
     usage::{CallEnd, CallType, UsageEvent, UsageSource},
 };
 
+use self::usage::Offsets;
 use crate::{
     config::v1::{self as config, ResourceId, ResourceKind, resource::Kind},
     worker::v1 as wire,
@@ -158,35 +158,42 @@ pub fn egress_rule_from_wire(rule: &config::EgressRule) -> Result<EgressRule, Co
     })
 }
 
-/// A usage event for the wire.
-pub fn usage_event_to_wire(event: &UsageEvent) -> wire::UsageEvent {
+/// A usage event for the wire, whose subject stands in this place of its report.
+pub fn usage_event_to_wire(event: &UsageEvent, subject: u32) -> wire::UsageEvent {
+    let Offsets { started, first_byte, finished } = Offsets::of(event);
     wire::UsageEvent {
         event_id: event.event_id.as_bytes().to_vec().into(),
         request_id: event.request_id.as_bytes().to_vec().into(),
-        organization_id: event.organization.to_packed().into(),
-        key_id: event.key.to_packed().into(),
-        model_id: event.model.to_packed().into(),
-        deployment_id: event.deployment.to_packed().into(),
+        subject,
         call_type: call_type_to_wire(event.call_type).into(),
-        stream: event.stream,
         status: event.status.into(),
         end: call_end_to_wire(event.end).into(),
         source: source_to_wire(event.source).into(),
         prompt_tokens: event.tokens.prompt,
         completion_tokens: event.tokens.completion,
-        cached_prompt_tokens: event.tokens.cached_prompt,
-        reasoning_tokens: event.tokens.reasoning,
         cost_nanos_usd: event.cost.as_nanos(),
         priced: event.priced,
-        started_at_micros: event.started.as_micros(),
-        first_byte_at_micros: event.first_byte.map_or(0, Timestamp::as_micros),
-        finished_at_micros: event.finished.as_micros(),
+        started_after_micros: started,
+        first_byte_after_micros: first_byte,
+        finished_after_micros: finished,
         attempts: event.attempts.into(),
+        stream: event.stream,
+        cached_prompt_tokens: event.tokens.cached_prompt,
+        reasoning_tokens: event.tokens.reasoning,
         cache_write_tokens: event.tokens.cache_write,
         cache_write_hour_tokens: event.tokens.cache_write_hour,
         images: event.media.images,
         audio_millis: event.media.audio_millis,
-        charges: Vec::new(),
+    }
+}
+
+/// The subject of a usage event for the wire.
+pub fn usage_subject_to_wire(event: &UsageEvent) -> wire::UsageSubject {
+    wire::UsageSubject {
+        organization_id: event.organization.to_packed().into(),
+        key_id: event.key.to_packed().into(),
+        model_id: event.model.to_packed().into(),
+        deployment_id: event.deployment.to_packed().into(),
     }
 }
 

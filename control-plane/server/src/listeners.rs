@@ -37,15 +37,13 @@ use crate::{
         quota::{self, QuotaGrpc},
         renewal::RenewalGrpc,
         trust::TrustGrpc,
-        usage::UsageGrpc,
+        usage::{self, UsageGrpc},
     },
 };
 
 /// Keeps a stream of large messages moving on a link with some latency.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
-/// A thousand usage events of the largest size that workers record, 16 KiB, and what stands around them: a report that was refused for its size would be sent again for ever.
-const MAX_REPORT_BYTES: usize = 17 << 20;
 
 /// Who may shake hands on the admin API; what each may do there is the permission table's affair.
 const ADMIN_ROLES: [ProcessRole; 2] = [ProcessRole::Operator, ProcessRole::Service];
@@ -69,7 +67,7 @@ impl ProcessServices {
         let quota = QuotaServiceServer::new(self.quota)
             .max_decoding_message_size(quota::MAX_MESSAGE_BYTES)
             .max_encoding_message_size(quota::MAX_MESSAGE_BYTES);
-        let usage = UsageServiceServer::new(self.usage).max_decoding_message_size(MAX_REPORT_BYTES);
+        let usage = UsageServiceServer::new(self.usage).max_decoding_message_size(usage::MAX_REPORT_BYTES);
         Routes::default()
             .add_service(ConfigurationServiceServer::new(self.configuration))
             .add_service(usage)

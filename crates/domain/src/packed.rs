@@ -7,6 +7,9 @@ use crate::region::RegionCode;
 /// Bytes that tell an identifier from the others of its kind and region.
 const LOCAL_BYTES: usize = 16;
 
+/// Of an identifier's packed form, at most.
+pub const MAX_PACKED_BYTES: usize = RegionCode::MAX_BYTES + LOCAL_BYTES;
+
 /// An identifier that has a packed form: the short form of its region (3 to 6 bytes), and 16 bytes that are its own within kind and region. Of which kind it is, the place tells where
 /// it stands.
 pub trait Packed: Sized {

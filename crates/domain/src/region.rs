@@ -10,11 +10,14 @@ use crate::{law::LegalJurisdiction, text::serde_as_text};
 /// The short form of a region that stands in identifiers, e.g. `euc1`: 3 to 6 lower-case letters and digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegionCode {
-    bytes: [u8; 6],
+    bytes: [u8; Self::MAX_BYTES],
     len: u8,
 }
 
 impl RegionCode {
+    /// The longest.
+    pub const MAX_BYTES: usize = 6;
+
     /// The short form as text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
@@ -28,10 +31,10 @@ impl RegionCode {
     /// The short form of these bytes. Errors: it is none.
     pub(crate) fn from_bytes(form: &[u8]) -> Result<Self, RegionError> {
         let good = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        if !(3..=6).contains(&form.len()) || !form.iter().all(good) {
+        if !(3..=Self::MAX_BYTES).contains(&form.len()) || !form.iter().all(good) {
             return Err(RegionError::Code);
         }
-        let mut bytes = [0; 6];
+        let mut bytes = [0; Self::MAX_BYTES];
         bytes.iter_mut().zip(form).for_each(|(to, from)| *to = *from);
         Ok(Self { bytes, len: u8::try_from(form.len()).unwrap_or_default() })
     }

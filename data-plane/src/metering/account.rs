@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::writer::JournalFull;
 
-/// Space that is kept free for the event of each call that has started; an event takes about 250 bytes.
+/// Space that is kept free for the event of each call that has started; its record takes about 200 bytes.
 pub(super) const EVENT_RESERVE_BYTES: u64 = 512;
 
 /// Whether calls can be recorded. Those that cannot are refused.

@@ -1,6 +1,6 @@
 //! What a journal's calls were charged to limits of money, summed up as it is written: so that a next life of this worker can say what this one used, when it was killed.
 //!
-//! A call's event says what it was charged. A segment that follows another begins with the sums of those before it ([`Sums::append`]), and with a mark that these are all; so the last segment of a journal tells everything,
+//! The record of a call's end says what it was charged. A segment that follows another begins with the sums of those before it ([`Sums::append`]), and with a mark that these are all; so the last segment of a journal tells everything,
 //! and the last one is there as long as its writer lives.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 };
 
 use bailiwick_domain::{id::OrganizationId, packed::Packed, time::Timestamp};
-use bailiwick_proto::worker::v1::{self as wire, UsageEvent};
+use bailiwick_proto::worker::v1::{QuotaAccount, UsageSubject};
 use bailiwick_quota::{
     holder::Charge,
     limit::{Account, LimitId},
@@ -20,6 +20,7 @@ use prost::Message as _;
 use ulid::Ulid;
 
 use super::{
+    payload::{Payload, RecordedCharge},
     record::{self, Kind},
     segment::{Header, SegmentName},
     tail::SegmentReader,
@@ -114,50 +115,29 @@ impl Sums {
     }
 }
 
-/// Adds a call's charges to its event, which is encoded already: fields of one message may come one after the other.
-pub(super) fn append(out: &mut Vec<u8>, charges: &[Charge]) {
-    if charges.is_empty() {
-        return;
+/// Adds what the record of a call says. `None`: it says what cannot be.
+fn add_call(sums: &mut Sums, payload: &[u8]) -> Option<()> {
+    let payload = Payload::read(payload)?;
+    if payload.charges().next().is_none() {
+        return Some(());
     }
-    let rest = UsageEvent { charges: to_wire(charges), ..UsageEvent::default() };
-    // A vector grows as it must, so there is nothing that could fail.
-    let _infallible = rest.encode(out);
-}
-
-fn to_wire(charges: &[Charge]) -> Vec<wire::UsageCharge> {
-    let charge = |charge: &Charge| wire::UsageCharge {
-        limit: charge.account.limit.number,
-        by_key: charge.account.key.is_some(),
-        by_model: charge.account.model.is_some(),
-        by_deployment: charge.account.deployment.is_some(),
-        window_starts_micros: charge.window.starts.as_micros(),
-        window_ends_micros: charge.window.ends.as_micros(),
-        holder: charge.holder.0,
-        units: charge.units,
-    };
-    charges.iter().map(charge).collect()
-}
-
-/// Adds what an event says. `None`: it says what cannot be.
-fn add_event(sums: &mut Sums, payload: &[u8]) -> Option<()> {
-    let event = UsageEvent::decode(payload).ok()?;
-    for charge in &event.charges {
-        let organization = OrganizationId::from_packed(&event.organization_id)?;
-        let key = part(charge.by_key, &event.key_id)?;
-        let model = part(charge.by_model, &event.model_id)?;
-        let limit = LimitId { organization, number: charge.limit };
-        let window = Window {
-            starts: Timestamp::from_micros(charge.window_starts_micros),
-            ends: Timestamp::from_micros(charge.window_ends_micros),
+    let subject = UsageSubject::decode(payload.subject).ok()?;
+    let organization = OrganizationId::from_packed(&subject.organization_id)?;
+    for charge in payload.charges() {
+        let account = Account {
+            limit: LimitId { organization, number: charge.limit },
+            key: part(charge.of_key, &subject.key_id)?,
+            member: None,
+            model: part(charge.of_model, &subject.model_id)?,
+            deployment: part(charge.of_deployment, &subject.deployment_id)?,
         };
-        let deployment = part(charge.by_deployment, &event.deployment_id)?;
-        let account = Account { limit, key, member: None, model, deployment };
-        sums.add(&Charge { account, window, holder: HolderId(charge.holder), units: charge.units });
+        let RecordedCharge { window, holder, units, .. } = charge;
+        sums.add(&Charge { account, window, holder, units });
     }
     Some(())
 }
 
-/// What an account is one's own by. `None`: the event does not say whose.
+/// What an account is one's own by. `None`: the call's subject does not say whose.
 fn part<T: Packed>(is_part: bool, packed: &[u8]) -> Option<Option<T>> {
     if is_part { T::from_packed(packed).map(Some) } else { Some(None) }
 }
@@ -167,7 +147,7 @@ fn add_sum(sums: &mut Sums, payload: &[u8]) -> Option<()> {
     let (ends, rest) = rest.split_first_chunk::<8>()?;
     let (holder, rest) = rest.split_first_chunk::<8>()?;
     let (units, rest) = rest.split_first_chunk::<8>()?;
-    let account = wire::QuotaAccount::decode(rest).ok()?;
+    let account = QuotaAccount::decode(rest).ok()?;
     let part = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let account = Account {
         limit: LimitId { organization: account.organization_id.parse().ok()?, number: account.limit },
@@ -233,7 +213,7 @@ fn of_segment(directory: &Path, name: SegmentName) -> Option<Charged> {
             }
             Kind::Sum => add_sum(&mut sums, record.payload),
             Kind::SumsUnknown => None,
-            Kind::Event => add_event(&mut sums, record.payload),
+            Kind::Event => add_call(&mut sums, record.payload),
             Kind::Started => Some(()),
         };
         unknown |= added.is_none();

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, DirBuilder, File, TryLockError},
-    io,
+    io::{self, Read as _},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -18,8 +18,9 @@ use ulid::Ulid;
 use super::{
     account::{Account, Standing},
     charged::{self, Charged},
+    record::{self, Kind, MAX_RECORD_BYTES},
     report::Queue,
-    segment::{SEGMENT_BYTES, SegmentName},
+    segment::{Header, SEGMENT_BYTES, SegmentName},
     tail::Tail,
     writer::{Published, Writer},
 };
@@ -36,6 +37,11 @@ pub(crate) enum JournalError {
     /// Two processes would send and delete each other's files.
     #[error("another process uses the journal folder {}: give each worker its own", .0.display())]
     InUse(PathBuf),
+    /// Its usage would be taken for damage.
+    #[error(
+        "the usage journal {} was written by another build: start that build once more, so that it sends what is in it, and stop it when journals are empty; or move the file away", .0.display()
+    )]
+    OtherBuild(PathBuf),
     /// The folder cannot be read or written.
     #[error("cannot use the journal folder {}", .path.display())]
     Folder {
@@ -94,6 +100,7 @@ impl Journals {
         let lock = lock(directory)?;
         let account = Arc::new(Account::new(max_bytes));
         let left = left_journals(directory, &account).map_err(failed)?;
+        understood(directory, &left)?;
         let mut lives = Lives { own: Vec::with_capacity(cores), left: charged::of_left(directory, &left) };
         let tail =
             |(journal, segments)| Tail::left(directory.to_owned(), journal, segments, Arc::clone(&account));
@@ -149,6 +156,24 @@ fn left_journals(directory: &Path, account: &Account) -> io::Result<BTreeMap<Uli
         );
     }
     Ok(journals)
+}
+
+/// Refuses segments of another build. Of one that cannot be read just now, its usage waits until it can.
+fn understood(directory: &Path, journals: &BTreeMap<Ulid, Vec<u32>>) -> Result<(), JournalError> {
+    let names = journals.iter().flat_map(|(journal, numbers)| {
+        numbers.iter().map(|number| SegmentName { journal: *journal, number: *number })
+    });
+    for name in names {
+        let (path, mut head) = (name.path(directory), Vec::new());
+        let read =
+            File::open(&path).and_then(|file| file.take(MAX_RECORD_BYTES as u64).read_to_end(&mut head));
+        let first = read.ok().and_then(|_| record::first(&head));
+        if first.is_some_and(|first| first.kind == Kind::Header && Header::is_of_another_build(first.payload))
+        {
+            return Err(JournalError::OtherBuild(path));
+        }
+    }
+    Ok(())
 }
 
 /// Says on `/readyz` whether calls can be recorded, until stopped.

@@ -3,14 +3,13 @@
 use std::ops::Range;
 
 use bailiwick_domain::usage::UsageEvent;
-use bailiwick_proto::encoded::{append_names, append_outcome};
 use bailiwick_quota::holder::Charge;
 
-use super::charged;
+use super::payload;
 
 /// What stands before a payload.
 pub(super) const FRAME_BYTES: usize = 9;
-/// A usage event takes about 250 bytes, and some 40 for each limit of money that it was charged to, of which there are at most a hundred; what claims to be larger than this is damaged.
+/// A call takes about 200 bytes, and 37 for each limit of money that it was charged to, of which there are at most a hundred; what claims to be larger than this is damaged.
 const MAX_PAYLOAD_BYTES: usize = 16 << 10;
 /// The largest record.
 pub(super) const MAX_RECORD_BYTES: usize = FRAME_BYTES + MAX_PAYLOAD_BYTES;
@@ -65,27 +64,17 @@ impl Record<'_> {
     }
 }
 
-/// Appends a usage event as a record. Gives where in it the [names](append_names) stand.
+/// Appends the record of a call that starts: this event stands when nothing follows. Tells where in it stands what was asked.
 pub(super) fn append_started(out: &mut Vec<u8>, event: &UsageEvent) -> Range<usize> {
-    let mut names = 0;
-    append(out, Kind::Started, |out| {
-        let begins = out.len();
-        append_names(out, event);
-        names = out.len() - begins;
-        append_outcome(out, event);
-    });
-    FRAME_BYTES..FRAME_BYTES + names
+    let mut asked = 0..0;
+    append(out, Kind::Started, |out| asked = payload::append(out, None, event, &[]));
+    FRAME_BYTES + asked.start..FRAME_BYTES + asked.end
 }
 
-/// Appends a usage event as a record, and with it what the call was charged. `names`: as they are encoded, where they are.
-pub(super) fn append_event(out: &mut Vec<u8>, names: Option<&[u8]>, event: &UsageEvent, charges: &[Charge]) {
+/// Appends the record of a call that ended, and was charged this. `asked`: what was, as it is encoded, where it is.
+pub(super) fn append_event(out: &mut Vec<u8>, asked: Option<&[u8]>, event: &UsageEvent, charges: &[Charge]) {
     append(out, Kind::Event, |out| {
-        match names {
-            Some(names) => out.extend_from_slice(names),
-            None => append_names(out, event),
-        }
-        append_outcome(out, event);
-        charged::append(out, charges);
+        payload::append(out, asked, event, charges);
     });
 }
 

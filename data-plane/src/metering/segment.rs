@@ -14,7 +14,8 @@ use super::record::{self, Kind};
 /// A segment is closed when it has grown past this.
 pub(super) const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 
-const VERSION: u8 = 1;
+/// Changes with what records say.
+const VERSION: u8 = 2;
 
 /// Names a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +59,11 @@ impl Header {
             payload.extend_from_slice(&self.name.number.to_le_bytes());
             payload.extend_from_slice(&self.first_sequence.to_le_bytes());
         });
+    }
+
+    /// Whether these bytes are the header of a segment whose records only another build understands.
+    pub(super) fn is_of_another_build(payload: &[u8]) -> bool {
+        payload.first().is_some_and(|version| *version != VERSION)
     }
 
     pub(super) fn parse(payload: &[u8]) -> Option<Self> {

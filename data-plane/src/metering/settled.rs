@@ -1,23 +1,47 @@
 //! For tests: what the journals of a folder hold.
 
-use std::path::Path;
+use std::{ops::Deref, path::Path};
 
-use bailiwick_proto::worker::v1::UsageEvent;
+use bailiwick_proto::worker::v1::{UsageEvent, UsageSubject};
 use prost::Message as _;
 
-use super::record::{self, Kind};
+use super::{
+    payload::Payload,
+    record::{self, Kind},
+};
+
+/// A call as it is recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Metered {
+    pub(crate) subject: UsageSubject,
+    pub(crate) event: UsageEvent,
+}
+
+impl Metered {
+    pub(crate) fn decode(subject: &[u8], event: &[u8]) -> Self {
+        Self { subject: UsageSubject::decode(subject).unwrap(), event: UsageEvent::decode(event).unwrap() }
+    }
+}
+
+impl Deref for Metered {
+    type Target = UsageEvent;
+
+    fn deref(&self) -> &UsageEvent {
+        &self.event
+    }
+}
 
 /// Calls that ended, in the order of each file.
-pub(crate) fn events(folder: &Path) -> Vec<UsageEvent> {
+pub(crate) fn events(folder: &Path) -> Vec<Metered> {
     of(folder, Kind::Event)
 }
 
 /// Calls that started.
-pub(crate) fn started(folder: &Path) -> Vec<UsageEvent> {
+pub(crate) fn started(folder: &Path) -> Vec<Metered> {
     of(folder, Kind::Started)
 }
 
-fn of(folder: &Path, kind: Kind) -> Vec<UsageEvent> {
+fn of(folder: &Path, kind: Kind) -> Vec<Metered> {
     let mut found = Vec::new();
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     for file in files.filter(|path| path.extension().is_some_and(|extension| extension == "journal")) {
@@ -25,7 +49,8 @@ fn of(folder: &Path, kind: Kind) -> Vec<UsageEvent> {
         let mut rest = bytes.as_slice();
         while let Some(record) = record::first(rest) {
             if record.kind == kind {
-                found.push(UsageEvent::decode(record.payload).unwrap());
+                let call = Payload::read(record.payload).unwrap();
+                found.push(Metered::decode(call.subject, call.event));
             }
             rest = &rest[record.size()..];
         }

@@ -11,14 +11,17 @@ use std::{
     sync::Arc,
 };
 
-use bailiwick_proto::{encoded::EncodedEvents, worker::v1::UsageEvent};
-use bytes::Bytes;
+use bailiwick_proto::{
+    encoded::{EncodedEvents, EventGatherer},
+    worker::v1::UsageEvent,
+};
 use prost::Message as _;
 use ulid::Ulid;
 
 pub(super) use self::reading::SegmentReader;
 use super::{
     account::Account,
+    payload::Payload,
     record::{Kind, Record},
     segment::{Header, SegmentName},
     writer::Published,
@@ -27,8 +30,8 @@ use super::{
 /// Events in a batch, at most: the contract's bound.
 pub(super) const MAX_BATCH_EVENTS: usize = 1000;
 
-/// What a full batch takes, nearly always.
-const USUAL_BATCH_BYTES: usize = 256 * MAX_BATCH_EVENTS;
+/// What the events of a full batch take, nearly always.
+const USUAL_BATCH_BYTES: usize = 96 * MAX_BATCH_EVENTS;
 
 /// Events of one journal, without a gap between them.
 #[derive(Debug, PartialEq)]
@@ -36,31 +39,33 @@ pub(super) struct Batch {
     pub(super) journal: Ulid,
     /// Sequence of the first of them.
     pub(super) first_sequence: u64,
-    /// Each as it is recorded, which is as it is sent.
+    /// Each as it is recorded.
     pub(super) events: EncodedEvents,
 }
 
-/// What an event is called, in a record that is intact.
-type EventName = Bytes;
+/// What an event is called, in a record that is intact: its identifier.
+type EventName = [u8; 16];
 
-fn event_id(payload: &[u8]) -> Option<EventName> {
-    Some(UsageEvent::decode(payload).ok()?.event_id)
-}
-
-/// The event in a record. What a left journal says to have started is remembered among its open calls.
-fn taken<'a>(open: Option<&mut HashMap<EventName, Bytes>>, record: &Record<'a>) -> Option<&'a [u8]> {
+/// What a call's record says. What a left journal says to have started is remembered among its open calls.
+fn taken<'a>(open: Option<&mut HashMap<EventName, Box<[u8]>>>, record: &Record<'a>) -> Option<Payload<'a>> {
     match (record.kind, open) {
-        (Kind::Event, None) => Some(record.payload),
+        (Kind::Event, None) => Payload::read(record.payload),
         (Kind::Event, Some(open)) => {
-            open.remove(&event_id(record.payload)?);
-            Some(record.payload)
+            let payload = Payload::read(record.payload)?;
+            open.remove(&event_id(&payload)?);
+            Some(payload)
         }
         (Kind::Started, Some(open)) => {
-            open.insert(event_id(record.payload)?, Bytes::copy_from_slice(record.payload));
+            let name = event_id(&Payload::read(record.payload)?)?;
+            open.insert(name, record.payload.into());
             None
         }
         (Kind::Started | Kind::Header | Kind::Sum | Kind::SumsUnknown | Kind::SumsEnd, _) => None,
     }
+}
+
+fn event_id(payload: &Payload<'_>) -> Option<EventName> {
+    UsageEvent::decode(payload.event).ok()?.event_id.as_ref().try_into().ok()
 }
 
 /// A place in a journal.
@@ -120,7 +125,7 @@ pub(super) struct Tail {
     read_to: u64,
     acknowledged: u64,
     /// Of a left journal: calls that started, as far as it is read, and have no event.
-    open: HashMap<EventName, Bytes>,
+    open: HashMap<EventName, Box<[u8]>>,
     at_end: bool,
     /// Whether the last reading failed: it is logged once.
     failing: bool,
@@ -261,7 +266,7 @@ impl Tail {
         let mut first_sequence = self.place.sequence;
         let (mut end, mut closed) = self.extent()?;
         let ahead = usize::try_from(end.saturating_sub(self.place.offset)).unwrap_or(usize::MAX);
-        let mut events = EncodedEvents::with_capacity(ahead.min(USUAL_BATCH_BYTES));
+        let mut events = EventGatherer::with_capacity(ahead.min(USUAL_BATCH_BYTES));
         while events.len() < MAX_BATCH_EVENTS && !self.at_end {
             if self.place.offset >= end {
                 if !closed {
@@ -287,17 +292,17 @@ impl Tail {
                     }
                     (self.place.sequence, first_sequence) = (begins, begins);
                 }
-            } else if let Some(event) = taken(self.live.is_none().then_some(&mut self.open), &record) {
+            } else if let Some(call) = taken(self.live.is_none().then_some(&mut self.open), &record) {
                 self.place.push(1);
-                events.push(event);
+                events.push(call.subject, call.event);
             }
             self.place.offset = next;
         }
-        Ok((first_sequence, events))
+        Ok((first_sequence, events.finish()))
     }
 
     /// Goes on to the next segment; after the last, to the calls that started and have no event.
-    fn next_segment(&mut self, events: &mut EncodedEvents) {
+    fn next_segment(&mut self, events: &mut EventGatherer) {
         let present = self.place.segment;
         let next = match &self.live {
             Some(live) => (live.lock().number > present).then(|| present + 1),
@@ -319,12 +324,16 @@ impl Tail {
     }
 
     /// In an order that is the same each time that the journal is read: so each has the same sequence.
-    fn take_orphans(&mut self, events: &mut EncodedEvents) {
-        let mut orphans: Vec<(&EventName, &Bytes)> = self.open.iter().collect();
+    fn take_orphans(&mut self, events: &mut EventGatherer) {
+        let mut orphans: Vec<(&EventName, &Box<[u8]>)> = self.open.iter().collect();
         orphans.sort_unstable();
         let room = MAX_BATCH_EVENTS.saturating_sub(events.len());
         let before = events.len();
-        orphans.into_iter().skip(self.place.orphans).take(room).for_each(|(_, event)| events.push(event));
+        for (_, call) in orphans.into_iter().skip(self.place.orphans).take(room) {
+            if let Some(call) = Payload::read(call) {
+                events.push(call.subject, call.event);
+            }
+        }
         let taken = events.len() - before;
         self.place.orphans += taken;
         self.place.push(taken as u64);

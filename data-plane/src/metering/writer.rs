@@ -75,8 +75,8 @@ impl Published {
 #[derive(Debug)]
 struct Started {
     record: Box<[u8]>,
-    /// What names the call in it: its event begins with the same.
-    names: Range<usize>,
+    /// Where in it stands what was asked: its event says the same.
+    asked: Range<usize>,
 }
 
 /// A record that waits to be written.
@@ -171,7 +171,7 @@ impl Writer {
             self.write().map_err(JournalFull::Disk)?;
         }
         let begins = self.gathered.len();
-        let names = record::append_started(&mut self.gathered, event);
+        let asked = record::append_started(&mut self.gathered, event);
         let started = self.gathered.get(begins..).unwrap_or_default();
         let bytes = started.len();
         if let Err(full) = self.account.admit(size(started)) {
@@ -179,7 +179,7 @@ impl Writer {
             return Err(full);
         }
         self.account.written(size(started));
-        self.open.insert(id, Started { record: started.into(), names });
+        self.open.insert(id, Started { record: started.into(), asked });
         self.contents.push(Gathered { bytes, starts: Some(id) });
         if self.failing || self.gathered.len() >= GATHERED_BYTES {
             self.write().map_err(JournalFull::Disk)?;
@@ -204,8 +204,8 @@ impl Writer {
             self.account.settled_unpriced();
         }
         let begins = self.gathered.len();
-        let names = started.as_ref().and_then(|started| started.record.get(started.names.clone()));
-        record::append_event(&mut self.gathered, names, event, charges);
+        let asked = started.as_ref().and_then(|started| started.record.get(started.asked.clone()));
+        record::append_event(&mut self.gathered, asked, event, charges);
         let event = self.gathered.get(begins..).unwrap_or_default();
         self.account.written(size(event));
         self.contents.push(Gathered { bytes: event.len(), starts: None });

@@ -55,6 +55,7 @@ fn an_event_is_encoded_at_once_as_it_is_by_way_of_its_message() {
         UsageEvent {
             cost: NanoUsd::from_nanos(i64::MAX),
             started: at(-1),
+            first_byte: Some(at(-1)),
             stream: false,
             priced: false,
             ..full
@@ -65,7 +66,11 @@ fn an_event_is_encoded_at_once_as_it_is_by_way_of_its_message() {
     ];
     for event in events {
         let mut appended = b"before".to_vec();
-        crate::encoded::append_usage_event(&mut appended, &event);
-        assert_eq!(appended[6..], prost::Message::encode_to_vec(&usage_event_to_wire(&event)));
+        crate::encoded::append_event(&mut appended, &event);
+        assert_eq!(appended[6..], prost::Message::encode_to_vec(&usage_event_to_wire(&event, 0)));
+        let mut appended = b"before".to_vec();
+        crate::encoded::append_asked(&mut appended, &event);
+        crate::encoded::append_served(&mut appended, &event);
+        assert_eq!(appended[6..], prost::Message::encode_to_vec(&usage_subject_to_wire(&event)));
     }
 }

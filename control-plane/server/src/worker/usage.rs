@@ -19,8 +19,9 @@ use bailiwick_domain::{
 use bailiwick_proto::{
     convert::{
         ConvertError,
-        usage::{organization_named, usage_event_from_wire},
+        usage::{EncodedEvent, UsageSubject, organization_named, usage_subject_from_wire},
     },
+    encoded::{EncodedEvents, MAX_EVENT_BYTES, MAX_SUBJECT_BYTES},
     status::Refusal,
     worker::v1::{ReportRequest, ReportResponse, usage_service_server::UsageService},
 };
@@ -34,6 +35,9 @@ use crate::metrics::UsageMetrics;
 /// Batches of one stream that are under way at once.
 const PIPELINE: usize = 4;
 const MAX_EVENTS: usize = 1000;
+/// A report that was refused for its size would be sent again for ever: so it has room for the most and largest events, each of a subject of its own, and for what stands around them.
+pub(crate) const MAX_REPORT_BYTES: usize = 1 << 20;
+const _: () = assert!(MAX_EVENTS * (MAX_EVENT_BYTES + MAX_SUBJECT_BYTES + 32) < MAX_REPORT_BYTES);
 /// A journal's name is a ULID.
 const MAX_JOURNAL_ID: usize = 26;
 
@@ -89,7 +93,7 @@ impl UsageGrpc {
     /// One batch, whole: converted, stored or refused, and only then answered.
     async fn take(&self, reporter: &SpiffeId, batch: ReportRequest) -> Result<ReportResponse, Refusal> {
         let acknowledged_sequence = last_sequence(&batch)?;
-        let (events, mut foreign) = self.admit(&batch)?;
+        let (events, mut foreign) = self.admit(&batch.events)?;
         let unpriced = events.iter().filter(|event| !event.priced).count();
         let organizations: Vec<_> = events.iter().map(|event| event.organization).collect();
         let stored = if events.is_empty() { Stored::default() } else { self.store(events).await? };
@@ -115,18 +119,35 @@ impl UsageGrpc {
     }
 
     /// The events of this region, and the organizations of those that are not.
-    fn admit(&self, batch: &ReportRequest) -> Result<(Vec<Local<UsageEvent>>, Vec<String>), Refusal> {
-        let (mut events, mut foreign) = (Vec::with_capacity(batch.events.len()), Vec::new());
-        for (index, event) in batch.events.iter().enumerate() {
-            match usage_event_from_wire(&self.0.jurisdiction, event) {
-                Ok(event) => events.push(event),
-                Err(ConvertError::Foreign(_)) => foreign.push(organization_named(event)),
-                Err(ConvertError::Field { field, problem }) => {
-                    return Err(Refusal::invalid(format!("events[{index}].{field}"), problem));
+    fn admit(&self, batch: &EncodedEvents) -> Result<(Vec<Local<UsageEvent>>, Vec<String>), Refusal> {
+        let subjects = self.subjects(batch)?;
+        let (mut events, mut foreign) = (Vec::with_capacity(batch.len()), Vec::new());
+        for (index, encoded) in batch.iter().enumerate() {
+            let malformed = |error| malformed(&format!("events[{index}]"), error);
+            let event = EncodedEvent::read(encoded).map_err(malformed)?;
+            match subjects.get(event.subject()) {
+                Some(Subject::Ours(subject)) => {
+                    events.push(event.of(&self.0.jurisdiction, subject).map_err(malformed)?);
+                }
+                Some(Subject::Foreign { organization }) => foreign.push(organization.clone()),
+                None => {
+                    let problem = format!("is not under {}, as many as there are", subjects.len());
+                    return Err(Refusal::invalid(format!("events[{index}].subject"), problem));
                 }
             }
         }
         Ok((events, foreign))
+    }
+
+    fn subjects(&self, batch: &EncodedEvents) -> Result<Vec<Subject>, Refusal> {
+        let subject = |(index, encoded)| match usage_subject_from_wire(&self.0.jurisdiction, encoded) {
+            Ok(subject) => Ok(Subject::Ours(subject)),
+            Err(ConvertError::Foreign(_)) => {
+                Ok(Subject::Foreign { organization: organization_named(encoded) })
+            }
+            Err(error) => Err(malformed(&format!("subjects[{index}]"), error)),
+        };
+        batch.subjects().enumerate().map(subject).collect()
     }
 
     async fn store(&self, events: Vec<Local<UsageEvent>>) -> Result<Stored, Refusal> {
@@ -142,11 +163,28 @@ impl UsageGrpc {
     }
 }
 
+/// Whose calls events of a batch were.
+enum Subject {
+    Ours(UsageSubject),
+    Foreign { organization: String },
+}
+
+fn malformed(place: &str, error: ConvertError) -> Refusal {
+    match error {
+        ConvertError::Field { field, problem } => Refusal::invalid(format!("{place}.{field}"), problem),
+        ConvertError::Foreign(error) => Refusal::invalid(place.to_owned(), error.to_string()),
+    }
+}
+
 /// What an acknowledgement of the batch says.
 fn last_sequence(batch: &ReportRequest) -> Result<u64, Refusal> {
     let count = batch.events.len();
     if !(1..=MAX_EVENTS).contains(&count) {
         return Err(Refusal::invalid("events", format!("holds {count} events, not 1 to {MAX_EVENTS}")));
+    }
+    let subjects = batch.events.subject_count();
+    if subjects > count {
+        return Err(Refusal::invalid("subjects", format!("holds {subjects}, and there are {count} events")));
     }
     if batch.journal_id.is_empty() || batch.journal_id.len() > MAX_JOURNAL_ID {
         return Err(Refusal::invalid("journal_id", "is not a ULID of 26 characters"));

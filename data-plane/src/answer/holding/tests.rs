@@ -1,13 +1,14 @@
 use std::task::{Context, Poll, Waker};
 
-use bailiwick_proto::worker::v1::{CallEnd, UsageEvent};
+use bailiwick_proto::worker::v1::CallEnd;
 use bailiwick_runtime::{http1, turn::UnderWay};
 
 use super::*;
 use crate::{
     memory::Budget,
     metering::{
-        Journals, Meter, settled,
+        Journals, Meter,
+        settled::{self, Metered},
         tests::{call, clock, now},
     },
 };
@@ -15,7 +16,7 @@ use crate::{
 const ANSWER: &str = r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":70,"total_tokens":79}}"#;
 
 /// How a call is metered that is given up while its answer, which has come whole, is heard; and whether it had been given out by then.
-fn given_up(side_by_side: usize) -> (UsageEvent, bool) {
+fn given_up(side_by_side: usize) -> (Metered, bool) {
     let folder = tempfile::tempdir().unwrap();
     let mut journals = Journals::open(folder.path(), 1, 1 << 20, now()).unwrap();
     let mut call = Meter::new(journals.writers.pop(), clock()).start(call()).unwrap();

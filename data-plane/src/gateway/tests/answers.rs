@@ -219,7 +219,7 @@ async fn the_next_deployment_is_tried_when_one_cannot_be_reached_and_is_the_one_
     assert_eq!(world.call(PLAIN).await.status, 200);
     let event = world.metered(1).await.remove(0);
     assert_eq!((event.attempts, event.cost_nanos_usd), (2, 12));
-    assert_eq!(event.deployment_id, world.deployments[1].to_packed());
+    assert_eq!(event.subject.deployment_id, world.deployments[1].to_packed());
 }
 
 #[tokio::test]

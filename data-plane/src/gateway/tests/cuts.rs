@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bailiwick_proto::worker::v1::{CallEnd, UsageEvent, UsageSource};
+use bailiwick_proto::worker::v1::{CallEnd, UsageSource};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -12,6 +12,7 @@ use super::{
     provider::{Provider, Script, Then, events},
     world::World,
 };
+use crate::metering::settled::Metered;
 
 /// One token each, as tokenizers cut them.
 const WORDS: [&str; 4] = [" regions", " share", " nothing", " alike"];
@@ -67,7 +68,7 @@ fn world_of(kind: &str, provider: &Provider, idle: Duration) -> World {
 }
 
 /// How a call is metered whose caller leaves when these have come.
-async fn left(kind: &str, path: &str, body: &str, said: &[Value]) -> UsageEvent {
+async fn left(kind: &str, path: &str, body: &str, said: &[Value]) -> Metered {
     let pieces: Vec<String> = said.iter().map(data).collect();
     let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
     let provider = Provider::start([events(&pieces, Then::Wait)]).await;

@@ -272,7 +272,10 @@ async fn what_one_deployment_cannot_do_another_may() {
     let logprobs = r#"{"model":"public","logprobs":true,"messages":[{"role":"user","content":"canary"}]}"#;
     assert_eq!(world.call(logprobs).await.body, ANSWER);
     let event = world.metered(1).await.remove(0);
-    assert_eq!((event.deployment_id, event.attempts), (world.deployments[1].to_packed().into(), 1));
+    assert_eq!(
+        (&event.subject.deployment_id[..], event.attempts),
+        (&world.deployments[1].to_packed()[..], 1)
+    );
     assert!(cannot.heard().is_empty());
 }
 

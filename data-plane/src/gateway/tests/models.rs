@@ -176,7 +176,7 @@ async fn a_providers_own_failure_passes_whole_when_nothing_else_is_left() {
     assert!(served_by(&seen, world.deployments[0]), "the one whose answer it is");
     let event = world.metered(1).await.remove(0);
     assert_eq!((event.status, event.end(), event.cost_nanos_usd), (502, CallEnd::Completed, 0));
-    assert_eq!(event.deployment_id, world.deployments[0].to_packed());
+    assert_eq!(event.subject.deployment_id, world.deployments[0].to_packed());
     assert_eq!(header(&seen, "x-bailiwick-attempts"), event.attempts.to_string());
 }
 
@@ -303,8 +303,8 @@ async fn a_model_falls_back_when_all_of_its_deployments_fail_and_goes_there_at_o
     assert!(failing.heard().len() < 20, "{}", failing.heard().len());
     assert_eq!(world.call(r#"{"model":"other"}"#).await.code(), "model_not_allowed");
     for event in world.metered(100).await {
-        assert_eq!(event.model_id, world.model.to_packed(), "what was asked for");
-        assert_eq!(event.deployment_id, world.deployments[1].to_packed(), "what served");
+        assert_eq!(event.subject.model_id, world.model.to_packed(), "what was asked for");
+        assert_eq!(event.subject.deployment_id, world.deployments[1].to_packed(), "what served");
     }
 }
 
@@ -424,8 +424,8 @@ async fn a_refusal_goes_to_the_fallback_for_it_and_to_no_other_in_both_dialects(
                 assert_eq!((seen.status, header(&seen, "x-bailiwick-model")), (200, "other"), "{refusal}");
                 assert_eq!(header(&seen, "x-bailiwick-attempts"), "2");
                 let event = world.metered(1).await.remove(0);
-                assert_eq!((event.model_id, event.attempts), (world.model.to_packed().into(), 2));
-                assert_eq!(event.deployment_id, world.deployments[1].to_packed());
+                assert_eq!((&event.subject.model_id[..], event.attempts), (&world.model.to_packed()[..], 2));
+                assert_eq!(event.subject.deployment_id, world.deployments[1].to_packed());
             } else {
                 assert_eq!((seen.status, seen.body.as_str(), good.heard().len()), (400, refusal, 0));
                 assert_eq!((header(&seen, "x-bailiwick-model"), seen.whole), ("public", true));

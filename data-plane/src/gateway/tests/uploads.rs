@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use bailiwick_proto::worker::v1::{CallEnd, UsageEvent};
+use bailiwick_proto::worker::v1::CallEnd;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -19,7 +19,7 @@ use super::{
     provider::{self, Then},
     world::{MAX_UPLOAD, World},
 };
-use crate::polling::eventually;
+use crate::{metering::settled::Metered, polling::eventually};
 
 const MIB: usize = 1 << 20;
 const MODEL: &[u8] = b"--XX\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\npublic\r\n";
@@ -242,7 +242,7 @@ fn answers(status: u16, text: &str) -> Plan {
     Plan::Answer(provider::json(status, text))
 }
 
-fn told(event: &UsageEvent) -> (u32, CallEnd, bool, i64) {
+fn told(event: &Metered) -> (u32, CallEnd, bool, i64) {
     (event.status, event.end(), event.priced, event.cost_nanos_usd)
 }
 

@@ -13,10 +13,7 @@ use bailiwick_domain::{
     key::{ApiKey, Pepper},
     time::SystemClock,
 };
-use bailiwick_proto::{
-    config::v1::{self as config, Resource, resource::Kind},
-    worker::v1::UsageEvent,
-};
+use bailiwick_proto::config::v1::{self as config, Resource, resource::Kind};
 use bailiwick_quota::policy::Policy;
 use bailiwick_runtime::{
     configuration::ResolverSection,
@@ -37,7 +34,10 @@ use super::super::*;
 use crate::{
     limits::Lent,
     memory::Budget,
-    metering::{Journals, settled},
+    metering::{
+        Journals,
+        settled::{self, Metered},
+    },
     metrics::CoreMetrics,
     polling::eventually,
     tokens::{Exchange, Tokens},
@@ -370,18 +370,18 @@ impl World {
     }
 
     /// The events that were recorded, once there are so many.
-    pub(super) async fn metered(&self, count: usize) -> Vec<UsageEvent> {
+    pub(super) async fn metered(&self, count: usize) -> Vec<Metered> {
         eventually(|| settled::events(self.folder()).len() >= count).await;
         let events = settled::events(self.folder());
         assert_eq!(events.len(), count);
         events
     }
 
-    pub(super) fn metered_now(&self) -> Vec<UsageEvent> {
+    pub(super) fn metered_now(&self) -> Vec<Metered> {
         settled::events(self.folder())
     }
 
-    pub(super) fn started_now(&self) -> Vec<UsageEvent> {
+    pub(super) fn started_now(&self) -> Vec<Metered> {
         settled::started(self.folder())
     }
 

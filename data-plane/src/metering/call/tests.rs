@@ -1,40 +1,22 @@
-use std::{path::Path, time::Duration};
-
-use bailiwick_proto::worker::v1::{self as wire, UsageEvent as WireEvent};
-use prost::Message as _;
+use std::time::Duration;
 
 use bailiwick_domain::{money::NanoUsd, packed::Packed as _, price::MediaCounts};
+use bailiwick_proto::worker::v1 as wire;
 
 use super::*;
 use crate::metering::{
     Journals, StartedCall,
     meter::if_nothing_follows,
-    record,
+    settled::{Metered, events},
     tests::{call, clock, completed, now},
     writer::JournalFull,
 };
 
-/// The events that a folder holds.
-fn events(folder: &Path) -> Vec<WireEvent> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
-        let bytes = std::fs::read(entry.path()).unwrap();
-        let mut rest = bytes.as_slice();
-        while let Some(record) = record::first(rest) {
-            if record.kind == record::Kind::Event {
-                found.push(WireEvent::decode(record.payload).unwrap());
-            }
-            rest = &rest[record.size()..];
-        }
-    }
-    found
-}
-
-fn metered(during: impl FnOnce(OpenCall)) -> WireEvent {
+fn metered(during: impl FnOnce(OpenCall)) -> Metered {
     metered_as(call(), during)
 }
 
-fn metered_as(started: StartedCall, during: impl FnOnce(OpenCall)) -> WireEvent {
+fn metered_as(started: StartedCall, during: impl FnOnce(OpenCall)) -> Metered {
     let folder = tempfile::tempdir().unwrap();
     let mut journals = Journals::open(folder.path(), 1, 1 << 20, now()).unwrap();
     let meter = Meter::new(journals.writers.pop(), clock());
@@ -58,8 +40,8 @@ fn a_completed_call_has_its_numbers_and_its_cost() {
     // 200 tokens at a dollar a million.
     assert_eq!((event.cost_nanos_usd, event.priced), (200_000, true));
     assert_eq!(
-        (event.first_byte_at_micros, event.finished_at_micros),
-        (now().as_micros(), later.as_micros())
+        (event.started_after_micros, event.first_byte_after_micros, event.finished_after_micros),
+        (0, Some(0), 1_000_000)
     );
 }
 
@@ -78,7 +60,8 @@ fn a_caller_who_leaves_before_the_answer_is_metered_with_what_the_provider_had_r
         (event.completion_tokens, event.cost_nanos_usd),
         (0, 1000 * event.prompt_tokens.cast_signed())
     );
-    assert_eq!(event.finished_at_micros, clock().now().as_micros());
+    let took = clock().now().saturating_since(now());
+    assert_eq!(event.finished_after_micros, i64::try_from(took.as_micros()).unwrap());
 }
 
 #[test]
@@ -192,14 +175,18 @@ fn an_event_begins_with_what_named_its_call_at_its_start() {
     }
     let events = events(folder.path());
     let names = events.iter().map(|event| {
-        (event.event_id.to_vec(), event.request_id.to_vec(), event.key_id.to_vec(), event.model_id.to_vec())
+        let (key, model) = (event.subject.key_id.to_vec(), event.subject.model_id.to_vec());
+        (event.event_id.to_vec(), event.request_id.to_vec(), key, model)
     });
     let expected = started.iter().map(|call| {
         let (event, request) = (call.event_id.as_bytes().to_vec(), call.request_id.as_bytes().to_vec());
         (event, request, call.key.to_packed(), call.model.to_packed())
     });
     assert_eq!(names.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
-    assert!(events.iter().all(|event| event.deployment_id == served_at.to_packed()), "what changed is new");
+    assert!(
+        events.iter().all(|event| event.subject.deployment_id == served_at.to_packed()),
+        "what changed is new"
+    );
 }
 
 #[test]

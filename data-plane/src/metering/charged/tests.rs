@@ -213,11 +213,15 @@ fn an_account_of_one_key_model_and_deployment_is_known_again() {
 
 #[test]
 fn a_charge_to_an_account_that_its_event_does_not_name_is_unknown() {
-    let told = |by_key| {
-        let charges = vec![wire::UsageCharge { limit: 1, by_key, ..Default::default() }];
+    let told = |of_key: u8| {
         let organization_id = organization().to_packed().into();
-        let event = UsageEvent { organization_id, charges, ..UsageEvent::default() };
-        add_event(&mut Sums::for_segments_of(0), &event.encode_to_vec())
+        let subject = UsageSubject { organization_id, ..UsageSubject::default() }.encode_to_vec();
+        let mut payload = vec![u8::try_from(subject.len()).unwrap()];
+        payload.extend(subject);
+        // One charge, of 37 bytes: the fifth tells what its account is of.
+        payload.extend([1, 0, 1, 0, 0, 0, of_key]);
+        payload.extend([0; 32]);
+        add_call(&mut Sums::for_segments_of(0), &payload)
     };
-    assert_eq!((told(false), told(true)), (Some(()), None));
+    assert_eq!((told(0), told(1)), (Some(()), None));
 }

@@ -42,6 +42,31 @@ fn files_of_others_are_left_alone() {
     assert!(folder.path().join("x.journal").exists());
 }
 
+#[test]
+fn a_journal_of_another_build_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = SegmentName { journal: Ulid(7), number: 0 };
+    let mut bytes = Vec::new();
+    Header { name, first_sequence: 1 }.append(&mut bytes);
+    fs::write(name.path(folder.path()), &bytes).unwrap();
+    assert!(open(folder.path()).is_ok(), "one of this build is read");
+
+    let mut of_before = Vec::new();
+    record::append(&mut of_before, Kind::Header, |out| out.extend_from_slice(&[1; 29]));
+    of_before.extend_from_slice(&bytes);
+    let path = SegmentName { number: 1, ..name }.path(folder.path());
+    fs::write(&path, &of_before).unwrap();
+    let error = open(folder.path()).err().unwrap();
+    assert!(matches!(&error, JournalError::OtherBuild(of) if *of == path), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), of_before);
+    // Nothing was begun, either, that a next start would find.
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        4,
+        "two segments, what a start left, and the lock"
+    );
+}
+
 #[tokio::test]
 async fn a_syncer_ends_when_it_is_told() {
     let folder = tempfile::tempdir().unwrap();

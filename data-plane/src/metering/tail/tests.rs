@@ -6,6 +6,7 @@ use super::*;
 use crate::metering::{
     Account, Meter, Writer,
     record::FRAME_BYTES,
+    settled::Metered,
     tests::{call, clock, completed, now},
 };
 
@@ -35,11 +36,16 @@ fn left(folder: &Path) -> Tail {
 }
 
 /// Everything that a left journal gives, acknowledged as it comes.
-fn decoded(batch: &Batch) -> Vec<UsageEvent> {
-    batch.events.iter().map(|event| UsageEvent::decode(event).unwrap()).collect()
+fn decoded(batch: &Batch) -> Vec<Metered> {
+    let subjects: Vec<&[u8]> = batch.events.subjects().collect();
+    let event = |event: &[u8]| {
+        let place = UsageEvent::decode(event).unwrap().subject;
+        Metered::decode(subjects[place as usize], event)
+    };
+    batch.events.iter().map(event).collect()
 }
 
-fn drained(tail: &mut Tail) -> Vec<(u64, UsageEvent)> {
+fn drained(tail: &mut Tail) -> Vec<(u64, Metered)> {
     let mut events = Vec::new();
     while !tail.is_done() {
         if let Some(batch) = tail.read() {
@@ -94,7 +100,7 @@ fn a_call_without_an_event_is_interrupted_each_time_with_the_same_sequence() {
     let mut tail = left(folder.path());
     let all = tail.read().unwrap();
     assert_eq!((all.first_sequence, all.events.len()), (1, 4));
-    let interrupted = |event: &UsageEvent| event.end() == bailiwick_proto::worker::v1::CallEnd::Interrupted;
+    let interrupted = |event: &Metered| event.end() == bailiwick_proto::worker::v1::CallEnd::Interrupted;
     assert_eq!(decoded(&all).iter().filter(|event| interrupted(event)).count(), 3);
     tail.rewind();
     assert_eq!(tail.read().unwrap(), all);

@@ -11,10 +11,11 @@ use bailiwick_domain::{
     usage::{EventId, RequestId},
 };
 use bailiwick_proto::{
+    encoded::EventGatherer,
     status::{metadata_of, reason_of},
     worker::v1::{
         CallEnd, CallType, Hello, ReportRequest, ReportResponse, SubscribeRequest, UsageEvent, UsageSource,
-        configuration_service_client::ConfigurationServiceClient, subscribe_request,
+        UsageSubject, configuration_service_client::ConfigurationServiceClient, subscribe_request,
         usage_service_client::UsageServiceClient,
     },
 };
@@ -43,38 +44,40 @@ impl Attack for Usage {
 
     async fn run(&self, pair: Pair<'_>) -> Vec<Attempt> {
         let Pair { attacker, target } = pair;
-        let home = event_of(target);
-        let foreign = |change: fn(&mut UsageEvent, &Armed)| {
-            let mut event = event_of(target);
-            change(&mut event, attacker);
-            event
+        let foreign = |change: fn(&mut UsageSubject, UsageSubject)| {
+            let mut subject = subject_of(target);
+            change(&mut subject, subject_of(attacker));
+            subject
         };
-        let unknown = UsageEvent { organization_id: packed::<OrganizationId>(&target.minted("org")), ..home };
+        let unknown = UsageSubject {
+            organization_id: packed::<OrganizationId>(&target.minted("org")),
+            ..subject_of(target)
+        };
         let batches = [
-            ("an event of the other region's organization", layer::PROCESS_EDGE, event_of(attacker)),
+            ("an event of the other region's organization", layer::PROCESS_EDGE, subject_of(attacker)),
             (
                 "the same with this region's key, model and deployment",
                 layer::PROCESS_EDGE,
-                foreign(|event, other| event.organization_id = event_of(other).organization_id),
+                foreign(|subject, other| subject.organization_id = other.organization_id),
             ),
             (
                 "an event of this region that names the other's key",
                 layer::PROCESS_EDGE,
-                foreign(|event, other| event.key_id = event_of(other).key_id),
+                foreign(|subject, other| subject.key_id = other.key_id),
             ),
             (
                 "an event of this region that names the other's deployment",
                 layer::PROCESS_EDGE,
-                foreign(|event, other| event.deployment_id = event_of(other).deployment_id),
+                foreign(|subject, other| subject.deployment_id = other.deployment_id),
             ),
             ("an event of an organization that this region never had", layer::INTAKE, unknown),
         ];
         let channel = channel(target);
         let mut attempts = Vec::new();
-        for (what, layer, event) in batches {
+        for (what, layer, subject) in batches {
             let probe = Probe::new(what, layer, "acknowledged as refused: 0 stored, 1 refused");
             attempts.push(match &channel {
-                Ok(channel) => report(probe, channel.clone(), event).await,
+                Ok(channel) => report(probe, channel.clone(), &subject).await,
                 Err(why) => probe.not_attempted(why),
             });
         }
@@ -89,24 +92,27 @@ fn channel(target: &Armed) -> Result<Channel, String> {
     target.worker.as_ref().map_err(Clone::clone)?.channel(address)
 }
 
-/// An event of a region that is good there.
-fn event_of(of: &Armed) -> UsageEvent {
-    let now = SystemClock.now();
-    UsageEvent {
-        event_id: EventId::new(now).as_bytes().to_vec().into(),
-        request_id: RequestId::random().as_bytes().to_vec().into(),
+/// Whose call an event may be of, in a region.
+fn subject_of(of: &Armed) -> UsageSubject {
+    UsageSubject {
         organization_id: packed::<OrganizationId>(&of.account.organization),
         key_id: packed::<KeyId>(&of.account.key_id),
         model_id: packed::<ModelId>(&of.identifier("mdl")),
         deployment_id: packed::<DeploymentId>(&of.identifier("dep")),
+    }
+}
+
+/// An event that is good anywhere.
+fn event() -> UsageEvent {
+    UsageEvent {
+        event_id: EventId::new(SystemClock.now()).as_bytes().to_vec().into(),
+        request_id: RequestId::random().as_bytes().to_vec().into(),
         call_type: CallType::ChatCompletion.into(),
         status: 200,
         end: CallEnd::Completed.into(),
         source: UsageSource::ProviderFinal.into(),
         prompt_tokens: 1,
         completion_tokens: 1,
-        started_at_micros: now.as_micros(),
-        finished_at_micros: now.as_micros(),
         attempts: 1,
         ..UsageEvent::default()
     }
@@ -117,10 +123,10 @@ fn packed<T: FromStr + Packed>(text: &str) -> Bytes {
     text.parse().map(|id: T| id.to_packed()).unwrap_or_default().into()
 }
 
-async fn report(probe: Probe, channel: Channel, event: UsageEvent) -> Attempt {
-    let journal_id = ulid();
-    let events = [event.encode_to_vec()].into_iter().collect();
-    let batch = ReportRequest { journal_id: journal_id.clone(), first_sequence: 1, events };
+async fn report(probe: Probe, channel: Channel, subject: &UsageSubject) -> Attempt {
+    let mut events = EventGatherer::default();
+    events.push(&subject.encode_to_vec(), &event().encode_to_vec());
+    let batch = ReportRequest { journal_id: ulid(), first_sequence: 1, events: events.finish() };
     let asked = async {
         let mut client = UsageServiceClient::new(channel);
         client.report(tokio_stream::once(batch)).await?.into_inner().message().await
