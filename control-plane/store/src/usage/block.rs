@@ -136,8 +136,9 @@ fn records(home: &Jurisdiction, events: &[&UsageEvent]) -> Result<Vec<u8>, Store
     Ok(records)
 }
 
-/// Events of one organization and one span.
-fn runs<'a, 'e>(events: &'a [&'e UsageEvent]) -> impl Iterator<Item = &'a [&'e UsageEvent]> {
-    let place = |event: &UsageEvent| (event.organization, event.event_id.span());
-    events.chunk_by(move |one, other| place(one) == place(other))
+/// Events of one organization and one span. They stand by organization and identifier: so whatever comes before a span's end is of that span.
+pub(super) fn runs<'a, 'e>(events: &'a [&'e UsageEvent]) -> impl Iterator<Item = &'a [&'e UsageEvent]> {
+    events.chunk_by(|one, other| {
+        one.organization == other.organization && other.event_id.as_bytes() <= one.event_id.span().end()
+    })
 }
