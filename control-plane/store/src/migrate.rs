@@ -124,6 +124,18 @@ const STEPS: &[Step] = &[
         only: Some(Backend::Postgres),
         sql: include_str!("../migrations/0023_blocks_as_they_are.postgres.sql"),
     },
+    Step {
+        version: 24,
+        description: "narrow blocks",
+        only: None,
+        sql: include_str!("../migrations/0024_narrow_blocks.sql"),
+    },
+    Step {
+        version: 25,
+        description: "narrow blocks as they are",
+        only: Some(Backend::Postgres),
+        sql: include_str!("../migrations/0025_narrow_blocks_as_they_are.postgres.sql"),
+    },
 ];
 
 /// Runs the steps that this store has not had. Replicas that start together take turns.

@@ -18,7 +18,7 @@ use crate::{backend::Backend, bulk, error, row::Row, session::Db};
 
 pub(super) const TABLE: &str = "usage_blocks";
 /// Events of one block, at most; the table's schema checks it too. A block is read whole, and a page of a backup holds hundreds.
-const MOST: usize = 128;
+pub(super) const MOST: usize = 128;
 const EVENT_ID: usize = 16;
 
 /// What tells events apart.
@@ -117,8 +117,9 @@ pub(super) async fn insert(db: &mut Db<'_>, events: &[&UsageEvent]) -> Result<()
     Ok(())
 }
 
-const INSERT: &str = "INSERT INTO usage_blocks (organization_id, first_event_id, last_event_id, event_ids, records) \
-     SELECT column1, substr(column2, 1, 16), substr(column2, length(column2) - 15, 16), column2, column3 FROM (VALUES ";
+/// In form 2, which is what [`record::write`] makes.
+const INSERT: &str = "INSERT INTO usage_blocks (organization_id, first_event_id, last_event_id, form, event_ids, records) \
+     SELECT column1, substr(column2, 1, 16), substr(column2, length(column2) - 15, 16), 2, column2, column3 FROM (VALUES ";
 
 fn event_ids(events: &[&UsageEvent]) -> Vec<u8> {
     let mut ids = Vec::with_capacity(events.len() * EVENT_ID);
@@ -127,13 +128,8 @@ fn event_ids(events: &[&UsageEvent]) -> Vec<u8> {
 }
 
 fn records(home: &Jurisdiction, events: &[&UsageEvent]) -> Result<Vec<u8>, StoreError> {
-    let mut records = Vec::with_capacity(events.len() * record::BYTES);
-    for event in events {
-        record::append(&mut records, home, event).map_err(|_| {
-            error::refused("a usage event names a key, model or deployment of another region")
-        })?;
-    }
-    Ok(records)
+    record::write(home, events)
+        .map_err(|_| error::refused("a usage event names a key, model or deployment of another region"))
 }
 
 /// Events of one organization and one span. They stand by organization and identifier: so whatever comes before a span's end is of that span.

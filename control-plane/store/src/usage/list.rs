@@ -6,7 +6,7 @@ use bailiwick_core::{
 };
 use bailiwick_domain::{
     id::OrganizationId,
-    jurisdiction::{Jurisdiction, Local},
+    jurisdiction::Local,
     usage::{EventId, UsageEvent},
 };
 use sqlx::query;
@@ -90,7 +90,7 @@ async fn blocks(
     from: [u8; 16],
 ) -> Result<Vec<Vec<Local<UsageEvent>>>, StoreError> {
     let statement = query(
-        "SELECT organization_id, event_ids, records FROM usage_blocks \
+        "SELECT organization_id, form, event_ids, records FROM usage_blocks \
          WHERE organization_id = $1 AND last_event_id < $2 ORDER BY last_event_id DESC LIMIT $3",
     );
     let limit = i64::try_from(READ).unwrap_or(i64::MAX);
@@ -100,16 +100,9 @@ async fn blocks(
 
 fn read(row: Row<'_>) -> Result<Vec<Local<UsageEvent>>, StoreError> {
     let organization = row.id("organization_id")?;
-    let (ids, records) = (block::ids(row.blob("event_ids")?), row.blob("records")?);
-    let (records, _) = records.as_chunks::<{ record::BYTES }>();
-    let event = |id: &[u8; 16], record| event(row.home(), organization, *id, record);
-    let events = ids.iter().zip(records).map(|(id, record)| {
-        let event = event(id, record).ok_or_else(|| row.corrupt("records", "is malformed"))?;
-        row.admit("organization_id", event)
-    });
-    events.collect()
-}
-
-fn event(home: &Jurisdiction, of: Local<OrganizationId>, id: [u8; 16], bytes: &[u8]) -> Option<UsageEvent> {
-    record::read(home, of, EventId::from_bytes(id).ok()?, bytes)
+    let (form, ids, records) =
+        (row.integer("form")?, block::ids(row.blob("event_ids")?), row.blob("records")?);
+    let events = record::read(form, row.home(), organization, ids, records);
+    let events = events.ok_or_else(|| row.corrupt("records", "is malformed"))?;
+    events.into_iter().map(|event| row.admit("organization_id", event)).collect()
 }

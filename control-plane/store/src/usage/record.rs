@@ -1,6 +1,17 @@
-//! What a call was and cost, in 168 bytes: identifiers and numbers, each in its place, the most significant byte first.
+//! What calls were and cost, in few bytes: the records of a block, up to 128 events of one organization. Many columns of narrow values would cost more than what they say, and so do bytes: each is
+//! copied several times on its way to the disk.
+//!
+//! First the block's subjects ([`subjects`]). Then its events, in the order of their identifiers, which stand in a column of their own: the request's identifier, places of subject and words, flags, and
+//! numbers, each as short as it is ([`numbers`]). Regions are left out, because the row names its own.
+//!
+//! A block has one form: what is read here would be written the same again, and all else is refused. Stores of before hold records of a fixed length ([`fixed`]), which nobody writes any more.
 //!
 //! R8: the places are all taken, and none of them holds text.
+
+mod fixed;
+mod numbers;
+mod subjects;
+mod words;
 
 use bailiwick_domain::{
     id::OrganizationId,
@@ -8,62 +19,66 @@ use bailiwick_domain::{
     money::NanoUsd,
     price::{MediaCounts, TokenCounts},
     time::Timestamp,
-    usage::{CallEnd, CallType, EventId, RequestId, UsageEvent, UsageSource},
+    usage::{EventId, RequestId, UsageEvent},
 };
 
-/// Length of a record; the table's schema checks it too.
-pub(super) const BYTES: usize = 168;
+use self::{
+    numbers::{Left, append_number, append_signed},
+    subjects::Subjects,
+    words::{CALL_TYPES, ENDS, SOURCES, place, word},
+};
 
-/// A word is stored as its place here, from 1. Places are never given anew: what is new comes last.
-const CALL_TYPES: &[CallType] = &[
-    CallType::ChatCompletion,
-    CallType::Completion,
-    CallType::Embedding,
-    CallType::Response,
-    CallType::Message,
-    CallType::TokenCount,
-    CallType::Image,
-    CallType::Speech,
-    CallType::Moderation,
-    CallType::Transcription,
-    CallType::AudioTranslation,
-];
-const ENDS: &[CallEnd] = &[
-    CallEnd::Completed,
-    CallEnd::CallerLeft,
-    CallEnd::ProviderFailed,
-    CallEnd::TimedOut,
-    CallEnd::Interrupted,
-];
-const SOURCES: &[UsageSource] = &[UsageSource::ProviderFinal, UsageSource::Partial, UsageSource::Estimated];
+/// Forms of a block's records, as the table names them.
+const FIXED: i64 = 1;
+const NARROW: i64 = 2;
 
 /// Flags of one byte.
 const STREAM: u8 = 1;
 const PRICED: u8 = 2;
+const FIRST_BYTE: u8 = 4;
 
-/// Stands for a time that there is not.
-const NEVER: i64 = i64::MIN;
+/// Room for a usual event, so that a usual block is allocated once.
+const USUAL: usize = 48;
 
-/// Appends an event's record. Regions are left out, because the row names its own: so an identifier of another one is refused (R2).
-pub(super) fn append(
-    out: &mut Vec<u8>,
-    home: &Jurisdiction,
-    event: &UsageEvent,
-) -> Result<(), ForeignRegion> {
+/// The records of a block, [`NARROW`]. Errors: an event names a key, model or deployment of another region; read back, it would be taken for one of this region (R2).
+pub(super) fn write(home: &Jurisdiction, events: &[&UsageEvent]) -> Result<Vec<u8>, ForeignRegion> {
+    let mut out = Vec::with_capacity(1 + subjects::BYTES + events.len() * USUAL);
+    let places = subjects::write(&mut out, home, events)?;
+    out.reserve(events.len() * USUAL);
+    for (event, subject) in events.iter().zip(places) {
+        append(&mut out, event, subject);
+    }
+    Ok(out)
+}
+
+fn append(out: &mut Vec<u8>, event: &UsageEvent, subject: u8) {
     out.extend_from_slice(event.request_id.as_bytes());
-    out.extend_from_slice(&home.admit(event.key)?.local_bytes());
-    out.extend_from_slice(&home.admit(event.model)?.local_bytes());
-    out.extend_from_slice(&home.admit(event.deployment)?.local_bytes());
-    out.extend_from_slice(&[
-        place(CALL_TYPES, event.call_type),
-        place(ENDS, event.end),
-        place(SOURCES, event.source),
-        if event.stream { STREAM } else { 0 } | if event.priced { PRICED } else { 0 },
-    ]);
-    out.extend_from_slice(&event.status.to_be_bytes());
-    out.extend_from_slice(&event.attempts.to_be_bytes());
+    let words = place(ENDS, event.end) << 4 | place(SOURCES, event.source);
+    out.extend_from_slice(&[subject, place(CALL_TYPES, event.call_type), words, flags(event)]);
+    append_number(out, event.status.into());
+    append_number(out, event.attempts.into());
+    let counts = counts(event);
+    out.push(mask(&counts));
+    for count in counts.into_iter().filter(|count| *count != 0) {
+        append_number(out, count);
+    }
+    // Not negative by the wire's rule; one that is takes ten bytes.
+    append_number(out, event.cost.as_nanos().cast_unsigned());
+    append_later(out, event.event_id.time(), event.started);
+    if let Some(first_byte) = event.first_byte {
+        append_later(out, event.started, first_byte);
+    }
+    append_later(out, event.started, event.finished);
+}
+
+fn flags(event: &UsageEvent) -> u8 {
+    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+    flag(event.stream, STREAM) | flag(event.priced, PRICED) | flag(event.first_byte.is_some(), FIRST_BYTE)
+}
+
+fn counts(event: &UsageEvent) -> [u64; 8] {
     let (tokens, media) = (&event.tokens, &event.media);
-    for count in [
+    [
         tokens.prompt,
         tokens.completion,
         tokens.cached_prompt,
@@ -72,91 +87,100 @@ pub(super) fn append(
         tokens.reasoning,
         media.images,
         media.audio_millis,
-    ] {
-        out.extend_from_slice(&count.to_be_bytes());
-    }
-    let first_byte = event.first_byte.map_or(NEVER, Timestamp::as_micros);
-    for number in [event.cost.as_nanos(), event.started.as_micros(), first_byte, event.finished.as_micros()] {
-        out.extend_from_slice(&number.to_be_bytes());
-    }
-    Ok(())
+    ]
 }
 
-/// The event of this organization and name whose record these bytes are. `None`: of no event.
+/// A bit for each count that is not 0, the first one lowest.
+fn mask(counts: &[u64; 8]) -> u8 {
+    counts.iter().rev().fold(0, |mask, count| mask << 1 | u8::from(*count != 0))
+}
+
+/// A time, by how much later than another it is. Every two times have a difference, where it must be around the end of all numbers.
+fn append_later(out: &mut Vec<u8>, from: Timestamp, to: Timestamp) {
+    append_signed(out, to.as_micros().wrapping_sub(from.as_micros()));
+}
+
+/// The events of a block, as many as it has identifiers. `None`: its records are not those of as many events.
 pub(super) fn read(
+    form: i64,
     home: &Jurisdiction,
     organization: Local<OrganizationId>,
+    ids: &[[u8; 16]],
+    records: &[u8],
+) -> Option<Vec<UsageEvent>> {
+    match form {
+        FIXED => fixed::read(home, organization, ids, records),
+        NARROW => read_narrow(home, organization, ids, records),
+        _ => None,
+    }
+}
+
+fn read_narrow(
+    home: &Jurisdiction,
+    organization: Local<OrganizationId>,
+    ids: &[[u8; 16]],
+    records: &[u8],
+) -> Option<Vec<UsageEvent>> {
+    let mut left = Left(records);
+    let mut subjects = Subjects::read(&mut left, home)?;
+    let mut event =
+        |id: &[u8; 16]| read_event(&mut left, &mut subjects, organization, EventId::from_bytes(*id).ok()?);
+    let events = ids.iter().map(&mut event).collect::<Option<Vec<_>>>()?;
+    (left.is_empty() && subjects.are_all_used()).then_some(events)
+}
+
+fn read_event(
+    left: &mut Left<'_>,
+    subjects: &mut Subjects,
+    organization: Local<OrganizationId>,
     event_id: EventId,
-    record: &[u8],
 ) -> Option<UsageEvent> {
-    let mut places = Places(record);
-    let request_id = RequestId::from_bytes(places.next()?);
-    let key = home.key_identified(places.next()?)?.into_inner();
-    let model = home.identified(places.next()?).into_inner();
-    let deployment = home.identified(places.next()?).into_inner();
-    let [call_type, end, source, flags] = places.next()?;
-    let (status, attempts) = (u16::from_be_bytes(places.next()?), u16::from_be_bytes(places.next()?));
-    let tokens = TokenCounts {
-        prompt: places.count()?,
-        completion: places.count()?,
-        cached_prompt: places.count()?,
-        cache_write: places.count()?,
-        cache_write_hour: places.count()?,
-        reasoning: places.count()?,
-    };
-    let media = MediaCounts { images: places.count()?, audio_millis: places.count()? };
-    let (cost, started) = (places.number()?, places.number()?);
-    let (first_byte, finished) = (places.number()?, places.number()?);
+    let request_id = RequestId::from_bytes(left.take()?);
+    let [subject, call_type, words, flags] = left.take()?;
+    let subject = subjects.at(subject)?;
+    let (status, attempts) = (left.small()?, left.small()?);
+    let [prompt, completion, cached_prompt, cache_write, cache_write_hour, reasoning, images, audio_millis] =
+        read_counts(left)?;
+    let cost = NanoUsd::from_nanos(left.number()?.cast_signed());
+    let started = read_later(left, event_id.time())?;
+    let first_byte = if flags & FIRST_BYTE == 0 { None } else { Some(read_later(left, started)?) };
     let event = UsageEvent {
         event_id,
         request_id,
         organization: organization.into_inner(),
-        key,
-        model,
-        deployment,
+        key: subject.key,
+        model: subject.model,
+        deployment: subject.deployment,
         call_type: word(CALL_TYPES, call_type)?,
         stream: flags & STREAM != 0,
         status,
-        end: word(ENDS, end)?,
-        source: word(SOURCES, source)?,
-        tokens,
-        media,
-        cost: NanoUsd::from_nanos(cost),
+        end: word(ENDS, words >> 4)?,
+        source: word(SOURCES, words & 0xf)?,
+        tokens: TokenCounts { prompt, completion, cached_prompt, cache_write, cache_write_hour, reasoning },
+        media: MediaCounts { images, audio_millis },
+        cost,
         priced: flags & PRICED != 0,
-        started: Timestamp::from_micros(started),
-        first_byte: (first_byte != NEVER).then(|| Timestamp::from_micros(first_byte)),
-        finished: Timestamp::from_micros(finished),
+        started,
+        first_byte,
+        finished: read_later(left, started)?,
         attempts,
     };
-    (places.0.is_empty() && flags & !(STREAM | PRICED) == 0).then_some(event)
+    (flags & !(STREAM | PRICED | FIRST_BYTE) == 0).then_some(event)
 }
 
-/// What is left to be read.
-struct Places<'a>(&'a [u8]);
-
-impl Places<'_> {
-    fn next<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (first, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*first)
+fn read_counts(left: &mut Left<'_>) -> Option<[u64; 8]> {
+    let [mask] = left.take()?;
+    let mut counts = [0; 8];
+    for (bit, count) in counts.iter_mut().enumerate() {
+        if mask >> bit & 1 == 1 {
+            *count = left.number().filter(|count| *count != 0)?;
+        }
     }
-
-    fn count(&mut self) -> Option<u64> {
-        self.next().map(u64::from_be_bytes)
-    }
-
-    fn number(&mut self) -> Option<i64> {
-        self.next().map(i64::from_be_bytes)
-    }
+    Some(counts)
 }
 
-fn place<T: Copy + PartialEq>(words: &[T], word: T) -> u8 {
-    let place = words.iter().position(|known| *known == word);
-    place.and_then(|place| u8::try_from(place + 1).ok()).unwrap_or_default()
-}
-
-fn word<T: Copy>(words: &[T], place: u8) -> Option<T> {
-    words.get(usize::from(place).checked_sub(1)?).copied()
+fn read_later(left: &mut Left<'_>, from: Timestamp) -> Option<Timestamp> {
+    Some(Timestamp::from_micros(from.as_micros().wrapping_add(left.signed()?)))
 }
 
 #[cfg(test)]

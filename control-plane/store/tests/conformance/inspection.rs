@@ -136,8 +136,8 @@ async fn forge(fixture: &Fixture, events: [&Local<UsageEvent>; 2]) {
     };
     let [first, last] = events.map(|event| *event.event_id.as_bytes());
     let forged = format!(
-        "INSERT INTO usage_blocks (organization_id, first_event_id, last_event_id, event_ids, records) \
-         VALUES ('{}', {}, {}, {}, {})",
+        "INSERT INTO usage_blocks (organization_id, first_event_id, last_event_id, form, event_ids, records) \
+         VALUES ('{}', {}, {}, 1, {}, {})",
         events[0].organization,
         value(&first),
         value(&last),

@@ -33,6 +33,7 @@ mod throughput;
 mod tls;
 mod trust;
 mod unlocking;
+mod upgrades;
 mod usage;
 
 macro_rules! conformance {
@@ -171,7 +172,11 @@ conformance! {
         events_of_unknown_organizations_are_reported_and_those_of_deleted_ones_kept,
         roll_ups_are_summed_as_asked,
         events_come_back_as_they_went_in_newest_first,
-        events_of_a_store_that_kept_each_in_a_row_are_kept;
+        a_block_of_the_longest_records_is_stored;
+    upgrades:
+        events_of_a_store_that_kept_each_in_a_row_are_kept,
+        events_of_a_store_whose_records_had_a_fixed_length_are_kept,
+        records_that_are_none_of_their_form_are_refused;
     throughput:
         #[ignore = "measures; run it alone: cargo test -p bailiwick-store --test conformance throughput -- --ignored --nocapture"]
         usage_insert_throughput;

@@ -9,16 +9,17 @@ use bailiwick_core::{
 use bailiwick_domain::{
     jurisdiction::Local,
     key::ApiKey,
+    money::NanoUsd,
     organization::OrganizationStatus,
+    price::{MediaCounts, TokenCounts},
     time::Timestamp,
     usage::{CallEnd, EventId, UsageEvent, UsageSource},
 };
-use bailiwick_store::SqlStore;
 use tokio::task::JoinSet;
 
 use crate::{
-    fixture::{Fixture, NOW, expected},
-    samples::{Tenant, mutate, organization, page},
+    fixture::{Fixture, NOW},
+    samples::{Tenant, call_of, mutate, organization, page},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -213,7 +214,7 @@ pub(crate) async fn r10_absurd_counts_stop_nobodys_usage(fixture: &Fixture) {
     for at in [NOW, NOW, NOW, NOW.saturating_add(HOUR)] {
         let absurd = changed(fixture, &tenant.call(fixture, at), |event| {
             event.tokens.prompt = i64::MAX.unsigned_abs();
-            event.cost = bailiwick_domain::money::NanoUsd::from_nanos(i64::MAX);
+            event.cost = NanoUsd::from_nanos(i64::MAX);
         });
         let inserted = fixture.store.usage_insert(&[absurd, tenant.call(fixture, at)]).await.expect("stored");
         assert_eq!(inserted.inserted, 2);
@@ -307,34 +308,32 @@ pub(crate) async fn events_come_back_as_they_went_in_newest_first(fixture: &Fixt
     assert!(ids.is_sorted_by(|one, two| one > two));
 }
 
-/// The table that usage was kept in before, a row for each event.
-const ROWS: &str = include_str!("../../migrations/0021_packed_usage.sql");
-
-pub(crate) async fn events_of_a_store_that_kept_each_in_a_row_are_kept(fixture: &Fixture) {
+pub(crate) async fn a_block_of_the_longest_records_is_stored(fixture: &Fixture) {
     let tenant = Tenant::stored(fixture).await;
-    // Further apart than a block reaches.
-    let mut events: Vec<_> =
-        (0..5).map(|n| tenant.call(fixture, NOW.saturating_add(Duration::from_secs(2 * n)))).collect();
-    fixture.store.usage_insert(&events).await.expect("stored");
-    let blob = if fixture.store.backend() == "sqlite" { "BLOB" } else { "BYTEA" };
-    let (_, rows_table) = ROWS.split_once("CREATE TABLE").expect("it makes a table");
-    let rows_table = rows_table.replace("{text}", "TEXT").replace("{blob}", blob).replace("{region}", "euc1");
-    for before in [
-        format!("CREATE TABLE {rows_table}"),
-        "INSERT INTO usage_events (organization_id, event_id, record) \
-         SELECT organization_id, event_ids, records FROM usage_blocks"
-            .to_owned(),
-        "DROP TABLE usage_blocks".to_owned(),
-        "DELETE FROM _sqlx_migrations WHERE version >= 22".to_owned(),
-    ] {
-        fixture.tamper(&before).await;
-    }
-
-    let upgraded = SqlStore::open(&fixture.url, &expected("eu-central-1")).await.expect("upgrades");
-    assert_eq!(upgraded.usage_insert(&events).await.expect("stored").inserted, 0, "they are known");
-    let listed = upgraded.usage_event_list(tenant.organization.id, &page(10, None)).await.expect("lists");
-    events.reverse();
-    assert_eq!(listed.rows, events);
-    assert_eq!(upgraded.usage_query(&all(&tenant)).await.expect("answers").rows[0].calls, 5);
-    upgraded.close().await;
+    let far = Timestamp::from_micros(i64::MAX);
+    let mut events: Vec<_> = (0..128)
+        .map(|_| {
+            // A key, a model and a deployment of its own for each.
+            changed(fixture, &call_of(fixture, tenant.organization.id, NOW), |event| {
+                let count = u64::MAX;
+                event.tokens = TokenCounts {
+                    prompt: count,
+                    completion: count,
+                    cached_prompt: count,
+                    cache_write: count,
+                    cache_write_hour: count,
+                    reasoning: count,
+                };
+                event.media = MediaCounts { images: count, audio_millis: count };
+                event.cost = NanoUsd::from_nanos(-1);
+                (event.status, event.attempts) = (u16::MAX, u16::MAX);
+                event.started = Timestamp::from_micros(i64::MIN);
+                (event.first_byte, event.finished) = (Some(far), far);
+            })
+        })
+        .collect();
+    assert_eq!(fixture.store.usage_insert(&events).await.expect("stored").inserted, 128);
+    assert_eq!(fixture.number("SELECT COUNT(*) FROM usage_blocks").await, 1);
+    events.sort_by_key(|event| std::cmp::Reverse(event.event_id));
+    assert_eq!(listed(fixture, &tenant, 1000).await, events);
 }
