@@ -8,7 +8,7 @@ CREATE TABLE usage_blocks_anew (
         CHECK (organization_id >= 'org_{region}_' AND organization_id < 'org_{region}`'),
     first_event_id {blob} NOT NULL CHECK (first_event_id = substr(event_ids, 1, 16)),
     last_event_id {blob} NOT NULL CHECK (last_event_id = substr(event_ids, length(event_ids) - 15, 16)),
-    form BIGINT NOT NULL CHECK (form IN (1, 2)),
+    form BIGINT NOT NULL,
     event_ids {blob} NOT NULL CHECK (length(event_ids) BETWEEN 16 AND 2048 AND length(event_ids) % 16 = 0),
     records {blob} NOT NULL CHECK (
         (form = 1 AND length(records) * 2 = length(event_ids) * 21)

@@ -30,21 +30,33 @@ pub(super) fn write(
     home: &Jurisdiction,
     events: &[&UsageEvent],
 ) -> Result<[u8; MOST], ForeignRegion> {
-    let mut places = [0; MOST];
-    let mut met = Met::new();
+    let (mut places, mut count) = ([0; MOST], 0);
     let count_at = out.len();
-    out.push(0);
-    for (place, event) in places.iter_mut().zip(events) {
-        let count = met.count;
-        *place = met.place(event);
-        if *place == count {
+    out.push(count);
+    for (number, event) in events.iter().enumerate().take(MOST) {
+        let earlier = same_before(events.get(..number).unwrap_or_default(), event);
+        let known = earlier.and_then(|earlier| places.get(earlier).copied());
+        let place = known.unwrap_or(count);
+        if place == count {
             append(out, home, event)?;
+            count += 1;
+        }
+        if let Some(of_event) = places.get_mut(number) {
+            *of_event = place;
         }
     }
-    if let Some(count) = out.get_mut(count_at) {
-        *count = met.count;
+    if let Some(place) = out.get_mut(count_at) {
+        *place = count;
     }
     Ok(places)
+}
+
+/// An event of the same subject. That is mostly the last one, or among the first: a block has few subjects, or few events.
+fn same_before(before: &[&UsageEvent], event: &UsageEvent) -> Option<usize> {
+    match before.split_last() {
+        Some((last, rest)) if are_same(last, event) => Some(rest.len()),
+        _ => before.iter().position(|other| are_same(other, event)),
+    }
 }
 
 /// R2: each is admitted, once for all events that have it.
@@ -55,77 +67,9 @@ fn append(out: &mut Vec<u8>, home: &Jurisdiction, event: &UsageEvent) -> Result<
     Ok(())
 }
 
-/// Slots of the table by which a subject is found again.
-const SLOTS: usize = 256;
-/// Looking for one that is not there ends at a free slot.
-const _: () = assert!(MOST < SLOTS && SLOTS == 1 << u8::BITS);
-
-/// Subjects that were met so far. Nothing is allocated for them: many a block has one event.
-struct Met<'e> {
-    count: u8,
-    /// By place: an event that has it.
-    firsts: [Option<&'e UsageEvent>; MOST],
-    /// Places, from 1, at or behind where [`spread`] wants them; 0: free.
-    slots: [u8; SLOTS],
-    last: Option<(&'e UsageEvent, u8)>,
-}
-
-impl<'e> Met<'e> {
-    fn new() -> Self {
-        Self { count: 0, firsts: [None; MOST], slots: [0; SLOTS], last: None }
-    }
-
-    /// The place of an event's subject, which is the count before where it is new.
-    fn place(&mut self, event: &'e UsageEvent) -> u8 {
-        let place = match self.last {
-            Some((last, place)) if are_same(last, event) => place,
-            _ => self.find(event),
-        };
-        self.last = Some((event, place));
-        place
-    }
-
-    fn find(&mut self, event: &'e UsageEvent) -> u8 {
-        let mut slot = spread(event);
-        loop {
-            match self.held(slot) {
-                Some((place, first)) if are_same(first, event) => return place,
-                Some(_) => slot = slot.wrapping_add(1),
-                None => return self.add(slot, event),
-            }
-        }
-    }
-
-    fn held(&self, slot: u8) -> Option<(u8, &'e UsageEvent)> {
-        let place = self.slots.get(usize::from(slot))?.checked_sub(1)?;
-        self.firsts.get(usize::from(place)).copied().flatten().map(|first| (place, first))
-    }
-
-    fn add(&mut self, slot: u8, event: &'e UsageEvent) -> u8 {
-        let place = self.count;
-        self.count += 1;
-        if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
-            *slot = self.count;
-        }
-        if let Some(first) = self.firsts.get_mut(usize::from(place)) {
-            *first = Some(event);
-        }
-        place
-    }
-}
-
 /// By whole identifiers: the bytes that are written do not tell another region's from this one's (R2).
 fn are_same(one: &UsageEvent, other: &UsageEvent) -> bool {
     one.key == other.key && one.model == other.model && one.deployment == other.deployment
-}
-
-/// A slot to begin with. Identifiers are random in some of their bytes, so all of them are taken together.
-fn spread(event: &UsageEvent) -> u8 {
-    let number = u128::from_be_bytes;
-    let all = number(event.key.local_bytes())
-        ^ number(event.model.local_bytes())
-        ^ number(event.deployment.local_bytes());
-    all.to_be_bytes().into_iter().fold(0, |slot: u8, byte| slot.rotate_left(3) ^ byte)
 }
 
 /// Subjects, read back.

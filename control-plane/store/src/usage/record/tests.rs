@@ -299,45 +299,57 @@ fn a_subject_stands_once_wherever_its_events_are() {
     assert_eq!(read_as(&near, &written(&near)), Some(near.to_vec()));
 }
 
+/// Of two subjects, the second one twice.
+fn of_two_subjects() -> [UsageEvent; 3] {
+    let one = event(&home());
+    let other = UsageEvent { organization: one.organization, ..event(&home()) };
+    [one, other, with_subject_of(&other)]
+}
+
 /// A block has one form. Each of these says the same as a good one, or nearly.
 #[test]
-fn another_form_of_a_block_is_refused() {
-    let one = with_subject_of(&event(&home()));
-    let other = UsageEvent { organization: one.organization, ..event(&home()) };
-    let events = [one, other];
+fn another_form_of_subjects_is_refused() {
+    let events = of_two_subjects();
     let good = written(&events);
-    let (first, second, records) = (1, 1 + 48, 1 + 2 * 48);
-    let (subject, other_subject) = (&good[first..second], &good[second..records]);
-    let (event_one, event_other) = good[records..].split_at(26 + 1);
-    let with = |subjects: &[&[u8]], places: [u8; 2]| {
-        let mut bytes = vec![u8::try_from(subjects.len()).expect("few")];
-        subjects.iter().for_each(|subject| bytes.extend_from_slice(subject));
-        for (event, place) in [event_one, event_other].into_iter().zip(places) {
+    let (one, rest) = good[1..].split_at(48);
+    let (other, records) = rest.split_at(48);
+    let with = |subjects: &[&[u8]], places: [u8; 3]| {
+        let count = u8::try_from(subjects.len()).expect("few");
+        let mut bytes = [&[count], &subjects.concat()[..]].concat();
+        for (event, place) in records.chunks(records.len() / 3).zip(places) {
             bytes.extend_from_slice(event);
             let at = bytes.len() - event.len() + 16;
             bytes[at] = place;
         }
         bytes
     };
-    assert_eq!(with(&[subject, other_subject], [0, 1]), good);
-    assert!(read_as(&events, &with(&[subject], [0, 0])).is_some());
+    assert_eq!(with(&[one, other], [0, 1, 1]), good);
+    assert!(read_as(&events, &with(&[one], [0, 0, 0])).is_some());
     for (wrong, why) in [
-        (with(&[other_subject, subject], [1, 0]), "not in the order of their first use"),
-        (with(&[subject, other_subject], [0, 0]), "one that no event has"),
-        (with(&[subject, subject], [0, 1]), "one twice"),
-        (with(&[subject], [0, 1]), "one that is not there"),
-        (with(&[subject, other_subject], [0, 255]), "one that cannot be there"),
-        (with(&[], [0, 0]), "none"),
+        (with(&[other, one], [1, 0, 0]), "not in the order of their first use"),
+        (with(&[other, one], [1, 0, 1]), "not in the order of their first use"),
+        (with(&[one, other], [0, 0, 0]), "one that no event has"),
+        (with(&[one, one], [0, 1, 1]), "one twice"),
+        (with(&[one], [0, 1, 1]), "one that is not there"),
+        (with(&[one, other], [0, 1, 255]), "one that cannot be there"),
+        (with(&[], [0, 0, 0]), "none"),
     ] {
         assert_eq!(read_as(&events, &wrong), None, "{why}");
     }
+}
 
+#[test]
+fn another_form_of_an_event_is_refused() {
+    let events = of_two_subjects();
+    let good = written(&events);
+    let first = 1 + 2 * 48;
     let changed = |at: usize, replaced: usize, by: &[u8]| {
         let mut bytes = good.clone();
-        bytes.splice(records + at..records + at + replaced, by.iter().copied());
+        bytes.splice(first + at..first + at + replaced, by.iter().copied());
         bytes
     };
-    let flags = good[records + 19];
+    let flags = good[first + 19];
+    assert_eq!(changed(19, 3, &[flags, 0xc8, 1]), good);
     for (wrong, why) in [
         (changed(17, 1, &[0]), "a call type that is none"),
         (changed(17, 1, &[99]), "a call type that is none"),
