@@ -86,8 +86,10 @@ fn what_is_no_report_is_refused_and_what_is_not_known_passed_over() {
     }
     let with_more = [&bytes[..], &[0x7a, 2, 0, 0]].concat();
     assert_eq!(ReportRequest::decode(&*with_more), Ok(same(&plain)));
-    assert!(ReportRequest::decode(&[0x18, 1][..]).is_err(), "a number where events stand");
-    assert!(ReportRequest::decode(&[0x20, 1][..]).is_err(), "a number where subjects stand");
+    for number in [0, 1] {
+        assert!(ReportRequest::decode(&[0x18, number][..]).is_err(), "{number} where events stand");
+        assert!(ReportRequest::decode(&[0x20, number][..]).is_err(), "{number} where subjects stand");
+    }
     let mut cleared = same(&plain);
     cleared.clear();
     assert_eq!(cleared, ReportRequest::default());
@@ -109,6 +111,8 @@ fn gathered_events_name_their_subjects_each_of_which_is_said_once() {
     for ((bytes, key), status) in events.iter().zip(keys).zip(0..) {
         let read = wire::UsageEvent::decode(bytes).unwrap();
         assert_eq!(subjects[read.subject as usize], subject(key));
+        // The first needs no number.
+        assert_eq!(bytes == event(status).encode_to_vec(), read.subject == 0);
         assert_eq!(wire::UsageEvent { subject: 0, ..read }, event(status));
     }
 }

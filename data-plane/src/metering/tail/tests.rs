@@ -1,10 +1,11 @@
 use std::path::Path;
 
+use bailiwick_domain::packed::Packed as _;
 use proptest::prelude::*;
 
 use super::*;
 use crate::metering::{
-    Account, Meter, Writer,
+    Account, Meter, StartedCall, Writer,
     record::FRAME_BYTES,
     settled::Metered,
     tests::{call, clock, completed, now},
@@ -105,6 +106,42 @@ fn a_call_without_an_event_is_interrupted_each_time_with_the_same_sequence() {
     tail.rewind();
     assert_eq!(tail.read().unwrap(), all);
     assert_eq!(left(folder.path()).read().unwrap(), all);
+}
+
+#[test]
+fn each_event_has_the_subject_of_its_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let writer = writer(folder.path()).with_segments_of(2048);
+    let mut tail = Tail::live(folder.path().to_owned(), Ulid(7), writer.published(), account());
+    let meter = Meter::new(Some(writer), clock());
+    // Two that take turns, and one of its own; the last of each is never settled.
+    let (one, other) = (call(), call());
+    let calls: Vec<StartedCall> = (0..60)
+        .map(|number| match number % 3 {
+            0 => StartedCall { event_id: call().event_id, ..one },
+            1 => StartedCall { event_id: call().event_id, ..other },
+            _ => call(),
+        })
+        .collect();
+    let (settled, left_open) = calls.split_at(57);
+    for call in settled {
+        meter.start(*call).unwrap().settle(completed(1), now()).at_once();
+    }
+    left_open.iter().for_each(|call| std::mem::forget(meter.start(*call).unwrap()));
+    meter.write().unwrap();
+
+    let subjects = |events: &[Metered]| -> HashMap<Vec<u8>, Vec<u8>> {
+        events.iter().map(|event| (event.event_id.to_vec(), event.subject.key_id.to_vec())).collect()
+    };
+    let expected = |calls: &[StartedCall]| -> HashMap<Vec<u8>, Vec<u8>> {
+        calls.iter().map(|call| (call.event_id.as_bytes().to_vec(), call.key.to_packed())).collect()
+    };
+    let sent = tail.read().unwrap();
+    assert_eq!(subjects(&decoded(&sent)), expected(settled));
+    assert_eq!(sent.events.subject_count(), 2 + settled.len() / 3);
+    std::mem::forget(meter);
+    let left: Vec<Metered> = drained(&mut left(folder.path())).into_iter().map(|(_, event)| event).collect();
+    assert_eq!(subjects(&left), expected(&calls));
 }
 
 #[test]
