@@ -283,6 +283,9 @@ impl Tail {
                 continue;
             };
             if record.kind == Kind::Header {
+                if Header::is_of_another_build(record.payload) {
+                    return Err(io::Error::other("another build wrote it"));
+                }
                 let header = Header::parse(record.payload).filter(|header| header.name == name);
                 let begins = header.map_or(0, |header| header.first_sequence);
                 if begins > self.place.sequence {

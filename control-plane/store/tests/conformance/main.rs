@@ -10,6 +10,7 @@
     reason = "this crate is all test: what fails here fails the test that it is in"
 )]
 
+mod fixed_records;
 mod fixture;
 mod inhabited;
 mod samples;

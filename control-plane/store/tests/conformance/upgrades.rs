@@ -6,14 +6,13 @@ use bailiwick_core::{ports::store::Store, records::UsageQuery};
 use bailiwick_domain::{
     id::OrganizationId,
     jurisdiction::Local,
-    money::NanoUsd,
-    price::{MediaCounts, TokenCounts},
     time::Timestamp,
-    usage::{CallEnd, CallType, EventId, UsageEvent, UsageSource},
+    usage::{EventId, UsageEvent},
 };
 use bailiwick_store::SqlStore;
 
 use crate::{
+    fixed_records::{self, WRITTEN},
     fixture::{Fixture, NOW, expected},
     inhabited::Inhabited,
     samples::{call_of, page},
@@ -25,61 +24,10 @@ const ROWS: &str = include_str!("../../migrations/0021_packed_usage.sql");
 const BLOCKS: &str = include_str!("../../migrations/0022_usage_blocks.sql");
 const AS_THEY_ARE: &str = include_str!("../../migrations/0023_blocks_as_they_are.postgres.sql");
 
-/// Identifier and record of three events, as the builds of then wrote them; the first two are of one span.
-const WRITTEN: &str = include_str!("fixed_records.txt");
-
-/// What those say, the oldest first.
+/// Those events, the oldest first.
 fn events(fixture: &Fixture, organization: Local<OrganizationId>) -> Vec<Local<UsageEvent>> {
-    let at = |micros: i64| Timestamp::from_micros(NOW.as_micros() + micros);
-    let usual = UsageEvent {
-        event_id: "01a0c450-6c00-7a22-93d8-0aff654ccf12".parse().expect("good"),
-        request_id: "req_0123456789abcdeffedcba9876543210".parse().expect("good"),
-        key: "key_euc1_0123456789abcDEF".parse().expect("good"),
-        model: "mdl_euc1_01JD0W6KQ4V6J5T6T9N2X8Y3ZC".parse().expect("good"),
-        deployment: "dep_euc1_01JD0W6KQ4V6J5T6T9N2X8Y3ZD".parse().expect("good"),
-        tokens: TokenCounts {
-            prompt: 1234,
-            completion: 567,
-            cached_prompt: 1024,
-            cache_write: 30,
-            cache_write_hour: 4,
-            reasoning: 500,
-        },
-        started: at(123),
-        first_byte: Some(at(250_456)),
-        finished: at(1_750_789),
-        ..call_of(fixture, organization, NOW).into_inner()
-    };
-    let without_numbers = UsageEvent {
-        event_id: "01a0c450-6c01-728d-8770-a84af068e072".parse().expect("good"),
-        key: "key_euc1_ZYXWVUTSRQ987654".parse().expect("good"),
-        call_type: CallType::AudioTranslation,
-        stream: false,
-        status: 504,
-        end: CallEnd::Interrupted,
-        source: UsageSource::Estimated,
-        tokens: TokenCounts::default(),
-        media: MediaCounts::default(),
-        cost: NanoUsd::default(),
-        priced: false,
-        first_byte: None,
-        attempts: 3,
-        ..usual
-    };
-    let greatest = UsageEvent {
-        event_id: "01a0c450-73d0-70f9-8d9e-aad18b05c0db".parse().expect("good"),
-        status: u16::MAX,
-        tokens: TokenCounts { prompt: u64::MAX, ..TokenCounts::default() },
-        cost: NanoUsd::from_nanos(i64::MAX),
-        started: Timestamp::from_micros(i64::MAX),
-        first_byte: Some(Timestamp::from_micros(-1)),
-        finished: Timestamp::from_micros(i64::MIN),
-        attempts: u16::MAX,
-        ..usual
-    };
-    [usual, without_numbers, greatest]
-        .map(|event| fixture.home.admit(event).expect("of this region"))
-        .to_vec()
+    let events = fixed_records::events(organization.into_inner());
+    events.map(|event| fixture.home.admit(event).expect("of this region")).to_vec()
 }
 
 /// The statement that made a table, in a step's text.

@@ -236,6 +236,23 @@ fn damage_larger_than_a_window_is_stepped_over() {
 }
 
 #[test]
+fn a_journal_of_another_build_gives_nothing_and_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    written(folder.path(), 3, 1 << 20);
+    let path = SegmentName { journal: Ulid(7), number: 0 }.path(folder.path());
+    let mut bytes = fs::read(&path).unwrap();
+    let (first_call, _) = records(&bytes)[1];
+    let mut header = Vec::new();
+    crate::metering::record::append(&mut header, Kind::Header, |out| out.extend_from_slice(&[1; 29]));
+    bytes.splice(..first_call, header);
+    fs::write(&path, &bytes).unwrap();
+    let mut tail = left(folder.path());
+    assert_eq!(tail.read(), None);
+    assert!(tail.has_work() && !tail.is_done());
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
 fn a_journal_that_cannot_be_read_is_read_when_it_can() {
     let folder = tempfile::tempdir().unwrap();
     written(folder.path(), 3, 1 << 20);

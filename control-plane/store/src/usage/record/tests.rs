@@ -206,21 +206,23 @@ fn a_small_block_with_any_one_byte_changed_is_read_or_refused() {
     }
 }
 
+const MOST_TOKENS: TokenCounts = TokenCounts {
+    prompt: u64::MAX,
+    completion: u64::MAX,
+    cached_prompt: u64::MAX,
+    cache_write: u64::MAX,
+    cache_write_hour: u64::MAX,
+    reasoning: u64::MAX,
+};
+const MOST_MEDIA: MediaCounts = MediaCounts { images: u64::MAX, audio_millis: u64::MAX };
+
 #[test]
 fn the_least_and_the_greatest_numbers_come_back() {
     for time in [i64::MIN, -1, 0, i64::MAX] {
         for other in [i64::MIN, 0, i64::MAX] {
-            let most = u64::MAX;
             let greatest = UsageEvent {
-                tokens: TokenCounts {
-                    prompt: most,
-                    completion: most,
-                    cached_prompt: most,
-                    cache_write: most,
-                    cache_write_hour: most,
-                    reasoning: most,
-                },
-                media: MediaCounts { images: most, audio_millis: most },
+                tokens: MOST_TOKENS,
+                media: MOST_MEDIA,
                 cost: NanoUsd::from_nanos(time),
                 status: u16::MAX,
                 attempts: u16::MAX,
@@ -241,18 +243,10 @@ fn a_block_is_as_long_as_its_table_allows() {
     let first = event(&home());
     let least = UsageEvent { status: 0, ..first };
     assert_eq!(written(&[least]).len(), 49 + 26);
-    let most = u64::MAX;
     let far = i64::MIN / 2;
     let greatest = |subject: &UsageEvent| UsageEvent {
-        tokens: TokenCounts {
-            prompt: most,
-            completion: most,
-            cached_prompt: most,
-            cache_write: most,
-            cache_write_hour: most,
-            reasoning: most,
-        },
-        media: MediaCounts { images: most, audio_millis: most },
+        tokens: MOST_TOKENS,
+        media: MOST_MEDIA,
         cost: NanoUsd::from_nanos(-1),
         status: u16::MAX,
         attempts: u16::MAX,
