@@ -6,10 +6,10 @@
 
 pub mod refusal;
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use bailiwick_domain::{jurisdiction::Local, usage::UsageEvent};
+use bailiwick_domain::{id::OrganizationId, jurisdiction::Local, usage::UsageEvent};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -27,8 +27,8 @@ const GROUP_EVENTS: usize = 8_000;
 pub struct Stored {
     /// Events that were new. Exact over all batches of a transaction; which batch of it a duplicate is counted to is not.
     pub inserted: u32,
-    /// Indices of events whose organization does not exist here; they were not stored.
-    pub unknown_organization: Vec<usize>,
+    /// Of each event that was not stored, its organization, which does not exist here.
+    pub unknown_organization: Vec<OrganizationId>,
 }
 
 /// The one function of the store that the intake needs.
@@ -64,7 +64,7 @@ impl UsageIntake {
     /// The intake, and the writer behind it, which somebody must run.
     pub fn new<S: UsageSink + ?Sized>(store: Arc<S>) -> (Self, UsageWriter<S>) {
         let (queue, submissions) = mpsc::channel(QUEUED_BATCHES);
-        (Self { queue }, UsageWriter { store, submissions })
+        (Self { queue }, UsageWriter { store, submissions, together: Vec::new() })
     }
 
     /// Stores a batch; answers after the commit. Waits while the queue is full.
@@ -82,6 +82,8 @@ impl UsageIntake {
 pub struct UsageWriter<S: ?Sized> {
     store: Arc<S>,
     submissions: mpsc::Receiver<Submission>,
+    /// Room for the events of several batches: it is large, and needed again at once.
+    together: Vec<Local<UsageEvent>>,
 }
 
 impl<S: UsageSink + ?Sized> UsageWriter<S> {
@@ -99,12 +101,16 @@ impl<S: UsageSink + ?Sized> UsageWriter<S> {
         }
     }
 
-    async fn write(&self, group: Vec<Submission>) {
-        let all: Cow<'_, [Local<UsageEvent>]> = match group.as_slice() {
-            [one] => Cow::Borrowed(&one.events),
-            several => several.iter().flat_map(|submission| &submission.events).copied().collect(),
+    async fn write(&mut self, group: Vec<Submission>) {
+        let all = match group.as_slice() {
+            [one] => &one.events,
+            several => {
+                self.together.clear();
+                several.iter().for_each(|submission| self.together.extend_from_slice(&submission.events));
+                &self.together
+            }
         };
-        match self.store.usage_insert(&all).await {
+        match self.store.usage_insert(all).await {
             Ok(inserted) => answer(group, inserted.inserted, &inserted.unknown_organization),
             // One batch that the database refuses must not take the others with it.
             Err(error) if group.len() > 1 && !matches!(error, StoreError::Unavailable(_)) => {
@@ -131,7 +137,8 @@ fn answer(group: Vec<Submission>, inserted: u32, unknown: &[usize]) {
         let range = start..start + submission.events.len();
         start = range.end;
         let here = unknown.iter().filter(|index| range.contains(index));
-        let unknown_organization: Vec<usize> = here.map(|index| index - range.start).collect();
+        let of = |index: &usize| submission.events.get(index - range.start).map(|event| event.organization);
+        let unknown_organization: Vec<OrganizationId> = here.filter_map(of).collect();
         let storable = u32::try_from(range.len() - unknown_organization.len()).unwrap_or(u32::MAX);
         let inserted = storable.min(left);
         left -= inserted;

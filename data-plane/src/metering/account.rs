@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::writer::JournalFull;
 
-/// Space that is kept free for the event of each call that has started; its record takes about 200 bytes.
+/// Space that is kept free for the end of each call that has started, which takes about 100 bytes, and as many again where no other of its key is written with it. Its start takes no more.
 pub(super) const EVENT_RESERVE_BYTES: u64 = 512;
 
 /// Whether calls can be recorded. Those that cannot are refused.
@@ -122,10 +122,10 @@ impl Account {
         self.reserved.load(Ordering::Relaxed) / EVENT_RESERVE_BYTES
     }
 
-    /// Makes room for a call that starts with a record of `size`.
-    pub(super) fn admit(&self, size: u64) -> Result<(), JournalFull> {
+    /// Makes room for a call: for its start, and for its end.
+    pub(super) fn admit(&self) -> Result<(), JournalFull> {
         let reserved = self.reserved.fetch_add(EVENT_RESERVE_BYTES, Ordering::Relaxed) + EVENT_RESERVE_BYTES;
-        if self.bytes().saturating_add(reserved).saturating_add(size) > self.max_bytes {
+        if self.bytes().saturating_add(reserved).saturating_add(EVENT_RESERVE_BYTES) > self.max_bytes {
             self.release();
             return Err(JournalFull::Bound { max_bytes: self.max_bytes });
         }

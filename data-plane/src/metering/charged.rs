@@ -20,7 +20,7 @@ use prost::Message as _;
 use ulid::Ulid;
 
 use super::{
-    payload::{Payload, RecordedCharge},
+    group::{Call, RecordedCharge, RecordedGroup},
     record::{self, Kind},
     segment::{Header, SegmentName},
     tail::SegmentReader,
@@ -115,15 +115,22 @@ impl Sums {
     }
 }
 
-/// Adds what the record of a call says. `None`: it says what cannot be.
-fn add_call(sums: &mut Sums, payload: &[u8]) -> Option<()> {
-    let payload = Payload::read(payload)?;
-    if payload.charges().next().is_none() {
+/// Adds what calls say, and tells whether any ended. `None`: they say what cannot be.
+fn add_calls(sums: &mut Sums, payload: &[u8]) -> Option<bool> {
+    let RecordedGroup { ends, mut calls } = RecordedGroup::read(payload)?;
+    for call in calls.by_ref() {
+        add_call(sums, &call)?;
+    }
+    calls.is_at_end().then_some(ends > 0)
+}
+
+fn add_call(sums: &mut Sums, call: &Call<'_>) -> Option<()> {
+    if call.charges().next().is_none() {
         return Some(());
     }
-    let subject = UsageSubject::decode(payload.subject).ok()?;
+    let subject = UsageSubject::decode(call.subject).ok()?;
     let organization = OrganizationId::from_packed(&subject.organization_id)?;
-    for charge in payload.charges() {
+    for charge in call.charges() {
         let account = Account {
             limit: LimitId { organization, number: charge.limit },
             key: part(charge.of_key, &subject.key_id)?,
@@ -201,7 +208,6 @@ fn of_segment(directory: &Path, name: SegmentName) -> Option<Charged> {
         // What stands between two records is damage: nobody knows what it was. At the end it is what a killed writer left half-written.
         unknown |= next.saturating_sub(size) != at;
         at = next;
-        has_more |= record.kind == Kind::Event;
         let added = match record.kind {
             Kind::Header => {
                 begun |= name.number == 0 && Header::parse(record.payload).is_some();
@@ -213,8 +219,11 @@ fn of_segment(directory: &Path, name: SegmentName) -> Option<Charged> {
             }
             Kind::Sum => add_sum(&mut sums, record.payload),
             Kind::SumsUnknown => None,
-            Kind::Event => add_call(&mut sums, record.payload),
-            Kind::Started => Some(()),
+            Kind::Calls => {
+                let added = add_calls(&mut sums, record.payload);
+                has_more |= added != Some(false);
+                added.map(|_| ())
+            }
         };
         unknown |= added.is_none();
     }

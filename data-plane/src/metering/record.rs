@@ -1,15 +1,8 @@
 //! How a record stands in a journal: `[payload length, u32 LE][CRC-32 of kind and payload, u32 LE][kind, u8][payload]`.
 
-use std::ops::Range;
-
-use bailiwick_domain::usage::UsageEvent;
-use bailiwick_quota::holder::Charge;
-
-use super::payload;
-
 /// What stands before a payload.
 pub(super) const FRAME_BYTES: usize = 9;
-/// A call takes about 200 bytes, and 37 for each limit of money that it was charged to, of which there are at most a hundred; what claims to be larger than this is damaged.
+/// A group is written at [half of this](super::writer::GATHERED_BYTES), and the call that makes it grow past that takes at most 4,000 bytes: most of them 37 for each limit of money that it was charged to, of which there are at most a hundred. What claims to be larger than this is damaged.
 const MAX_PAYLOAD_BYTES: usize = 16 << 10;
 /// The largest record.
 pub(super) const MAX_RECORD_BYTES: usize = FRAME_BYTES + MAX_PAYLOAD_BYTES;
@@ -19,10 +12,8 @@ pub(super) const MAX_RECORD_BYTES: usize = FRAME_BYTES + MAX_PAYLOAD_BYTES;
 pub(super) enum Kind {
     /// First in a segment: see [`super::segment::Header`].
     Header,
-    /// A call started. The payload is the event that stands when nothing follows.
-    Started,
-    /// A call ended.
-    Event,
+    /// Calls started, or ended: see [`super::group`].
+    Calls,
     /// At a segment's beginning: what an account was charged in the segments before. See [`super::charged`].
     Sum,
     /// The same: there are more accounts than are carried.
@@ -35,8 +26,7 @@ impl Kind {
     const fn byte(self) -> u8 {
         match self {
             Self::Header => b'H',
-            Self::Started => b'S',
-            Self::Event => b'E',
+            Self::Calls => b'C',
             Self::Sum => b'T',
             Self::SumsUnknown => b'U',
             Self::SumsEnd => b'Z',
@@ -44,7 +34,7 @@ impl Kind {
     }
 
     fn of(byte: u8) -> Option<Self> {
-        [Self::Header, Self::Started, Self::Event, Self::Sum, Self::SumsUnknown, Self::SumsEnd]
+        [Self::Header, Self::Calls, Self::Sum, Self::SumsUnknown, Self::SumsEnd]
             .into_iter()
             .find(|kind| kind.byte() == byte)
     }
@@ -62,20 +52,6 @@ impl Record<'_> {
     pub(super) fn size(&self) -> usize {
         FRAME_BYTES + self.payload.len()
     }
-}
-
-/// Appends the record of a call that starts: this event stands when nothing follows. Tells where in it stands what was asked.
-pub(super) fn append_started(out: &mut Vec<u8>, event: &UsageEvent) -> Range<usize> {
-    let mut asked = 0..0;
-    append(out, Kind::Started, |out| asked = payload::append(out, None, event, &[]));
-    FRAME_BYTES + asked.start..FRAME_BYTES + asked.end
-}
-
-/// Appends the record of a call that ended, and was charged this. `asked`: what was, as it is encoded, where it is.
-pub(super) fn append_event(out: &mut Vec<u8>, asked: Option<&[u8]>, event: &UsageEvent, charges: &[Charge]) {
-    append(out, Kind::Event, |out| {
-        payload::append(out, asked, event, charges);
-    });
 }
 
 /// Appends a record whose payload is what `write` appends.

@@ -15,7 +15,7 @@ use super::record::{self, Kind};
 pub(super) const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Changes with what records say.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Names a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

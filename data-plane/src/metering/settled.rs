@@ -6,7 +6,7 @@ use bailiwick_proto::worker::v1::{UsageEvent, UsageSubject};
 use prost::Message as _;
 
 use super::{
-    payload::Payload,
+    group::{RecordedGroup, Said},
     record::{self, Kind},
 };
 
@@ -33,24 +33,25 @@ impl Deref for Metered {
 
 /// Calls that ended, in the order of each file.
 pub(crate) fn events(folder: &Path) -> Vec<Metered> {
-    of(folder, Kind::Event)
+    of(folder, Said::End)
 }
 
 /// Calls that started.
 pub(crate) fn started(folder: &Path) -> Vec<Metered> {
-    of(folder, Kind::Started)
+    of(folder, Said::Start)
 }
 
-fn of(folder: &Path, kind: Kind) -> Vec<Metered> {
+fn of(folder: &Path, said: Said) -> Vec<Metered> {
     let mut found = Vec::new();
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     for file in files.filter(|path| path.extension().is_some_and(|extension| extension == "journal")) {
         let bytes = std::fs::read(file).unwrap();
         let mut rest = bytes.as_slice();
         while let Some(record) = record::first(rest) {
-            if record.kind == kind {
-                let call = Payload::read(record.payload).unwrap();
-                found.push(Metered::decode(call.subject, call.event));
+            if record.kind == Kind::Calls {
+                let calls = RecordedGroup::read(record.payload).unwrap().calls;
+                let said = calls.filter(|call| call.said == said);
+                found.extend(said.map(|call| Metered::decode(call.subject, call.event)));
             }
             rest = &rest[record.size()..];
         }

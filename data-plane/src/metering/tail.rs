@@ -21,8 +21,8 @@ use ulid::Ulid;
 pub(super) use self::reading::SegmentReader;
 use super::{
     account::Account,
-    payload::Payload,
-    record::{Kind, Record},
+    group::{Call, RecordedGroup, Said, Started},
+    record::Kind,
     segment::{Header, SegmentName},
     writer::Published,
 };
@@ -46,26 +46,31 @@ pub(super) struct Batch {
 /// What an event is called, in a record that is intact: its identifier.
 type EventName = [u8; 16];
 
-/// What a call's record says. What a left journal says to have started is remembered among its open calls.
-fn taken<'a>(open: Option<&mut HashMap<EventName, Box<[u8]>>>, record: &Record<'a>) -> Option<Payload<'a>> {
-    match (record.kind, open) {
-        (Kind::Event, None) => Payload::read(record.payload),
-        (Kind::Event, Some(open)) => {
-            let payload = Payload::read(record.payload)?;
-            open.remove(&event_id(&payload)?);
-            Some(payload)
+/// Adds the calls that ended, and tells how many. What a left journal says to have started is remembered among its open calls.
+fn take_calls(
+    group: RecordedGroup<'_>,
+    mut open: Option<&mut HashMap<EventName, Started>>,
+    events: &mut EventGatherer,
+) -> u64 {
+    let before = events.len();
+    for call in group.calls {
+        if let Some(open) = &mut open {
+            // What is intact has a name.
+            let Some(name) = event_id(&call) else { continue };
+            match call.said {
+                Said::Start => open.insert(name, Started::of(&call)),
+                Said::End => open.remove(&name),
+            };
         }
-        (Kind::Started, Some(open)) => {
-            let name = event_id(&Payload::read(record.payload)?)?;
-            open.insert(name, record.payload.into());
-            None
+        if call.said == Said::End {
+            events.push(call.subject, call.event);
         }
-        (Kind::Started | Kind::Header | Kind::Sum | Kind::SumsUnknown | Kind::SumsEnd, _) => None,
     }
+    (events.len() - before) as u64
 }
 
-fn event_id(payload: &Payload<'_>) -> Option<EventName> {
-    UsageEvent::decode(payload.event).ok()?.event_id.as_ref().try_into().ok()
+fn event_id(call: &Call<'_>) -> Option<EventName> {
+    UsageEvent::decode(call.event).ok()?.event_id.as_ref().try_into().ok()
 }
 
 /// A place in a journal.
@@ -125,7 +130,7 @@ pub(super) struct Tail {
     read_to: u64,
     acknowledged: u64,
     /// Of a left journal: calls that started, as far as it is read, and have no event.
-    open: HashMap<EventName, Box<[u8]>>,
+    open: HashMap<EventName, Started>,
     at_end: bool,
     /// Whether the last reading failed: it is logged once.
     failing: bool,
@@ -295,9 +300,14 @@ impl Tail {
                     }
                     (self.place.sequence, first_sequence) = (begins, begins);
                 }
-            } else if let Some(call) = taken(self.live.is_none().then_some(&mut self.open), &record) {
-                self.place.push(1);
-                events.push(call.subject, call.event);
+            } else if record.kind == Kind::Calls
+                && let Some(group) = RecordedGroup::read(record.payload)
+            {
+                if events.len() + group.ends > MAX_BATCH_EVENTS && !events.is_empty() {
+                    break;
+                }
+                let open = self.live.is_none().then_some(&mut self.open);
+                self.place.push(take_calls(group, open, &mut events));
             }
             self.place.offset = next;
         }
@@ -328,14 +338,13 @@ impl Tail {
 
     /// In an order that is the same each time that the journal is read: so each has the same sequence.
     fn take_orphans(&mut self, events: &mut EventGatherer) {
-        let mut orphans: Vec<(&EventName, &Box<[u8]>)> = self.open.iter().collect();
-        orphans.sort_unstable();
+        let mut orphans: Vec<(&EventName, &Started)> = self.open.iter().collect();
+        orphans.sort_unstable_by_key(|(name, _)| *name);
         let room = MAX_BATCH_EVENTS.saturating_sub(events.len());
         let before = events.len();
-        for (_, call) in orphans.into_iter().skip(self.place.orphans).take(room) {
-            if let Some(call) = Payload::read(call) {
-                events.push(call.subject, call.event);
-            }
+        for (_, started) in orphans.into_iter().skip(self.place.orphans).take(room) {
+            let call = started.call();
+            events.push(call.subject, call.event);
         }
         let taken = events.len() - before;
         self.place.orphans += taken;

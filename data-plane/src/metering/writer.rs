@@ -1,14 +1,13 @@
-//! A core's journal: records are gathered, and go to the end of its own file together, with one `write(2)`, before anything that they stand for happens: no
+//! A core's journal: calls that start or end are gathered, and go to the end of its own file together, as one record and with one `write(2)`, before anything that they stand for happens: no
 //! provider hears of a call, and no caller sees its end, while they wait ([`super::Recorded`], [`super::OpenCall::settle`]).
 //!
-//! A segment that has grown enough is followed by another, which begins with the records of the calls that are open, and with the sums of what calls were charged: so a segment can be deleted
+//! A segment that has grown enough is followed by another, which begins with the calls that are open, and with the sums of what calls were charged: so a segment can be deleted
 //! as soon as its events are acknowledged, however long a call of its time still runs, and segments are deleted in order.
 
 use std::{
     collections::{HashMap, VecDeque},
     fs::File,
     io::{self, Write as _},
-    ops::Range,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -21,7 +20,7 @@ use ulid::Ulid;
 use super::{
     account::Account,
     charged::Sums,
-    record,
+    group::{EncodedCall, Group, Said, Started},
     segment::{Header, SEGMENT_BYTES, SegmentName},
 };
 
@@ -42,8 +41,8 @@ pub(crate) enum JournalFull {
     Disk(#[source] io::Error),
 }
 
-/// Records that have gathered to this much are written at once.
-const GATHERED_BYTES: usize = 64 << 10;
+/// Calls that have gathered to this much are written at once.
+pub(super) const GATHERED_BYTES: usize = 8 << 10;
 /// More than a record has, so that a disk that takes it takes one.
 const PROBE_BYTES: usize = 1024;
 
@@ -71,22 +70,6 @@ impl Published {
     }
 }
 
-/// A call's record, until it has ended.
-#[derive(Debug)]
-struct Started {
-    record: Box<[u8]>,
-    /// Where in it stands what was asked: its event says the same.
-    asked: Range<usize>,
-}
-
-/// A record that waits to be written.
-#[derive(Debug)]
-struct Gathered {
-    bytes: usize,
-    /// Of a record that a call starts, which one; the others are events.
-    starts: Option<EventId>,
-}
-
 /// Writes one journal. Owned by one core; dropped when the core is done.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -99,12 +82,16 @@ pub(crate) struct Writer {
     next_sequence: u64,
     /// The calls that are open.
     open: HashMap<EventId, Started, RandomState>,
-    /// Records that are to be written next.
-    gathered: Vec<u8>,
-    /// What they are, in their order.
-    contents: Vec<Gathered>,
-    /// Records of events that the disk did not take; at most as many as calls were open.
-    owed: VecDeque<Box<[u8]>>,
+    /// Calls that are to be written next.
+    gathered: Group,
+    /// Those of them that start, in their order.
+    starts: Vec<EventId>,
+    /// Room for a call, while it is encoded.
+    encoded: EncodedCall,
+    /// Room for a record, while it is written.
+    record: Vec<u8>,
+    /// Calls that ended, and that the disk did not take, each by itself; at most as many as were open.
+    owed: VecDeque<Group>,
     /// What calls were charged to limits of money.
     sums: Sums,
     /// Whether the disk did not take the last record.
@@ -138,8 +125,10 @@ impl Writer {
             length,
             next_sequence: first_sequence,
             open: HashMap::default(),
-            gathered: Vec::new(),
-            contents: Vec::new(),
+            gathered: Group::default(),
+            starts: Vec::new(),
+            encoded: EncodedCall::default(),
+            record: Vec::new(),
             owed: VecDeque::new(),
             sums: Sums::for_segments_of(SEGMENT_BYTES),
             failing: false,
@@ -170,21 +159,22 @@ impl Writer {
         if self.failing {
             self.write().map_err(JournalFull::Disk)?;
         }
-        let begins = self.gathered.len();
-        let asked = record::append_started(&mut self.gathered, event);
-        let started = self.gathered.get(begins..).unwrap_or_default();
-        let bytes = started.len();
-        if let Err(full) = self.account.admit(size(started)) {
-            self.gathered.truncate(begins);
-            return Err(full);
-        }
-        self.account.written(size(started));
-        self.open.insert(id, Started { record: started.into(), asked });
-        self.contents.push(Gathered { bytes, starts: Some(id) });
-        if self.failing || self.gathered.len() >= GATHERED_BYTES {
+        self.account.admit()?;
+        self.encoded.set(None, event, &[]);
+        self.open.insert(id, self.encoded.kept());
+        self.starts.push(id);
+        self.gather(Said::Start);
+        if self.failing || self.gathered.record_bytes() >= GATHERED_BYTES {
             self.write().map_err(JournalFull::Disk)?;
         }
         Ok(())
+    }
+
+    /// Adds the call that is encoded to what is written next.
+    fn gather(&mut self, said: Said) {
+        let before = self.gathered.record_bytes();
+        self.gathered.push(&self.encoded.says(said));
+        self.account.written((self.gathered.record_bytes() - before) as u64);
     }
 
     /// Records how a call ended, and what it was charged, with the next [`Self::write`]. When the disk does not take it, it is kept and written before anything else is.
@@ -203,12 +193,12 @@ impl Writer {
         if !event.priced {
             self.account.settled_unpriced();
         }
-        let begins = self.gathered.len();
-        let asked = started.as_ref().and_then(|started| started.record.get(started.asked.clone()));
-        record::append_event(&mut self.gathered, asked, event, charges);
-        let event = self.gathered.get(begins..).unwrap_or_default();
-        self.account.written(size(event));
-        self.contents.push(Gathered { bytes: event.len(), starts: None });
+        if self.gathered.record_bytes() >= GATHERED_BYTES {
+            // What the disk does not take is owed.
+            let _ = self.write();
+        }
+        self.encoded.set(started.as_ref().map(Started::asked), event, charges);
+        self.gather(Said::End);
     }
 
     /// Whether the call's start is on disk, or may still come there.
@@ -223,7 +213,7 @@ impl Writer {
 
     /// Whether records wait.
     pub(super) fn is_behind(&self) -> bool {
-        !self.contents.is_empty()
+        !self.gathered.is_empty()
     }
 
     /// Writes what is owed, and then what has gathered.
@@ -231,35 +221,35 @@ impl Writer {
     /// # Errors
     /// The disk did not take it: calls whose start was among it are not open any more, and events are owed.
     pub(super) fn write(&mut self) -> io::Result<()> {
-        let (mut bytes, mut contents) =
-            (std::mem::take(&mut self.gathered), std::mem::take(&mut self.contents));
-        let written = self.pay().and_then(|()| if bytes.is_empty() { Ok(()) } else { self.append(&bytes) });
+        let (mut gathered, mut starts) =
+            (std::mem::take(&mut self.gathered), std::mem::take(&mut self.starts));
+        let written = self.pay().and_then(|()| self.append_group(&gathered));
         match written {
-            Ok(()) => self.settled(contents.iter().filter(|record| record.starts.is_none()).count() as u64),
-            Err(_) => self.take_back(&bytes, &contents),
+            Ok(()) => self.settled(gathered.ends()),
+            Err(_) => self.take_back(&gathered, &starts),
         }
         // Their room serves the next.
-        bytes.clear();
-        contents.clear();
-        (self.gathered, self.contents) = (bytes, contents);
+        gathered.clear();
+        starts.clear();
+        (self.gathered, self.starts) = (gathered, starts);
         if written.is_ok() {
             self.rotate_when_grown();
         }
         written
     }
 
-    /// Calls have not started after all; events are owed.
-    fn take_back(&mut self, bytes: &[u8], contents: &[Gathered]) {
-        self.account.not_written(size(bytes));
-        let mut rest = bytes;
-        for record in contents {
-            let Some((bytes, behind)) = rest.split_at_checked(record.bytes) else { return };
-            rest = behind;
-            match record.starts {
-                Some(id) if self.open.remove(&id).is_some() => self.account.release(),
-                Some(_has_ended) => {}
-                None => self.owed.push_back(bytes.into()),
+    /// Calls have not started after all, unless they have ended; those that ended are owed.
+    fn take_back(&mut self, gathered: &Group, starts: &[EventId]) {
+        self.account.not_written(gathered.record_bytes() as u64);
+        for id in starts {
+            if self.open.remove(id).is_some() {
+                self.account.release();
             }
+        }
+        for call in gathered.calls().filter(|call| call.said == Said::End) {
+            let mut owed = Group::default();
+            owed.push(&call);
+            self.owed.push_back(owed);
         }
     }
 
@@ -280,15 +270,27 @@ impl Writer {
 
     /// Writes what is owed, oldest first.
     fn pay(&mut self) -> io::Result<()> {
-        while let Some(bytes) = self.owed.pop_front() {
-            if let Err(error) = self.append(&bytes) {
-                self.owed.push_front(bytes);
+        while let Some(call) = self.owed.pop_front() {
+            if let Err(error) = self.append_group(&call) {
+                self.owed.push_front(call);
                 return Err(error);
             }
-            self.account.written(size(&bytes));
-            self.settled(1);
+            self.account.written(call.record_bytes() as u64);
+            self.settled(call.ends());
         }
         Ok(())
+    }
+
+    fn append_group(&mut self, group: &Group) -> io::Result<()> {
+        if group.is_empty() {
+            return Ok(());
+        }
+        let mut record = std::mem::take(&mut self.record);
+        record.clear();
+        group.append(&mut record);
+        let outcome = self.append(&record);
+        self.record = record;
+        outcome
     }
 
     fn settled(&mut self, events: u64) {
@@ -347,7 +349,7 @@ impl Writer {
         let name = SegmentName { number: self.name.number + 1, ..self.name };
         let mut head = Vec::new();
         Header { name, first_sequence: self.next_sequence }.append(&mut head);
-        self.open.values().for_each(|started| head.extend_from_slice(&started.record));
+        self.append_open(&mut head);
         self.sums.append(&mut head);
         let file = name.create(&self.directory)?;
         if let Err(error) = write_once(&file, &head) {
@@ -362,6 +364,18 @@ impl Writer {
         newest.closed.push(before);
         (newest.number, newest.length, newest.file) = (name.number, self.length, Arc::clone(&self.file));
         Ok(())
+    }
+
+    fn append_open(&self, head: &mut Vec<u8>) {
+        let mut group = Group::default();
+        for started in self.open.values() {
+            if group.record_bytes() >= GATHERED_BYTES {
+                group.append(head);
+                group.clear();
+            }
+            group.push(&started.call());
+        }
+        group.append(head);
     }
 }
 

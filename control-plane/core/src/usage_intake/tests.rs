@@ -112,14 +112,18 @@ async fn batches_that_arrive_during_a_commit_share_the_next_one() {
 async fn each_batch_hears_of_its_own_refused_events() {
     let store = gated(1, |_| Ok(UsageInserted { inserted: 4, unknown_organization: vec![1, 2, 5] }));
     let (intake, writer) = UsageIntake::new(store);
+    let (two, five) = (events(2), events(5));
+    let of = |events: &[Local<UsageEvent>], index: usize| events[index].organization;
+    let refused = [vec![of(&two, 1)], vec![of(&five, 0), of(&five, 3)]];
     let batches = async {
-        let answers = tokio::join!(intake.store(events(2)), intake.store(events(5)));
+        let answers = tokio::join!(intake.store(two), intake.store(five));
         drop(intake);
         answers
     };
     let ((first, second), ()) = tokio::join!(batches, writer.run());
-    assert_eq!(first.expect("stored"), Stored { inserted: 1, unknown_organization: vec![1] });
-    assert_eq!(second.expect("stored"), Stored { inserted: 3, unknown_organization: vec![0, 3] });
+    let [of_first, of_second] = refused;
+    assert_eq!(first.expect("stored"), Stored { inserted: 1, unknown_organization: of_first });
+    assert_eq!(second.expect("stored"), Stored { inserted: 3, unknown_organization: of_second });
 }
 
 #[tokio::test]

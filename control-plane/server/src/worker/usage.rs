@@ -95,11 +95,10 @@ impl UsageGrpc {
         let acknowledged_sequence = last_sequence(&batch)?;
         let (events, mut foreign) = self.admit(&batch.events)?;
         let unpriced = events.iter().filter(|event| !event.priced).count();
-        let organizations: Vec<_> = events.iter().map(|event| event.organization).collect();
+        let ours = events.len();
         let stored = if events.is_empty() { Stored::default() } else { self.store(events).await? };
-        let duplicates = organizations.len() - stored.unknown_organization.len() - stored.inserted as usize;
-        let unknown = stored.unknown_organization.iter().filter_map(|index| organizations.get(*index));
-        foreign.extend(unknown.map(ToString::to_string));
+        let duplicates = ours - stored.unknown_organization.len() - stored.inserted as usize;
+        foreign.extend(stored.unknown_organization.iter().map(ToString::to_string));
 
         if let Some(first) = foreign.first() {
             let recorded = self.0.refusals.record(reporter, first).await.map_err(unrecorded)?;
@@ -126,9 +125,10 @@ impl UsageGrpc {
             let malformed = |error| malformed(&format!("events[{index}]"), error);
             let event = EncodedEvent::read(encoded).map_err(malformed)?;
             match subjects.get(event.subject()) {
-                Some(Subject::Ours(subject)) => {
-                    events.push(event.of(&self.0.jurisdiction, subject).map_err(malformed)?);
-                }
+                Some(Subject::Ours(subject)) => match event.of(&self.0.jurisdiction, subject) {
+                    Ok(event) => events.push(event),
+                    Err(error) => return Err(malformed(error)),
+                },
                 Some(Subject::Foreign { organization }) => foreign.push(organization.clone()),
                 None => {
                     let problem = format!("is not under {}, as many as there are", subjects.len());

@@ -213,15 +213,20 @@ fn an_account_of_one_key_model_and_deployment_is_known_again() {
 
 #[test]
 fn a_charge_to_an_account_that_its_event_does_not_name_is_unknown() {
-    let told = |of_key: u8| {
+    let told = |of_key: u8, more: &[u8]| {
         let organization_id = organization().to_packed().into();
         let subject = UsageSubject { organization_id, ..UsageSubject::default() }.encode_to_vec();
-        let mut payload = vec![u8::try_from(subject.len()).unwrap()];
+        let length = u8::try_from(subject.len()).unwrap();
+        // One that ended: with its subject at 0, one charge, and an event of no bytes.
+        let mut payload = [length + 1, 0, 1, 0, length].to_vec();
         payload.extend(subject);
-        // One charge, of 37 bytes: the fifth tells what its account is of.
-        payload.extend([1, 0, 1, 0, 0, 0, of_key]);
+        payload.extend([b'E', 0, 0, 1, 0, 0, 0]);
+        // Of a charge's 37 bytes the fifth tells what its account is of.
+        payload.extend([1, 0, 0, 0, of_key]);
         payload.extend([0; 32]);
-        add_call(&mut Sums::for_segments_of(0), &payload)
+        payload.extend(more);
+        add_calls(&mut Sums::for_segments_of(0), &payload)
     };
-    assert_eq!((told(0), told(1)), (Some(()), None));
+    assert_eq!((told(0, &[]), told(1, &[])), (Some(true), None));
+    assert_eq!(told(0, &[b'X']), None, "nor is what stands behind calls and is none");
 }

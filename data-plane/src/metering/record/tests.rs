@@ -3,8 +3,13 @@ use proptest::prelude::*;
 use super::*;
 
 fn kind() -> impl Strategy<Value = Kind> {
-    let call = prop_oneof![Just(Kind::Header), Just(Kind::Started), Just(Kind::Event)];
-    prop_oneof![call, Just(Kind::Sum), Just(Kind::SumsUnknown), Just(Kind::SumsEnd)]
+    prop_oneof![
+        Just(Kind::Header),
+        Just(Kind::Calls),
+        Just(Kind::Sum),
+        Just(Kind::SumsUnknown),
+        Just(Kind::SumsEnd)
+    ]
 }
 
 fn record(kind: Kind, payload: &[u8]) -> Vec<u8> {
@@ -39,12 +44,12 @@ proptest! {
     #[test]
     fn the_next_record_is_found_behind_damage(garbage in prop::collection::vec(any::<u8>(), 0..100), payload: [u8; 20]) {
         let mut bytes = garbage.clone();
-        bytes.extend(record(Kind::Event, &payload));
+        bytes.extend(record(Kind::Calls, &payload));
         prop_assert_eq!(damage(&bytes), garbage.len());
     }
 }
 
 #[test]
 fn what_claims_to_be_too_large_is_none() {
-    assert_eq!(first(&record(Kind::Event, &[0; MAX_PAYLOAD_BYTES + 1])), None);
+    assert_eq!(first(&record(Kind::Calls, &[0; MAX_PAYLOAD_BYTES + 1])), None);
 }

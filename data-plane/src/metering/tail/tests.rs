@@ -19,11 +19,13 @@ fn writer(folder: &Path) -> Writer {
     Writer::create(folder.to_owned(), Ulid(7), account()).unwrap()
 }
 
-/// A journal of `calls` settled calls; the number of tokens is the call's.
+/// A journal of `calls` settled calls; the number of tokens is the call's. Each is on disk before it ends, as before its provider hears of it.
 fn written(folder: &Path, calls: u64, segment_bytes: u64) {
     let meter = Meter::new(Some(writer(folder).with_segments_of(segment_bytes)), clock());
     for tokens in 0..calls {
-        meter.start(call()).unwrap().settle(completed(tokens), now()).at_once();
+        let open = meter.start(call()).unwrap();
+        meter.write().unwrap();
+        open.settle(completed(tokens), now()).at_once();
     }
 }
 
@@ -70,6 +72,35 @@ fn sequences_count_up_over_segments_and_batches() {
         expected
     );
     assert_eq!(segments(folder.path()), [] as [u32; 0]);
+}
+
+/// A report has a bound, and what is written together is read together.
+#[test]
+fn a_batch_has_no_more_than_it_may_of_calls_that_ended_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let writer = writer(folder.path()).with_segments_of(64 << 10);
+    let mut live = Tail::live(folder.path().to_owned(), Ulid(7), writer.published(), account());
+    let meter = Meter::new(Some(writer), clock());
+    let of_one_key = call();
+    for first in (0..2520).step_by(60) {
+        let one = || meter.start(StartedCall { event_id: call().event_id, ..of_one_key }).unwrap();
+        let open: Vec<_> = (0..60).map(|_| one()).collect();
+        meter.write().unwrap();
+        let settled =
+            open.into_iter().zip(first..).map(|(open, tokens)| open.settle(completed(tokens), now()));
+        drop(settled.collect::<Vec<_>>());
+    }
+    drop(meter);
+    let mut left = left(folder.path());
+    for tail in [&mut live, &mut left] {
+        let mut read = Vec::new();
+        while let Some(batch) = tail.read() {
+            assert!(batch.events.len() == 960 || read.len() == 1920, "sixteen times sixty, and the rest");
+            assert_eq!(batch.first_sequence, read.len() as u64 + 1);
+            read.extend(decoded(&batch).iter().map(|event| event.prompt_tokens));
+        }
+        assert_eq!(read, (0..2520).collect::<Vec<_>>());
+    }
 }
 
 #[test]
@@ -166,12 +197,13 @@ fn a_live_journal_is_read_as_far_as_it_is_written() {
     assert_eq!(segments(folder.path()), [] as [u32; 0]);
 }
 
-/// Where the records of a file begin, and whether they are events.
+/// Where the records of a file begin, and whether calls end in them.
 fn records(bytes: &[u8]) -> Vec<(usize, bool)> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(record) = crate::metering::record::first(&bytes[at..]) {
-        found.push((at, record.kind == Kind::Event));
+        let group = RecordedGroup::read(record.payload).filter(|_| record.kind == Kind::Calls);
+        found.push((at, group.is_some_and(|group| group.ends > 0)));
         at += record.size();
     }
     assert_eq!(at, bytes.len());

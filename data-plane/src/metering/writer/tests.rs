@@ -1,10 +1,14 @@
 use std::fs::OpenOptions;
 
+use bailiwick_domain::packed::Packed as _;
+
 use super::*;
 use crate::metering::{
     Meter,
     account::Standing,
+    group::RecordedGroup,
     meter::if_nothing_follows,
+    record, settled,
     tests::{call, clock, completed, now},
 };
 
@@ -42,7 +46,29 @@ fn what_gathers_without_anybody_to_wait_for_it_is_written_at_a_bound() {
     let before = on_disk(folder.path());
     let open: Vec<_> = (0..1000).map(|_| meter.start(call()).unwrap()).collect();
     assert!(on_disk(folder.path()) > before + GATHERED_BYTES as u64);
-    drop(open);
+    let before = on_disk(folder.path());
+    let settled: Vec<_> = open.into_iter().map(|open| open.settle(completed(1), now())).collect();
+    assert!(on_disk(folder.path()) > before + GATHERED_BYTES as u64);
+    drop(settled);
+    // A record that grew past what one may have would be damage to who reads it.
+    assert_eq!(settled::events(folder.path()).len(), 1000);
+    assert_eq!(settled::started(folder.path()).len(), 1000);
+}
+
+#[test]
+fn more_calls_than_fit_a_record_are_carried_to_the_next_segment() {
+    let folder = tempfile::tempdir().unwrap();
+    let (writer, _) = writer(folder.path(), 1 << 20);
+    let meter = Meter::new(Some(writer.with_segments_of(16 << 10)), clock());
+    let open: Vec<_> = (0..500).map(|_| meter.start(call()).unwrap()).collect();
+    meter.write().unwrap();
+    let newest = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
+    for entry in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+        if entry.path() != newest {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    assert_eq!(settled::started(folder.path()).len(), open.len());
 }
 
 #[test]
@@ -73,23 +99,30 @@ fn a_full_disk_refuses_new_calls_and_loses_no_event() {
     let folder = tempfile::tempdir().unwrap();
     let (mut writer, account) = writer(folder.path(), 1 << 20);
     let good = Arc::clone(&writer.file);
-    let (first, second) = (call(), call());
+    let (first, other, second) = (call(), call(), call());
     writer.start(first.event_id, &if_nothing_follows(&first)).unwrap();
+    writer.start(other.event_id, &if_nothing_follows(&other)).unwrap();
     writer.write().unwrap();
 
     writer.file = Arc::new(OpenOptions::new().write(true).open("/dev/full").unwrap());
     writer.settle(first.event_id, &if_nothing_follows(&first), &[]);
     writer.start(call().event_id, &if_nothing_follows(&call())).unwrap();
+    writer.settle(other.event_id, &if_nothing_follows(&other), &[]);
+    let short = call();
+    writer.start(short.event_id, &if_nothing_follows(&short)).unwrap();
+    writer.settle(short.event_id, &if_nothing_follows(&short), &[]);
     assert!(writer.write().is_err());
-    assert_eq!(account.open_calls(), 0, "the second has not started after all");
-    assert_eq!((account.unsent(), writer.owed.len()), (0, 1));
+    assert_eq!(account.open_calls(), 0, "the one that started then has not after all");
+    assert_eq!((account.unsent(), writer.owed.len()), (0, 3));
     assert!(matches!(writer.start(second.event_id, &if_nothing_follows(&second)), Err(JournalFull::Disk(_))));
 
     writer.file = good;
     writer.start(second.event_id, &if_nothing_follows(&second)).unwrap();
-    assert_eq!((account.unsent(), writer.owed.len()), (1, 0), "what was owed went first");
+    assert_eq!((account.unsent(), writer.owed.len()), (3, 0), "what was owed went first");
     writer.write().unwrap();
     assert_eq!((account.bytes(), account.open_calls()), (on_disk(folder.path()), 1));
+    let keys = settled::events(folder.path()).into_iter().map(|event| event.subject.key_id.to_vec());
+    assert_eq!(keys.collect::<Vec<_>>(), [first, other, short].map(|call| call.key.to_packed()));
 }
 
 #[test]
@@ -104,7 +137,8 @@ fn a_new_segment_begins_with_the_calls_that_are_open() {
     let header = record::first(&bytes).unwrap();
     let carried = record::first(&bytes[header.size()..]).unwrap();
     assert!(Header::parse(header.payload).unwrap().first_sequence > 1);
-    assert_eq!(carried.kind, record::Kind::Started);
+    let carried: Vec<_> = RecordedGroup::read(carried.payload).unwrap().calls.collect();
+    assert_eq!(carried.iter().map(|call| call.said).collect::<Vec<_>>(), [Said::Start]);
     drop(open);
 }
 
