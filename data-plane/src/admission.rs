@@ -17,22 +17,22 @@ use crate::{
 };
 
 /// Proof that the call has what it may use, and is being metered. Only [`Admission::admit`] makes one.
-pub(crate) struct Admitted {
-    placed: Placed,
+pub(crate) struct Admitted<'a> {
+    placed: Placed<'a>,
     call: OpenCall,
     call_type: CallType,
     told: Option<Told>,
     limited: Option<Box<Limited>>,
 }
 
-impl Admitted {
+impl<'a> Admitted<'a> {
     /// What its caller is told of its limits, if it has any.
     pub(crate) fn told(&self) -> Option<Told> {
         self.told
     }
 
     /// `None` of the last: its organization has no limits.
-    pub(crate) fn into_parts(self) -> (Placed, OpenCall, CallType, Option<Box<Limited>>) {
+    pub(crate) fn into_parts(self) -> (Placed<'a>, OpenCall, CallType, Option<Box<Limited>>) {
         (self.placed, self.call, self.call_type, self.limited)
     }
 }
@@ -58,12 +58,12 @@ impl Admission<'_> {
     ///
     /// # Errors
     /// 429 when a limit does not cover the call; 503 when the journal is full: what cannot be metered is not served.
-    pub(crate) async fn admit(
+    pub(crate) async fn admit<'a>(
         &self,
         snapshot: &Snapshot,
-        placed: Placed,
+        placed: Placed<'a>,
         asking: Asking<'_>,
-    ) -> Result<Admitted, ApiError> {
+    ) -> Result<Admitted<'a>, ApiError> {
         let (reservation, told, limited) = match self.reserve(snapshot, &placed, &asking).await? {
             Some((Reserved { reservation, told, .. }, limited)) => {
                 (Some(reservation), Some(told), Some(limited))
@@ -88,7 +88,7 @@ impl Admission<'_> {
     async fn reserve(
         &self,
         snapshot: &Snapshot,
-        placed: &Placed,
+        placed: &Placed<'_>,
         asking: &Asking<'_>,
     ) -> Result<Option<(Reserved, Box<Limited>)>, ApiError> {
         let (key, model) = (placed.permitted().key(), placed.permitted().model().id);
@@ -105,7 +105,7 @@ impl Admission<'_> {
         Ok(Some((reserved, Box::new(limited))))
     }
 
-    fn started(&self, placed: &Placed, asking: &Asking<'_>) -> StartedCall {
+    fn started(&self, placed: &Placed<'_>, asking: &Asking<'_>) -> StartedCall {
         let (key, deployment) = (placed.permitted().key(), placed.first().deployment());
         let now = self.clock.now();
         StartedCall {

@@ -60,7 +60,7 @@ fn is_kept_back(name: &[u8]) -> bool {
 
 /// The answer for the caller. Errors: 502 and 504, settled; they tell how many providers were called.
 pub(crate) async fn pass_on(
-    answered: Answered,
+    answered: Answered<'_>,
     clock: Arc<dyn Clock>,
     timeouts: Timeouts,
     held: Hold,
@@ -73,7 +73,7 @@ pub(crate) async fn pass_on(
 }
 
 async fn read(
-    mut answered: Answered,
+    mut answered: Answered<'_>,
     clock: Arc<dyn Clock>,
     timeouts: Timeouts,
     mut held: Hold,
@@ -126,14 +126,14 @@ fn pass_on_fields<B>(response: &mut IncomingResponse<B>, told: &mut Fields) {
 }
 
 /// Settles an answer that broke off, or is none: the provider's own failure, of which nothing reached the caller, costs nothing.
-fn broken(mut answered: Answered, clock: &dyn Clock) -> ApiError {
+fn broken(mut answered: Answered<'_>, clock: &dyn Clock) -> ApiError {
     answered.answer.lease.failed(Ill::Broken, Instant::now());
     answered.metrics.upstream_failed(UpstreamFailure::InvalidResponse);
     failed(answered.call, CallEnd::ProviderFailed, error::provider_invalid(), clock)
 }
 
 /// Settles an answer that did not come on. The provider has read what was asked, and charges for that.
-fn late(mut answered: Answered, clock: &dyn Clock) -> ApiError {
+fn late(mut answered: Answered<'_>, clock: &dyn Clock) -> ApiError {
     answered.answer.lease.failed(Ill::Late, Instant::now());
     answered.metrics.upstream_failed(UpstreamFailure::TimedOut);
     let used = match answered.answer.response.status().is_success() {
@@ -172,7 +172,7 @@ fn is_event_stream(headers: &HeaderSection) -> bool {
 
 /// A whole answer: it is passed on untouched, once it is recorded.
 fn whole(
-    answered: Answered,
+    answered: Answered<'_>,
     bytes: Bytes,
     held: Hold,
     told: &mut Fields,

@@ -193,10 +193,10 @@ impl Gateway {
         }
     }
 
-    async fn forward(
+    async fn forward<'a>(
         &self,
-        admitted: Admitted,
-        snapshot: &Snapshot,
+        admitted: Admitted<'a>,
+        snapshot: &'a Snapshot,
         wish: Wish<'_>,
         hold: &mut Hold,
         told: &mut Fields,

@@ -28,20 +28,20 @@ pub(crate) use self::standing::{Attempt, Ill, Standings};
 
 /// Proof that every place in it is one that the region's egress policy and the organization's residency admit by name, and that belongs to the
 /// caller's organization. Only [`place`] makes one.
-pub(crate) struct Placed(Box<Found>);
+pub(crate) struct Placed<'a>(Box<Found<'a>>);
 
 /// In a place of its own: it is handed from step to step, and what is handed on is copied.
-struct Found {
-    permitted: Permitted,
-    places: Places,
+struct Found<'a> {
+    permitted: Permitted<'a>,
+    places: Places<'a>,
     trail: Trail,
 }
 
 /// Where one model may be called, in order of preference. The same proof.
-pub(crate) struct Places {
-    model: Arc<ModelEntry>,
-    first: Place,
-    others: Vec<Place>,
+pub(crate) struct Places<'a> {
+    model: &'a ModelEntry,
+    first: Place<'a>,
+    others: Vec<Place<'a>>,
     /// Whether all of them cool down. They are tried all the same where nothing else is left: nobody is refused without a try.
     are_cooling: bool,
 }
@@ -49,24 +49,24 @@ pub(crate) struct Places {
 /// A deployment, the credential to call it with, and the proof that its host may be dialled: whoever dials has to show it, and gets each
 /// address judged by it.
 #[derive(Clone)]
-pub(crate) struct Place {
-    deployment: Arc<DeploymentEntry>,
-    credential: Arc<CredentialEntry>,
-    host: AdmittedHost,
+pub(crate) struct Place<'a> {
+    deployment: &'a Arc<DeploymentEntry>,
+    credential: &'a Arc<CredentialEntry>,
+    host: AdmittedHost<'a>,
     rank: Rank,
     standing: Rc<Standing>,
 }
 
-impl Place {
-    pub(crate) fn deployment(&self) -> &Arc<DeploymentEntry> {
-        &self.deployment
+impl<'a> Place<'a> {
+    pub(crate) fn deployment(&self) -> &'a Arc<DeploymentEntry> {
+        self.deployment
     }
 
-    pub(crate) fn credential(&self) -> &CredentialEntry {
-        &self.credential
+    pub(crate) fn credential(&self) -> &'a CredentialEntry {
+        self.credential
     }
 
-    pub(crate) fn host(&self) -> &AdmittedHost {
+    pub(crate) fn host(&self) -> &AdmittedHost<'a> {
         &self.host
     }
 
@@ -76,9 +76,9 @@ impl Place {
     }
 }
 
-impl Places {
-    pub(crate) fn model(&self) -> &Arc<ModelEntry> {
-        &self.model
+impl<'a> Places<'a> {
+    pub(crate) fn model(&self) -> &'a ModelEntry {
+        self.model
     }
 
     pub(crate) fn are_cooling(&self) -> bool {
@@ -90,28 +90,28 @@ impl Places {
         self.first.standing.called();
     }
 
-    pub(crate) fn into_iter(self) -> impl Iterator<Item = Place> + use<> {
+    pub(crate) fn into_iter(self) -> impl Iterator<Item = Place<'a>> {
         std::iter::once(self.first).chain(self.others)
     }
 }
 
-impl Placed {
-    pub(crate) fn permitted(&self) -> &Permitted {
+impl<'a> Placed<'a> {
+    pub(crate) fn permitted(&self) -> &Permitted<'a> {
         &self.0.permitted
     }
 
-    pub(crate) fn first(&self) -> &Place {
+    pub(crate) fn first(&self) -> &Place<'a> {
         &self.0.places.first
     }
 
     /// All places of the model, in order of preference.
-    pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
+    pub(crate) fn places(&self) -> impl Iterator<Item = &Place<'a>> {
         let places = &self.0.places;
         std::iter::once(&places.first).chain(&places.others)
     }
 
     /// The places to begin with, and what was tried by then.
-    pub(crate) fn into_parts(self) -> (Places, Trail) {
+    pub(crate) fn into_parts(self) -> (Places<'a>, Trail) {
         (self.0.places, self.0.trail)
     }
 }
@@ -139,12 +139,12 @@ impl Trail {
 /// said what stands in for them.
 ///
 /// Errors: 503 when none may be called.
-pub(crate) fn place(
-    snapshot: &Snapshot,
-    permitted: Permitted,
+pub(crate) fn place<'a>(
+    snapshot: &'a Snapshot,
+    permitted: Permitted<'a>,
     standings: &Standings,
     now: Instant,
-) -> Result<Placed, ApiError> {
+) -> Result<Placed<'a>, ApiError> {
     snapshot.settings().ok_or_else(error::not_configured)?;
     let mut trail = Trail::default();
     let places = find(snapshot, permitted.model(), standings, &mut trail, now);
@@ -153,25 +153,25 @@ pub(crate) fn place(
 }
 
 /// The places of the model that stands behind another, by this name, or of those that stand behind that one. `None`: nothing is left to fall back to.
-pub(crate) fn fall_back(
-    snapshot: &Snapshot,
+pub(crate) fn fall_back<'a>(
+    snapshot: &'a Snapshot,
     from: &ModelEntry,
     name: &ModelName,
     standings: &Standings,
     trail: &mut Trail,
     now: Instant,
-) -> Option<Places> {
+) -> Option<Places<'a>> {
     let next = snapshot.model(&from.organization, name.as_str())?;
     find(snapshot, next, standings, trail, now)
 }
 
-fn find(
-    snapshot: &Snapshot,
-    model: &Arc<ModelEntry>,
+fn find<'a>(
+    snapshot: &'a Snapshot,
+    model: &'a ModelEntry,
     standings: &Standings,
     trail: &mut Trail,
     now: Instant,
-) -> Option<Places> {
+) -> Option<Places<'a>> {
     let (mut next, mut cooling) = (Some(model), None);
     for _ in 0..=Fallbacks::LONGEST_CHAIN {
         let Some(model) = next.filter(|model| trail.allows(model.id)) else { break };
@@ -185,15 +185,15 @@ fn find(
         let behind = model.fallbacks.general.as_ref();
         next = behind.and_then(|name| snapshot.model(&model.organization, name.as_str()));
     }
-    cooling.inspect(|places: &Places| trail.enter(places.model.id))
+    cooling.inspect(|places: &Places<'_>| trail.enter(places.model.id))
 }
 
-fn places(
-    snapshot: &Snapshot,
-    model: &Arc<ModelEntry>,
+fn places<'a>(
+    snapshot: &'a Snapshot,
+    model: &'a ModelEntry,
     standings: &Standings,
     now: Instant,
-) -> Option<Places> {
+) -> Option<Places<'a>> {
     let organization = model.organization;
     let mut found = model.deployments.iter().filter_map(|route| {
         let deployment = snapshot.deployment(&route.id).filter(|found| found.organization == organization)?;
@@ -201,18 +201,17 @@ fn places(
         let credential =
             snapshot.credential(&deployment.credential).filter(|found| found.organization == organization)?;
         let standing = standings.of(snapshot, deployment, credential);
-        let (deployment, credential) = (Arc::clone(deployment), Arc::clone(credential));
         Some(Place { deployment, credential, host, rank: route.rank, standing })
     });
     let first = found.next()?;
     let Some(second) = found.next() else {
         let are_cooling = !first.standing.admits(now);
-        return Some(Places { model: Arc::clone(model), first, others: Vec::new(), are_cooling });
+        return Some(Places { model, first, others: Vec::new(), are_cooling });
     };
-    let mut all: Vec<Place> = [first, second].into_iter().chain(found).collect();
+    let mut all: Vec<Place<'_>> = [first, second].into_iter().chain(found).collect();
     standings.order(model.strategy, &mut all, now);
     all.sort_by_key(|place| !place.standing.admits(now));
     let are_cooling = all.first().is_none_or(|place| !place.standing.admits(now));
     let mut all = all.into_iter();
-    Some(Places { model: Arc::clone(model), first: all.next()?, others: all.collect(), are_cooling })
+    Some(Places { model, first: all.next()?, others: all.collect(), are_cooling })
 }

@@ -108,8 +108,8 @@ impl Snapshot {
     }
 
     /// The organization's model of a public name.
-    pub(crate) fn model(&self, organization: &OrganizationId, name: &str) -> Option<&Arc<ModelEntry>> {
-        self.catalogues.find(organization)?.by_name(name)
+    pub(crate) fn model(&self, organization: &OrganizationId, name: &str) -> Option<&ModelEntry> {
+        self.catalogues.find(organization)?.by_name(name).map(Arc::as_ref)
     }
 
     /// Whether there is a model of this identifier.

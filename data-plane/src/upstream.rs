@@ -94,13 +94,11 @@ pub(crate) struct Answer {
     /// The connection; it goes back into its place when the answer was read to its end.
     pub(crate) lease: Lease,
     made_as: MadeAs,
-    model: Arc<ModelEntry>,
-    deployment: Arc<DeploymentEntry>,
     came: Timestamp,
 }
 
 /// A call that a provider has begun to answer.
-pub(crate) struct Answered {
+pub(crate) struct Answered<'a> {
     /// In a place of its own: it is handed from step to step, and what is handed on is copied.
     pub(crate) answer: Box<Answer>,
     pub(crate) call: OpenCall,
@@ -112,13 +110,15 @@ pub(crate) struct Answered {
     /// Calls to providers that were made for it.
     pub(crate) attempts: u16,
     pub(crate) metrics: CoreMetrics,
+    model: &'a ModelEntry,
+    deployment: &'a DeploymentEntry,
 }
 
-impl Answered {
+impl Answered<'_> {
     /// What the answer's head says of the way that the call took.
     pub(crate) fn tell_way(&self, told: &mut Fields) {
-        told.put(&error::MODEL, self.answer.model.name_header.as_bytes());
-        told.put(&error::DEPLOYMENT, self.answer.deployment.id_header.as_bytes());
+        told.put(&error::MODEL, self.model.name_header.as_bytes());
+        told.put(&error::DEPLOYMENT, self.deployment.id_header.as_bytes());
         if let Some(number) = attempts_as_text(self.attempts) {
             told.put(&error::ATTEMPTS, number.as_bytes());
         }
@@ -242,15 +242,15 @@ impl Upstream {
     }
 
     /// Sends the call to one place after another, until one answers. What none has answered is settled as failed.
-    pub(crate) async fn send(
+    pub(crate) async fn send<'a>(
         &self,
-        admitted: Admitted,
+        admitted: Admitted<'a>,
         limiter: &Limiter,
-        snapshot: &Snapshot,
+        snapshot: &'a Snapshot,
         wish: Wish<'_>,
         hold: &mut Hold,
         timing: &Timing,
-    ) -> Result<Answered, ApiError> {
+    ) -> Result<Answered<'a>, ApiError> {
         let (placed, mut call, call_type, limited) = admitted.into_parts();
         if let Payload::Whole(body) = wish.body {
             call.asks(Prompt::Body(body.clone()));

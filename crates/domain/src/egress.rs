@@ -17,7 +17,7 @@ mod residency;
 mod rule;
 mod rules;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use self::rules::Rules;
 use crate::{guard::Guard, law::LegalJurisdiction};
@@ -91,7 +91,11 @@ impl EgressPolicy {
     ///
     /// # Errors
     /// No rule names the host; or the residency admits no call there.
-    pub fn admit(&self, residency: &Residency, target: Target<'_>) -> Result<AdmittedHost, EgressRefused> {
+    pub fn admit<'a>(
+        &'a self,
+        residency: &Residency,
+        target: Target<'a>,
+    ) -> Result<AdmittedHost<'a>, EgressRefused> {
         let host = host::canonical(target.host);
         let rule = self.rules.of(&host).ok_or(EgressRefused::Host)?;
         match residency {
@@ -109,7 +113,7 @@ impl EgressPolicy {
                 }
             }
         }
-        Ok(AdmittedHost { host: Arc::clone(target.host), rule: Arc::clone(rule) })
+        Ok(AdmittedHost { host: Cow::Borrowed(target.host), rule: Cow::Borrowed(rule) })
     }
 
     /// Judges a host that tokens are asked of, by its name and its port. What the name resolves to is judged by what the proof holds.
@@ -121,7 +125,8 @@ impl EgressPolicy {
         if port != HTTPS && rule.private_ranges.is_empty() {
             return Err(EgressRefused::Issuer);
         }
-        Ok(AdmittedIssuer::of(AdmittedHost { host: Arc::clone(host), rule: Arc::clone(rule) }))
+        let admitted = AdmittedHost { host: Cow::Borrowed(host), rule: Cow::Borrowed(rule) };
+        Ok(AdmittedIssuer::of(admitted.into_owned()))
     }
 }
 
@@ -129,17 +134,22 @@ impl EgressPolicy {
 ///
 /// ```compile_fail
 /// # use bailiwick_domain::egress::AdmittedHost;
-/// fn skipped(host: std::sync::Arc<str>) -> AdmittedHost {
-///     AdmittedHost { host, rule: Default::default() }
+/// fn skipped(host: std::sync::Arc<str>) -> AdmittedHost<'static> {
+///     AdmittedHost { host: std::borrow::Cow::Owned(host), rule: Default::default() }
 /// }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdmittedHost {
-    host: Arc<str>,
-    rule: Arc<EgressRule>,
+pub struct AdmittedHost<'a> {
+    host: Cow<'a, Arc<str>>,
+    rule: Cow<'a, Arc<EgressRule>>,
 }
 
-impl AdmittedHost {
+impl AdmittedHost<'_> {
+    /// The same, apart from policy and target. A proof that stands and falls with them is not counted: cores that share a count wait for each other.
+    pub fn into_owned(self) -> AdmittedHost<'static> {
+        AdmittedHost { host: Cow::Owned(self.host.into_owned()), rule: Cow::Owned(self.rule.into_owned()) }
+    }
+
     /// Name or address literal.
     pub fn host(&self) -> &Arc<str> {
         &self.host

@@ -49,7 +49,7 @@ pub enum DialError {
 /// See [`DialError`]. Addresses that the policy refuses are not dialled; it is an egress error when none is left.
 pub async fn dial(
     resolver: &Resolver,
-    host: &AdmittedHost,
+    host: &AdmittedHost<'_>,
     port: u16,
 ) -> Result<(TcpStream, AdmittedAddress), DialError> {
     let name = host.host();

@@ -28,7 +28,7 @@ pub(crate) enum Held {
 
 /// Reads the answer of a call. Where nobody waits for it any longer, or it does not come on, the call used what had come. `is_own`: usage stands in it as the caller's dialect tells it.
 pub(super) async fn hold_answer(
-    answered: &mut Answered,
+    answered: &mut Answered<'_>,
     is_own: bool,
     limit: usize,
     idle: Duration,

@@ -43,7 +43,7 @@ const TURNS: u8 = 2;
 
 /// A stream of events.
 pub(super) fn stream(
-    answered: Answered,
+    answered: Answered<'_>,
     withhold_usage: bool,
     held: Hold,
     clock: Arc<dyn Clock>,
@@ -56,7 +56,7 @@ pub(super) fn stream(
 
 /// An answer that proved too large to hold, of so many bytes, where that is known.
 pub(super) fn large(
-    answered: Answered,
+    answered: Answered<'_>,
     length: Option<u64>,
     clock: Arc<dyn Clock>,
     idle: Duration,
@@ -71,7 +71,7 @@ pub(super) fn large(
 
 /// A stream that is translated, behind a head of our own.
 pub(super) fn translated(
-    answered: Answered,
+    answered: Answered<'_>,
     head: Response<()>,
     reader: Reader,
     clock: Arc<dyn Clock>,
@@ -81,7 +81,12 @@ pub(super) fn translated(
     head.map(|()| body)
 }
 
-fn pass(answered: Answered, reader: Reader, clock: Arc<dyn Clock>, idle: Duration) -> Response<ResponseBody> {
+fn pass(
+    answered: Answered<'_>,
+    reader: Reader,
+    clock: Arc<dyn Clock>,
+    idle: Duration,
+) -> Response<ResponseBody> {
     let Answered { answer, mut call, call_type, metrics, delimited, .. } = answered;
     let Answer { response, begun, lease, .. } = *answer;
     call.waits_long();

@@ -43,7 +43,7 @@ const BEDROCK_STREAM: &[u8] = b"application/vnd.amazon.eventstream";
 
 /// The answer for the caller. Errors: 502, 503 and 504, settled.
 pub(super) async fn pass_on(
-    mut answered: Answered,
+    mut answered: Answered<'_>,
     translation: Translation,
     clock: Arc<dyn Clock>,
     timeouts: Timeouts,
@@ -86,7 +86,7 @@ fn is_stream_of(provider: Dialect, headers: &HeaderSection) -> bool {
 }
 
 async fn whole(
-    answered: Answered,
+    answered: Answered<'_>,
     translation: &Translation,
     bytes: &Bytes,
     mut held: Hold,
@@ -121,7 +121,7 @@ async fn whole(
 
 /// The provider's own error, in the caller's dialect. It cost nothing.
 fn failure(
-    answered: Answered,
+    answered: Answered<'_>,
     translation: &Translation,
     bytes: &Bytes,
     held: Hold,
@@ -140,7 +140,7 @@ fn failure(
     head.map(|()| waiting(body.into(), held))
 }
 
-fn head_of(status: StatusCode, content_type: HeaderValue, answered: &Answered) -> Response<()> {
+fn head_of(status: StatusCode, content_type: HeaderValue, answered: &Answered<'_>) -> Response<()> {
     let mut head = Response::new(());
     *head.status_mut() = status;
     head.headers_mut().insert(header::CONTENT_TYPE, content_type);

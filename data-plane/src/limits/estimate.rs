@@ -42,7 +42,7 @@ pub(crate) struct Estimate {
 }
 
 impl Estimate {
-    pub(crate) fn of(call_type: CallType, asked: &Asked, body_bytes: usize, placed: &Placed) -> Self {
+    pub(crate) fn of(call_type: CallType, asked: &Asked, body_bytes: usize, placed: &Placed<'_>) -> Self {
         let price = dearest(placed.places().filter_map(|place| place.deployment().price));
         Self::from(call_type, asked, body_bytes, price)
     }

@@ -56,25 +56,27 @@ pub(crate) struct StartedCall {
 
 /// Meters the calls of one core. All clones write to the same journal.
 #[derive(Clone)]
-pub(crate) struct Meter {
-    writer: Rc<RefCell<Option<Writer>>>,
+pub(crate) struct Meter(Rc<Parts>);
+
+struct Parts {
+    writer: RefCell<Option<Writer>>,
     clock: Arc<dyn Clock>,
 }
 
 impl Meter {
     /// A meter over a core's journal; without one, every call is refused. The clock settles calls that are dropped.
     pub(crate) fn new(writer: Option<Writer>, clock: Arc<dyn Clock>) -> Self {
-        Self { writer: Rc::new(RefCell::new(writer)), clock }
+        Self(Rc::new(Parts { writer: RefCell::new(writer), clock }))
     }
 
     /// Tries a journal that cannot be written again and again, until it can; for as long as the meter is used.
     pub(crate) fn recovery(&self) -> impl Future<Output = ()> + use<> {
-        let writer = Rc::downgrade(&self.writer);
+        let parts = Rc::downgrade(&self.0);
         async move {
             loop {
                 tokio::time::sleep(RETRY_INTERVAL).await;
-                let Some(writer) = writer.upgrade() else { return };
-                if let Some(writer) = &mut *writer.borrow_mut() {
+                let Some(parts) = parts.upgrade() else { return };
+                if let Some(writer) = &mut *parts.writer.borrow_mut() {
                     writer.try_again();
                 }
             }
@@ -88,7 +90,7 @@ impl Meter {
     /// [`JournalFull`]: refuse the call, because it could not be metered.
     pub(crate) fn start(&self, call: StartedCall) -> Result<OpenCall, JournalFull> {
         let open = Open::boxed(self.clone(), &call);
-        match &mut *self.writer.borrow_mut() {
+        match &mut *self.0.writer.borrow_mut() {
             Some(writer) => writer.start(call.event_id, open.event())?,
             None => return Err(JournalFull::Missing),
         }
@@ -97,24 +99,24 @@ impl Meter {
 
     /// Whether the call's start is on disk, or may still come there.
     pub(super) fn is_open(&self, id: &EventId) -> bool {
-        self.writer.borrow().as_ref().is_some_and(|writer| writer.is_open(id))
+        self.0.writer.borrow().as_ref().is_some_and(|writer| writer.is_open(id))
     }
 
     /// Records how a call ended, and what that was charged to limits of money.
     pub(super) fn settle(&self, event: &UsageEvent, charges: &[Charge]) {
-        if let Some(writer) = &mut *self.writer.borrow_mut() {
+        if let Some(writer) = &mut *self.0.writer.borrow_mut() {
             writer.settle(event.event_id, event, charges);
         }
     }
 
     /// The time.
     pub(super) fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.0.clock.now()
     }
 
     /// Whether several calls have started, and not ended: their records may go to disk together.
     pub(crate) fn has_several_calls(&self) -> bool {
-        self.writer.borrow().as_ref().is_some_and(|writer| writer.open_calls() > 1)
+        self.0.writer.borrow().as_ref().is_some_and(|writer| writer.open_calls() > 1)
     }
 
     /// Brings to disk what waits.
@@ -122,7 +124,7 @@ impl Meter {
     /// # Errors
     /// The disk does not take it: what depends on it must not happen.
     pub(crate) fn write(&self) -> std::io::Result<()> {
-        match &mut *self.writer.borrow_mut() {
+        match &mut *self.0.writer.borrow_mut() {
             Some(writer) if writer.is_behind() => writer.write(),
             _ => Ok(()),
         }
@@ -141,12 +143,12 @@ impl Meter {
     /// To another disk.
     #[cfg(test)]
     pub(crate) fn write_to(&self, file: std::fs::File) {
-        let _good = self.writer.borrow_mut().as_mut().map(|writer| writer.write_to(Arc::new(file)));
+        let _good = self.0.writer.borrow_mut().as_mut().map(|writer| writer.write_to(Arc::new(file)));
     }
 
     /// Whether records wait to be written that others could add theirs to: there are calls that have not ended.
     fn awaits_others(&self) -> bool {
-        self.writer.borrow().as_ref().is_some_and(|writer| writer.is_behind() && writer.open_calls() > 0)
+        self.0.writer.borrow().as_ref().is_some_and(|writer| writer.is_behind() && writer.open_calls() > 0)
     }
 }
 

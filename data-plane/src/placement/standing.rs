@@ -141,7 +141,7 @@ impl Standings {
         made
     }
 
-    pub(super) fn order(&self, strategy: Strategy, places: &mut [Place], now: Instant) {
+    pub(super) fn order(&self, strategy: Strategy, places: &mut [Place<'_>], now: Instant) {
         let mut random = self.random.borrow_mut();
         ordering::order(
             places,

@@ -24,7 +24,10 @@ pub(super) struct Judgement {
 
 impl Snapshot {
     /// Whether a deployment may be called, by the name of its host.
-    pub(crate) fn admit(&self, deployment: &DeploymentEntry) -> Result<AdmittedHost, EgressRefused> {
+    pub(crate) fn admit<'a>(
+        &'a self,
+        deployment: &'a DeploymentEntry,
+    ) -> Result<AdmittedHost<'a>, EgressRefused> {
         let settings = self.settings().ok_or(EgressRefused::Host)?;
         let organization = self.organization(&deployment.organization);
         let residency = organization.map_or(&Residency::Region, |organization| &organization.residency);

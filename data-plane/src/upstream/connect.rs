@@ -110,7 +110,7 @@ impl Dialler {
     /// Connects to a place; to which address, and what is spoken there, too.
     pub(super) async fn dial(
         &self,
-        place: &Place,
+        place: &Place<'_>,
         offer: Offer,
     ) -> Result<(Box<dyn Stream>, AdmittedAddress, Spoken), ConnectError> {
         let endpoint = &place.deployment().prepared;
@@ -124,7 +124,7 @@ impl Dialler {
     /// Connects to a host that the policy admits, to speak HTTP/1.1.
     pub(crate) async fn reach(
         &self,
-        host: &AdmittedHost,
+        host: &AdmittedHost<'_>,
         port: u16,
         is_tls: bool,
     ) -> Result<(Box<dyn Stream>, AdmittedAddress), ConnectError> {
@@ -134,7 +134,7 @@ impl Dialler {
 
     async fn connect(
         &self,
-        host: &AdmittedHost,
+        host: &AdmittedHost<'_>,
         port: u16,
         tls: Option<&TlsConnector>,
     ) -> Result<(Box<dyn Stream>, AdmittedAddress, Spoken), ConnectError> {

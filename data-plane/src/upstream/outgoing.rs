@@ -75,7 +75,7 @@ pub(super) enum NotMade {
 /// Makes `request`, which is empty. It is filled where it is: handed from one to the other, it would be copied each time. `token` is what is shown where the credential is exchanged for such.
 pub(super) fn make(
     request: &mut OutgoingRequest<Outbound>,
-    place: &Place,
+    place: &Place<'_>,
     token: Option<&Shown>,
     call_type: CallType,
     wish: Wish<'_>,
@@ -133,7 +133,7 @@ pub(super) fn make(
 }
 
 /// A deployment as its dialect sees it. Bedrock's own API keys are bearers' tokens, and so are Entra's; AWS keys sign.
-fn target(place: &Place) -> Target<'_> {
+fn target<'a>(place: &Place<'a>) -> Target<'a> {
     let deployment = place.deployment();
     let (key, is_token) = match &place.credential().secret {
         Secret::Aws(key) => (Some(key), false),
@@ -161,7 +161,7 @@ enum To<'a> {
 /// A request that is made, and whom for.
 struct Making<'a> {
     request: &'a mut OutgoingRequest<Outbound>,
-    place: &'a Place,
+    place: &'a Place<'a>,
     token: Option<&'a Shown>,
     /// What its body is.
     content_type: &'a HeaderValue,
@@ -252,7 +252,7 @@ impl Making<'_> {
 
 /// AWS' signature of the whole request: its method, host, path, type and body, at this moment. `None`: it cannot be signed.
 fn sign(
-    place: &Place,
+    place: &Place<'_>,
     target: &PathAndQuery,
     (service, region): (&str, &str),
     key: &AwsKey,

@@ -102,7 +102,7 @@ impl Pool {
     /// Sends on an open connection, or on a new one. What a connection turns out not to have taken goes to another.
     pub(super) async fn send(
         &self,
-        place: &Place,
+        place: &Place<'_>,
         request: &mut OutgoingRequest<Outbound>,
         call: EventId,
     ) -> Sent {
@@ -149,7 +149,7 @@ impl Pool {
     }
 
     /// A new connection, or a stream of one that somebody else dials at this moment.
-    async fn open(&self, place: &Place, may_share: bool) -> Result<Opened, ConnectError> {
+    async fn open(&self, place: &Place<'_>, may_share: bool) -> Result<Opened, ConnectError> {
         if !may_share {
             return self.dial(place, Offer::Http1, None).await;
         }
@@ -171,7 +171,7 @@ impl Pool {
 
     async fn dial(
         &self,
-        place: &Place,
+        place: &Place<'_>,
         offer: Offer,
         turn: Option<shared::Dialling>,
     ) -> Result<Opened, ConnectError> {

@@ -7,7 +7,6 @@ mod trying;
 
 use std::{
     pin::pin,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -31,7 +30,7 @@ use crate::{
     metrics::Routing,
     placement::{self, Attempt, Ill, Place, Places, Trail},
     request::Asked,
-    snapshot::{ModelEntry, Snapshot},
+    snapshot::{DeploymentEntry, ModelEntry, Snapshot},
     timing::Timing,
 };
 
@@ -53,12 +52,12 @@ pub(crate) struct Wish<'a> {
 }
 
 /// A call on its way.
-pub(super) struct Sending<'a> {
+pub(super) struct Sending<'a, 's> {
     pub(super) upstream: &'a Upstream,
     pub(super) limiter: &'a Limiter,
     /// What its limits were told of it, where it has any.
     pub(super) limited: Option<Box<Limited>>,
-    pub(super) snapshot: &'a Snapshot,
+    pub(super) snapshot: &'s Snapshot,
     pub(super) wish: Wish<'a>,
     pub(super) hold: &'a mut Hold,
     pub(super) timing: &'a Timing,
@@ -67,15 +66,22 @@ pub(super) struct Sending<'a> {
     pub(super) attempts: u16,
     pub(super) trail: Trail,
     /// What the caller hears when nothing else comes.
-    pub(super) last: Option<Last>,
+    pub(super) last: Option<Last<'s>>,
 }
 
 /// How the last try ended. An answer goes before what came later and was none: it says most.
-pub(super) enum Last {
-    Answer(Box<Answer>),
+pub(super) enum Last<'s> {
+    Answer(Heard<'s>),
     Failed(CallEnd, ApiError),
     /// No provider has heard of the call.
     NotSent(ApiError),
+}
+
+/// An answer, and whose it is.
+pub(super) struct Heard<'s> {
+    answer: Box<Answer>,
+    model: &'s ModelEntry,
+    deployment: &'s DeploymentEntry,
 }
 
 /// How a try at one place ended.
@@ -94,23 +100,23 @@ enum Tried {
     Over,
 }
 
-impl Sending<'_> {
+impl<'s> Sending<'_, 's> {
     /// Tries until there is an answer, or nothing is left to try: [`Self::end`] tells.
-    pub(super) async fn run(&mut self, mut places: Places) {
+    pub(super) async fn run(&mut self, mut places: Places<'s>) {
         places.charge();
         loop {
-            let model = Arc::clone(places.model());
-            let Some(why) = pin!(self.try_model(places, &model)).await else { return };
-            let Some(next) = self.fall_back(&model, why) else { return };
+            let model = places.model();
+            let Some(why) = pin!(self.try_model(places, model)).await else { return };
+            let Some(next) = self.fall_back(model, why) else { return };
             self.upstream.metrics.routed(why);
             places = next;
         }
     }
 
     /// Tries a model's places, one after the other; the last of them once more, when that may help. `None`: it is over. Otherwise which fallback shall be tried.
-    async fn try_model(&mut self, places: Places, model: &Arc<ModelEntry>) -> Option<Routing> {
+    async fn try_model(&mut self, places: Places<'s>, model: &'s ModelEntry) -> Option<Routing> {
         let forced = places.are_cooling();
-        let is_well = |place: &Place| forced || place.standing().admits(Instant::now());
+        let is_well = |place: &Place<'_>| forced || place.standing().admits(Instant::now());
         let (mut places, mut again) = (places.into_iter().peekable(), None);
         let (mut is_repeated, mut refused) = (false, None);
         loop {
@@ -158,7 +164,7 @@ impl Sending<'_> {
     }
 
     /// Whether a call that failed at a place may be tried again, within all bounds.
-    fn may_go_on(&self, failed: &Place) -> bool {
+    fn may_go_on(&self, failed: &Place<'_>) -> bool {
         let now = Instant::now();
         if self.attempts >= MOST_ATTEMPTS || now.duration_since(self.timing.begun()) > LAST_BEGIN {
             return false;
@@ -185,7 +191,7 @@ impl Sending<'_> {
         (wait <= LONGEST_WAIT && over <= LAST_BEGIN).then_some(wait)
     }
 
-    fn fall_back(&mut self, model: &ModelEntry, why: Routing) -> Option<Places> {
+    fn fall_back(&mut self, model: &ModelEntry, why: Routing) -> Option<Places<'s>> {
         let name = behind(&model.fallbacks, why)?;
         let standings = &self.upstream.standings;
         placement::fall_back(self.snapshot, model, name, standings, &mut self.trail, Instant::now())
@@ -215,19 +221,29 @@ impl Sending<'_> {
     }
 
     /// The answer that is passed on: the last. Errors: what was tried is settled.
-    pub(super) fn end(self) -> Result<Answered, ApiError> {
+    pub(super) fn end(self) -> Result<Answered<'s>, ApiError> {
         let Self { upstream, mut call, call_type, attempts, last, .. } = self;
         let told = |error: ApiError| tell_attempts(attempts, error);
         match last {
-            Some(Last::Answer(mut answer)) => {
-                let deployment = &answer.deployment;
+            Some(Last::Answer(Heard { mut answer, model, deployment })) => {
                 call.goes_to(deployment.id, deployment.price);
                 call.first_byte(answer.came);
                 call.answered(answer.response.status().as_u16());
                 let (metrics, delimited) = (upstream.metrics.clone(), is_delimited(&answer.response));
                 let made_as = std::mem::take(&mut answer.made_as);
-                let reading = made_as.reading(answer.deployment.dialect, &call, &answer.model);
-                Ok(Answered { answer, call, call_type, reading, delimited, attempts, metrics })
+                let reading = made_as.reading(deployment.dialect, &call, model);
+                let answered = Answered {
+                    answer,
+                    call,
+                    call_type,
+                    reading,
+                    delimited,
+                    attempts,
+                    metrics,
+                    model,
+                    deployment,
+                };
+                Ok(answered)
             }
             Some(Last::Failed(end, error)) => Err(told(upstream.failed(call, end, error))),
             Some(Last::NotSent(error)) => Err(told(upstream.not_sent(call, attempts, error))),

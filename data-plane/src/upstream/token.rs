@@ -22,9 +22,13 @@ pub(super) enum NotShown {
     None(Ill, ApiError),
 }
 
-impl Sending<'_> {
+impl Sending<'_, '_> {
     /// The token to show at a place; `None` where the credential is shown, or signs. `refused`: one that the provider has just refused.
-    pub(super) async fn shown(&self, place: &Place, refused: Option<u64>) -> Result<Option<Shown>, NotShown> {
+    pub(super) async fn shown(
+        &self,
+        place: &Place<'_>,
+        refused: Option<u64>,
+    ) -> Result<Option<Shown>, NotShown> {
         let Secret::Exchanged(secret) = &place.credential().secret else { return Ok(None) };
         if !secret.fits(place.deployment().dialect) {
             return Err(NotShown::Unfit);
@@ -38,7 +42,7 @@ impl Sending<'_> {
 
     /// Whether a provider's answer speaks of the token alone, so that the call shall be tried there once more with a newer one: it is not authenticated (a role that lacks
     /// is a 403 with most), and a newer token may be had.
-    pub(super) fn is_stale(&self, place: &Place, status: StatusCode, shown: &Shown) -> bool {
+    pub(super) fn is_stale(&self, place: &Place<'_>, status: StatusCode, shown: &Shown) -> bool {
         let Secret::Exchanged(secret) = &place.credential().secret else { return false };
         status == StatusCode::UNAUTHORIZED
             && self.has_attempts_left()

@@ -32,11 +32,11 @@ fn admit(
     host: &str,
     path: &str,
     model: &str,
-) -> Result<AdmittedHost, EgressRefused> {
-    policy.admit(residency, Target { host: &host.into(), path, model })
+) -> Result<AdmittedHost<'static>, EgressRefused> {
+    policy.admit(residency, Target { host: &host.into(), path, model }).map(AdmittedHost::into_owned)
 }
 
-fn by_region(policy: &EgressPolicy, host: &str) -> Result<AdmittedHost, EgressRefused> {
+fn by_region(policy: &EgressPolicy, host: &str) -> Result<AdmittedHost<'static>, EgressRefused> {
     admit(policy, &Residency::Region, host, "/v1", "gpt-4o")
 }
 

@@ -89,14 +89,14 @@ pub struct TelemetrySection {
 /// Who collects spans: it answers in the region's own jurisdiction. Only the check of a configuration makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collector {
-    host: AdmittedHost,
+    host: AdmittedHost<'static>,
     port: u16,
     is_tls: bool,
 }
 
 impl Collector {
     /// Its name or address, and the proof that it may be dialled.
-    pub fn host(&self) -> &AdmittedHost {
+    pub fn host(&self) -> &AdmittedHost<'static> {
         &self.host
     }
 
@@ -177,7 +177,7 @@ fn collector(endpoint: &Url, policy: &EgressPolicy, problems: &mut Problems) -> 
         if let Ok(address) = host.parse() {
             admitted.address(address)?;
         }
-        Ok(admitted)
+        Ok(admitted.into_owned())
     });
     let home = policy.home().map(ToString::to_string).unwrap_or_default();
     let admitted = if Guard::TelemetryCollector.stands() { admitted } else { anywhere(policy, target) };
@@ -186,12 +186,12 @@ fn collector(endpoint: &Url, policy: &EgressPolicy, problems: &mut Problems) -> 
 }
 
 /// As if a rule took the collector to be at home.
-fn anywhere(policy: &EgressPolicy, target: Target<'_>) -> Result<AdmittedHost, EgressRefused> {
+fn anywhere(policy: &EgressPolicy, target: Target<'_>) -> Result<AdmittedHost<'static>, EgressRefused> {
     let home = policy.home().ok_or(EgressRefused::Host)?;
     let pattern = target.host.parse().map_err(|_| EgressRefused::Host)?;
     let rule = EgressRule { pattern, jurisdiction: home.clone(), private_ranges: Vec::new() };
     let open = EgressPolicy::new(home.clone(), [rule]).map_err(|_| EgressRefused::Host)?;
-    open.admit(&Residency::Region, target)
+    open.admit(&Residency::Region, target).map(AdmittedHost::into_owned)
 }
 
 /// Spans stay in the region like everything else.

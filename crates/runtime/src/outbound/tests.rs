@@ -80,14 +80,15 @@ fn answer(
     answer
 }
 
-fn admitted(host: &str, ranges: &[&str]) -> AdmittedHost {
+fn admitted(host: &str, ranges: &[&str]) -> AdmittedHost<'static> {
     let rule = EgressRule {
         pattern: host.parse().unwrap(),
         jurisdiction: "eu".parse().unwrap(),
         private_ranges: ranges.iter().map(|range| range.parse().unwrap()).collect(),
     };
     let policy = EgressPolicy::new("eu".parse().unwrap(), [rule]).unwrap();
-    policy.admit(&Residency::Region, Target { host: &host.into(), path: "", model: "" }).unwrap()
+    let target = Target { host: &host.into(), path: "", model: "" };
+    policy.admit(&Residency::Region, target).unwrap().into_owned()
 }
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

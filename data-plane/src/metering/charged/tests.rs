@@ -228,5 +228,5 @@ fn a_charge_to_an_account_that_its_event_does_not_name_is_unknown() {
         add_calls(&mut Sums::for_segments_of(0), &payload)
     };
     assert_eq!((told(0, &[]), told(1, &[])), (Some(true), None));
-    assert_eq!(told(0, &[b'X']), None, "nor is what stands behind calls and is none");
+    assert_eq!(told(0, b"X"), None, "nor is what stands behind calls and is none");
 }

@@ -132,7 +132,7 @@ impl Connections {
     }
 
     /// An idle one that still leads where the deployment is, and where the policy admits it (R7): both may have changed since it was dialled.
-    pub(super) fn take(&self, place: &Place) -> Option<Connection> {
+    pub(super) fn take(&self, place: &Place<'_>) -> Option<Connection> {
         let deployment = place.deployment();
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&deployment.id)?;

@@ -48,7 +48,7 @@ impl Default for Known {
 impl Connections {
     /// A stream of an open connection that has room, still leads where the deployment is, and where the policy admits it (R7): both may have changed since it was dialled. The first that has room, so
     /// that those no longer needed come to rest.
-    pub(super) fn join(&self, place: &Place) -> Option<Stream> {
+    pub(super) fn join(&self, place: &Place<'_>) -> Option<Stream> {
         let mut all = self.0.borrow_mut();
         let known = all.get_mut(&place.deployment().id)?;
         // Calls that are on one of the others go on; it ends with the last of them.

@@ -8,13 +8,14 @@ use bailiwick_runtime::serving::ApiError;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::{Answer, Last, MOST_ATTEMPTS, Sending, Tried, behind};
+use super::{Answer, Heard, Last, MOST_ATTEMPTS, Sending, Tried, behind};
 use crate::{
     answer::{Held, hold},
     dialects::BEDROCK_ERROR,
     error,
     metrics::{Routing, UpstreamFailure},
     placement::Ill,
+    snapshot::{DeploymentEntry, ModelEntry},
     upstream::{
         leftover::discard,
         verdict::{self, Verdict},
@@ -24,23 +25,19 @@ use crate::{
 /// Bytes of a refusal that are read to tell which it is.
 const LARGEST_REFUSAL: usize = 64 << 10;
 
-impl Sending<'_> {
-    pub(super) async fn answered(
-        &mut self,
-        mut answer: Box<Answer>,
-        waited: Duration,
-        now: Instant,
-    ) -> Tried {
+impl<'s> Sending<'_, 's> {
+    pub(super) async fn answered(&mut self, heard: Heard<'s>, waited: Duration, now: Instant) -> Tried {
         let clock = &*self.upstream.clock;
+        let Heard { mut answer, model, deployment } = heard;
         let tried = match verdict::of(answer.response.status(), answer.response.headers(), clock) {
             Verdict::Failure(ill) => {
                 self.note(answer.response.status());
                 answer.lease.failed(ill, now);
                 Tried::Failed(ill)
             }
-            Verdict::MayBeRefusal if answer.model.fallbacks.refusals() => {
+            Verdict::MayBeRefusal if model.fallbacks.refusals() => {
                 answer.lease.answered(waited, now);
-                match Box::pin(self.read_refusal(&mut answer)).await {
+                match Box::pin(self.read_refusal(&mut answer, model, deployment)).await {
                     Ok(tried) => tried,
                     Err((ill, end, error)) => {
                         answer.lease.failed(ill, Instant::now());
@@ -54,8 +51,9 @@ impl Sending<'_> {
                 Tried::Answered
             }
         };
-        if let Some(Last::Answer(before)) = self.last.replace(Last::Answer(answer)) {
-            let Answer { response, lease, .. } = *before;
+        let heard = Last::Answer(Heard { answer, model, deployment });
+        if let Some(Last::Answer(before)) = self.last.replace(heard) {
+            let Answer { response, lease, .. } = *before.answer;
             discard(response, lease);
         }
         tried
@@ -70,7 +68,12 @@ impl Sending<'_> {
     }
 
     /// Which refusal it is, where the model has a fallback for it.
-    async fn read_refusal(&mut self, answer: &mut Answer) -> Result<Tried, (Ill, CallEnd, ApiError)> {
+    async fn read_refusal(
+        &mut self,
+        answer: &mut Answer,
+        model: &ModelEntry,
+        deployment: &DeploymentEntry,
+    ) -> Result<Tried, (Ill, CallEnd, ApiError)> {
         let idle = self.upstream.timeouts.idle;
         let read = self
             .timing
@@ -87,12 +90,12 @@ impl Sending<'_> {
         }
         let (status, headers) = (answer.response.status().as_u16(), answer.response.headers());
         let word = headers.text(&BEDROCK_ERROR);
-        let why = match Failure::read(answer.deployment.dialect, status, word, &answer.begun).class {
+        let why = match Failure::read(deployment.dialect, status, word, &answer.begun).class {
             Class::ContextLength => Routing::ContextWindow,
             Class::ContentPolicy => Routing::ContentPolicy,
             _ => return Ok(Tried::Answered),
         };
-        let has_one = behind(&answer.model.fallbacks, why).is_some();
+        let has_one = behind(&model.fallbacks, why).is_some();
         let may = has_one && self.attempts < MOST_ATTEMPTS && self.wish.body.can_be_sent();
         if may {
             self.wish.body.reclaim();

@@ -1,13 +1,13 @@
 //! One try at one place.
 
-use std::{pin::pin, rc::Rc, sync::Arc, time::Instant};
+use std::{pin::pin, rc::Rc, time::Instant};
 
 use bailiwick_domain::usage::CallEnd;
 use bailiwick_quota::holder::Reservation;
 use bailiwick_runtime::{calling::OutgoingRequest, http1::IncomingResponse, in_place, serving::ApiError};
 use bytes::Bytes;
 
-use super::{Answer, Last, Sending, Tried};
+use super::{Answer, Heard, Last, Sending, Tried};
 use crate::{
     error,
     metrics::UpstreamFailure,
@@ -28,9 +28,9 @@ use crate::{
 };
 
 /// A try whose request is made.
-struct Try<'a> {
-    place: &'a Place,
-    model: &'a Arc<ModelEntry>,
+struct Try<'a, 's> {
+    place: &'a Place<'s>,
+    model: &'s ModelEntry,
     attempt: Attempt,
     made_as: MadeAs,
     /// What is shown, where the credential is exchanged for tokens.
@@ -39,12 +39,12 @@ struct Try<'a> {
     was_refused: bool,
 }
 
-impl Sending<'_> {
+impl<'s> Sending<'_, 's> {
     /// `refused`: the token that was shown there just now, and not taken.
     pub(super) async fn try_place(
         &mut self,
-        place: &Place,
-        model: &Arc<ModelEntry>,
+        place: &Place<'s>,
+        model: &'s ModelEntry,
         forced: bool,
         refused: Option<u64>,
     ) -> Tried {
@@ -84,7 +84,7 @@ impl Sending<'_> {
         }
     }
 
-    async fn send(&mut self, one: Try<'_>, request: &mut OutgoingRequest<Outbound>) -> Tried {
+    async fn send(&mut self, one: Try<'_, 's>, request: &mut OutgoingRequest<Outbound>) -> Tried {
         let upstream = self.upstream;
         self.attempts += 1;
         self.call.attempts(self.attempts);
@@ -122,10 +122,10 @@ impl Sending<'_> {
     /// An answer to be judged. Errors: it speaks of the token that was shown, and is thrown away.
     fn heard(
         &mut self,
-        one: Try<'_>,
+        one: Try<'_, 's>,
         response: IncomingResponse<AnswerBody>,
         connection: pool::Lease,
-    ) -> Result<Box<Answer>, Tried> {
+    ) -> Result<Heard<'s>, Tried> {
         let upstream = self.upstream;
         let mut lease = Lease::new(connection, one.attempt, &upstream.standings);
         let may_repeat = !one.was_refused && self.wish.body.can_be_sent();
@@ -138,18 +138,17 @@ impl Sending<'_> {
             self.fails(CallEnd::ProviderFailed, error::provider_refused_credential());
             return Err(Tried::Stale(token.serial));
         }
-        Ok(in_place::boxed(|| Answer {
+        let answer = in_place::boxed(|| Answer {
             response,
             begun: Bytes::new(),
             lease,
             made_as: one.made_as,
-            model: Arc::clone(one.model),
-            deployment: Arc::clone(one.place.deployment()),
             came: upstream.clock.now(),
-        }))
+        });
+        Ok(Heard { answer, model: one.model, deployment: one.place.deployment() })
     }
 
-    fn unreached(&mut self, one: Try<'_>, refused: ConnectError) -> Tried {
+    fn unreached(&mut self, one: Try<'_, 's>, refused: ConnectError) -> Tried {
         self.upstream.metrics.upstream_failed(refused.class());
         tracing::warn!(deployment = %one.place.deployment().id, reason = %refused, "a provider cannot be reached");
         let outside = matches!(refused, ConnectError::Egress);
@@ -158,7 +157,7 @@ impl Sending<'_> {
         Tried::Failed(ill)
     }
 
-    fn lost(&mut self, one: Try<'_>) -> Tried {
+    fn lost(&mut self, one: Try<'_, 's>) -> Tried {
         if !self.call.is_recorded() {
             // The disk did not take its record, so the provider has heard of nothing.
             self.attempts = 0;

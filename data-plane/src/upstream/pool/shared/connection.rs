@@ -130,7 +130,7 @@ impl Connection {
     }
 
     /// Whether a call for this place may go on it.
-    pub(super) fn is_good(&self, place: &Place) -> bool {
+    pub(super) fn is_good(&self, place: &Place<'_>) -> bool {
         !self.is_over.get()
             && !self.is_old()
             && self.deployment.leads_where(place.deployment())
