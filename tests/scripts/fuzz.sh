@@ -20,17 +20,21 @@ mkdir -p "$found"
 RUSTC_WORKSPACE_WRAPPER=$PWD/tests/fuzz/instrumented \
     cargo build --locked --quiet --package bailiwick-fuzz --features libfuzzer --bins
 
-for name in "${targets[@]}"; do
-    learnt=$target/fuzz/corpus/$name
+fuzz() {
+    local name=$1 learnt=$target/fuzz/corpus/$1 log=$target/fuzz/$1.log
     mkdir -p "$learnt"
-    log=$target/fuzz/$name.log
     # An input that takes longer, or more memory, than these is a finding too.
     if ! "$target/debug/$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
         -artifact_prefix="$found/$name-" "$learnt" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
         tail -n 60 "$log" >&2
         echo "$name: a law is broken; the input is in $found, everything that was said in $log" >&2
-        exit 1
+        return 1
     fi
     printf '  %-22s %9s inputs, %s places covered\n' "$name" \
         "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" "$(grep -o 'cov: [0-9]*' "$log" | tail -n 1 | cut -d' ' -f2)"
-done
+}
+
+# Each on a core of its own.
+export -f fuzz
+export target found seconds
+printf '%s\0' "${targets[@]}" | xargs -0 -n 1 -P "$(nproc)" bash -c 'fuzz "$1"' fuzz
