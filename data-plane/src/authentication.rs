@@ -6,7 +6,7 @@ use bailiwick_domain::{
     guard::Guard,
     key::{self, PresentedKey},
     organization::OnStale,
-    time::Timestamp,
+    time::Clock,
 };
 use bailiwick_runtime::serving::{ApiError, HeaderSection, NotPresented, presented_key};
 
@@ -39,7 +39,7 @@ pub(crate) fn authenticate(
     snapshot: &Snapshot,
     headers: &HeaderSection,
     origin: Origin,
-    now: Timestamp,
+    clock: &dyn Clock,
     instant: Instant,
 ) -> Result<Authenticated, ApiError> {
     let text = presented_key(headers).map_err(|problem| match problem {
@@ -53,7 +53,7 @@ pub(crate) fn authenticate(
     let key = snapshot.key(&presented.key_id()).ok_or_else(error::invalid_key)?;
     let is_the_stored_one =
         settings.pepper.verify(&presented, &key.digest) || !Guard::WorkerKeyDigest.stands();
-    if !is_the_stored_one || key.expires_at.is_some_and(|at| at <= now) {
+    if !is_the_stored_one || key.expires_at.is_some_and(|at| at <= clock.now()) {
         return Err(error::invalid_key());
     }
     let organization = snapshot.organization(&key.organization).ok_or_else(error::invalid_key)?;

@@ -146,7 +146,7 @@ impl Gateway {
             &snapshot,
             head.headers(),
             origin,
-            self.clock.now(),
+            &*self.clock,
             timing.begun(),
         )?;
         let call_type = match route {

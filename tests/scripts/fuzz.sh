@@ -16,9 +16,9 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 found=$target/fuzz/found
 mkdir -p "$found"
 
-# Only this workspace's crates are instrumented: everything else is shared with the ordinary build.
+# Only this workspace's crates are instrumented: everything else is shared with other builds of programs, which ask for the whole workspace too.
 RUSTC_WORKSPACE_WRAPPER=$PWD/tests/fuzz/instrumented \
-    cargo build --locked --quiet --package bailiwick-fuzz --features libfuzzer --bins
+    cargo build --locked --quiet --workspace --features bailiwick-fuzz/libfuzzer "${targets[@]/#/--bin=}"
 
 fuzz() {
     local name=$1 learnt=$target/fuzz/corpus/$1 log=$target/fuzz/$1.log

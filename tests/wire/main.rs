@@ -73,7 +73,7 @@ fn suite(namespaces: &Namespaces) -> bool {
     let only = std::env::var(ONLY).ok();
     let status = Command::new("ip")
         .args(["netns", "exec", &namespaces.outside(), &cargo])
-        .args(["test", "--locked", "--offline", "-p", "bailiwick-tests", "--test", "end_to_end"])
+        .args(["test", "--locked", "--offline", "--workspace", "--test", "end_to_end"])
         .args(["--", "--test-threads=2"])
         .args(only.iter().flat_map(|names| names.split_whitespace()))
         .env(VARIABLE, &namespaces.network.file)
