@@ -6,10 +6,12 @@
 use std::ops::Range;
 
 use bailiwick_domain::{time::Timestamp, usage::UsageEvent};
-use bailiwick_proto::encoded::{append_asked, append_event, append_served};
-use bailiwick_quota::{holder::Charge, protocol::HolderId, window::Window};
+use bailiwick_proto::encoded::{
+    MAX_EVENT_BYTES, MAX_SUBJECT_BYTES, append_asked, append_event, append_served,
+};
+use bailiwick_quota::{holder::Charge, limit::MAX_LIMITS, protocol::HolderId, window::Window};
 
-use super::record::{self, FRAME_BYTES, Kind};
+use super::record::{self, FRAME_BYTES, Kind, MAX_PAYLOAD_BYTES};
 
 /// A charge: `[limit's number, u32][what the account is of, u8][window: from, i64][to, i64][holder, u64][units, u64]`.
 const CHARGE_BYTES: usize = 37;
@@ -17,6 +19,13 @@ const CHARGE_BYTES: usize = 37;
 const HEAD_BYTES: usize = 4;
 /// What stands before a call's charges.
 const CALL_HEAD_BYTES: usize = 7;
+/// Calls that have gathered to this much are written.
+pub(super) const GATHERED_BYTES: usize = 8 << 10;
+/// What one call adds, at most: a charge for each limit that its organization may have.
+const LARGEST_CALL_BYTES: usize =
+    1 + MAX_SUBJECT_BYTES + CALL_HEAD_BYTES + MAX_LIMITS * CHARGE_BYTES + MAX_EVENT_BYTES;
+// A call that ends is added to what has gathered by then, and one that starts, which has no charges, before it is looked whether that is enough: of both there is room.
+const _: () = assert!(HEAD_BYTES + GATHERED_BYTES + 2 * LARGEST_CALL_BYTES <= MAX_PAYLOAD_BYTES);
 /// So many subjects are looked at, the latest first, for one that is there already: calls that are ready at once are often of few keys. One that is said twice costs its bytes and nothing else.
 const LOOKED_AT: usize = 8;
 

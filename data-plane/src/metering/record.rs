@@ -2,8 +2,8 @@
 
 /// What stands before a payload.
 pub(super) const FRAME_BYTES: usize = 9;
-/// A group is written at [half of this](super::writer::GATHERED_BYTES), and the call that makes it grow past that takes at most 4,000 bytes: most of them 37 for each limit of money that it was charged to, of which there are at most a hundred. What claims to be larger than this is damaged.
-const MAX_PAYLOAD_BYTES: usize = 16 << 10;
+/// What claims to be larger is damaged. The largest that is written are [groups](super::group).
+pub(super) const MAX_PAYLOAD_BYTES: usize = 16 << 10;
 /// The largest record.
 pub(super) const MAX_RECORD_BYTES: usize = FRAME_BYTES + MAX_PAYLOAD_BYTES;
 

@@ -20,7 +20,7 @@ use ulid::Ulid;
 use super::{
     account::Account,
     charged::Sums,
-    group::{EncodedCall, Group, Said, Started},
+    group::{EncodedCall, GATHERED_BYTES, Group, Said, Started},
     segment::{Header, SEGMENT_BYTES, SegmentName},
 };
 
@@ -41,8 +41,6 @@ pub(crate) enum JournalFull {
     Disk(#[source] io::Error),
 }
 
-/// Calls that have gathered to this much are written at once.
-pub(super) const GATHERED_BYTES: usize = 8 << 10;
 /// More than a record has, so that a disk that takes it takes one.
 const PROBE_BYTES: usize = 1024;
 

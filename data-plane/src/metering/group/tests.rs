@@ -1,13 +1,10 @@
 use bailiwick_domain::id::OrganizationId;
-use bailiwick_proto::{
-    convert::{usage_event_to_wire, usage_subject_to_wire},
-    encoded::{MAX_EVENT_BYTES, MAX_SUBJECT_BYTES},
-};
-use bailiwick_quota::limit::{Account, LimitId, MAX_LIMITS};
+use bailiwick_proto::convert::{usage_event_to_wire, usage_subject_to_wire};
+use bailiwick_quota::limit::{Account, LimitId};
 use prost::Message as _;
 
 use super::*;
-use crate::metering::{meter::if_nothing_follows, tests::call, writer::GATHERED_BYTES};
+use crate::metering::{meter::if_nothing_follows, tests::call};
 
 fn charge(organization: OrganizationId, number: u32) -> Charge {
     let limit = LimitId { organization, number };
