@@ -61,7 +61,7 @@ fn is_kept_back(name: &[u8]) -> bool {
 /// The answer for the caller. Errors: 502 and 504, settled; they tell how many providers were called.
 pub(crate) async fn pass_on(
     answered: Answered<'_>,
-    clock: Arc<dyn Clock>,
+    clock: &Arc<dyn Clock>,
     timeouts: Timeouts,
     held: Hold,
     told: &mut Fields,
@@ -74,7 +74,7 @@ pub(crate) async fn pass_on(
 
 async fn read(
     mut answered: Answered<'_>,
-    clock: Arc<dyn Clock>,
+    clock: &Arc<dyn Clock>,
     timeouts: Timeouts,
     mut held: Hold,
     told: &mut Fields,
@@ -83,7 +83,7 @@ async fn read(
     let answer = &mut *answered.answer;
     if let Some(error) = refused(answer.response.status(), answer.response.headers()) {
         // The connection is closed with the lease: what is left of the answer is not wanted.
-        return Err(failed(answered.call, CallEnd::ProviderFailed, error, &*clock));
+        return Err(failed(answered.call, CallEnd::ProviderFailed, error, &**clock));
     }
     answered.tell_way(told);
     let withhold_usage = match answered.reading {
@@ -102,7 +102,7 @@ async fn read(
     let read = pin!(hold_answer(&mut answered, true, LARGEST_HELD, timeouts.idle, &mut held, timing)).await;
     match read {
         Held::Whole(bytes) => {
-            let (response, settled) = whole(answered, bytes, held, told, &*clock)?;
+            let (response, settled) = whole(answered, bytes, held, told, &**clock)?;
             settled.recorded().await;
             Ok(response)
         }
@@ -112,8 +112,8 @@ async fn read(
             pass_on_fields(&mut answered.answer.response, told);
             Ok(passing::large(answered, length, clock, timeouts.idle))
         }
-        Held::Broken => Err(broken(answered, &*clock)),
-        Held::Late => Err(late(answered, &*clock)),
+        Held::Broken => Err(broken(answered, &**clock)),
+        Held::Late => Err(late(answered, &**clock)),
     }
 }
 

@@ -194,7 +194,7 @@ impl Gateway {
     }
 
     async fn forward<'a>(
-        &self,
+        &'a self,
         admitted: Admitted<'a>,
         snapshot: &'a Snapshot,
         wish: Wish<'_>,
@@ -203,8 +203,8 @@ impl Gateway {
         timing: &Timing,
     ) -> Result<Response<ResponseBody>, ApiError> {
         let sent = pin!(self.upstream.send(admitted, &self.limiter, snapshot, wish, hold, timing)).await?;
-        let (clock, timeouts) = (Arc::clone(&self.clock), self.upstream.timeouts());
-        pin!(answer::pass_on(sent, clock, timeouts, self.memory.hold(), told, timing)).await
+        let timeouts = self.upstream.timeouts();
+        pin!(answer::pass_on(sent, &self.clock, timeouts, self.memory.hold(), told, timing)).await
     }
 
     /// Every answer names its call and its region.

@@ -109,7 +109,7 @@ pub(crate) struct Answered<'a> {
     pub(crate) delimited: bool,
     /// Calls to providers that were made for it.
     pub(crate) attempts: u16,
-    pub(crate) metrics: CoreMetrics,
+    pub(crate) metrics: &'a CoreMetrics,
     model: &'a ModelEntry,
     deployment: &'a DeploymentEntry,
 }
@@ -243,7 +243,7 @@ impl Upstream {
 
     /// Sends the call to one place after another, until one answers. What none has answered is settled as failed.
     pub(crate) async fn send<'a>(
-        &self,
+        &'a self,
         admitted: Admitted<'a>,
         limiter: &Limiter,
         snapshot: &'a Snapshot,

@@ -46,7 +46,7 @@ pub(super) fn stream(
     answered: Answered<'_>,
     withhold_usage: bool,
     held: Hold,
-    clock: Arc<dyn Clock>,
+    clock: &Arc<dyn Clock>,
     idle: Duration,
 ) -> Response<ResponseBody> {
     // It is told no length: what is kept back would be missing from it.
@@ -58,7 +58,7 @@ pub(super) fn stream(
 pub(super) fn large(
     answered: Answered<'_>,
     length: Option<u64>,
-    clock: Arc<dyn Clock>,
+    clock: &Arc<dyn Clock>,
     idle: Duration,
 ) -> Response<ResponseBody> {
     let reader = Reader::of_object(answered.call_type);
@@ -74,7 +74,7 @@ pub(super) fn translated(
     answered: Answered<'_>,
     head: Response<()>,
     reader: Reader,
-    clock: Arc<dyn Clock>,
+    clock: &Arc<dyn Clock>,
     idle: Duration,
 ) -> Response<ResponseBody> {
     let body = pass(answered, reader, clock, idle).into_body();
@@ -84,7 +84,7 @@ pub(super) fn translated(
 fn pass(
     answered: Answered<'_>,
     reader: Reader,
-    clock: Arc<dyn Clock>,
+    clock: &Arc<dyn Clock>,
     idle: Duration,
 ) -> Response<ResponseBody> {
     let Answered { answer, mut call, call_type, metrics, delimited, .. } = answered;
@@ -92,7 +92,7 @@ fn pass(
     call.waits_long();
     let status = response.status();
     let body = response.into_body();
-    let metering = Metering { call: Some(call), status, clock, metrics };
+    let metering = Metering { call: Some(call), status, clock: Arc::clone(clock), metrics: metrics.clone() };
     let deadline = Box::pin(sleep(idle));
     let mut passing = Passing {
         body,

@@ -45,7 +45,7 @@ const BEDROCK_STREAM: &[u8] = b"application/vnd.amazon.eventstream";
 pub(super) async fn pass_on(
     mut answered: Answered<'_>,
     translation: Translation,
-    clock: Arc<dyn Clock>,
+    clock: &Arc<dyn Clock>,
     timeouts: Timeouts,
     mut held: Hold,
     told: &mut Fields,
@@ -54,7 +54,7 @@ pub(super) async fn pass_on(
     let is_success = answered.answer.response.status().is_success();
     if let (Some(reply), true) = (translation.stream(), is_success) {
         if !is_stream_of(translation.provider, answered.answer.response.headers()) {
-            return Err(broken(answered, &*clock));
+            return Err(broken(answered, &**clock));
         }
         let reader = TranslatedReader::new(reply, &translation, held);
         let head = head_of(StatusCode::OK, EVENT_STREAM, &answered);
@@ -68,13 +68,13 @@ pub(super) async fn pass_on(
     }
     let read = hold_answer(&mut answered, false, LARGEST_TRANSLATED, timeouts.idle, &mut held, timing);
     match read.await {
-        Held::Whole(bytes) if !is_success => Ok(failure(answered, &translation, &bytes, held, &*clock)),
-        Held::Whole(bytes) => whole(answered, &translation, &bytes, held, told, &*clock).await,
+        Held::Whole(bytes) if !is_success => Ok(failure(answered, &translation, &bytes, held, &**clock)),
+        Held::Whole(bytes) => whole(answered, &translation, &bytes, held, told, &**clock).await,
         Held::Large(begun) if begun.len() <= LARGEST_TRANSLATED && !begun.is_empty() => {
-            Err(failed(answered.call, CallEnd::ProviderFailed, error::overloaded(), &*clock))
+            Err(failed(answered.call, CallEnd::ProviderFailed, error::overloaded(), &**clock))
         }
-        Held::Large(_) | Held::Broken => Err(broken(answered, &*clock)),
-        Held::Late => Err(late(answered, &*clock)),
+        Held::Large(_) | Held::Broken => Err(broken(answered, &**clock)),
+        Held::Late => Err(late(answered, &**clock)),
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) struct Wish<'a> {
 
 /// A call on its way.
 pub(super) struct Sending<'a, 's> {
-    pub(super) upstream: &'a Upstream,
+    pub(super) upstream: &'s Upstream,
     pub(super) limiter: &'a Limiter,
     /// What its limits were told of it, where it has any.
     pub(super) limited: Option<Box<Limited>>,
@@ -229,7 +229,7 @@ impl<'s> Sending<'_, 's> {
                 call.goes_to(deployment.id, deployment.price);
                 call.first_byte(answer.came);
                 call.answered(answer.response.status().as_u16());
-                let (metrics, delimited) = (upstream.metrics.clone(), is_delimited(&answer.response));
+                let (metrics, delimited) = (&upstream.metrics, is_delimited(&answer.response));
                 let made_as = std::mem::take(&mut answer.made_as);
                 let reading = made_as.reading(deployment.dialect, &call, model);
                 let answered = Answered {
