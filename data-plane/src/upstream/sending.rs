@@ -51,7 +51,7 @@ pub(crate) struct Wish<'a> {
     pub(crate) asked: &'a Asked,
 }
 
-/// A call on its way.
+/// A call on its way. What it has of its snapshot it is lent, for `'s`: each count of who holds it would be one that all cores share.
 pub(super) struct Sending<'a, 's> {
     pub(super) upstream: &'s Upstream,
     pub(super) limiter: &'a Limiter,
