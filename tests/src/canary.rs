@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use aho_corasick::AhoCorasick;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 /// What is looked for: texts, in the clear and in base64 at any alignment.
 pub struct Canaries {
-    needles: Vec<(String, Vec<u8>)>,
+    names: Vec<String>,
+    /// In the same order.
+    needles: AhoCorasick,
 }
 
 impl Canaries {
@@ -23,19 +26,18 @@ impl Canaries {
             let plain = ((*text).to_owned(), text.as_bytes().to_vec());
             std::iter::once(plain).chain(encoded).collect::<Vec<_>>()
         });
-        Self { needles: needles.collect() }
+        let (names, needles): (Vec<_>, Vec<_>) = needles.unzip();
+        Self { names, needles: AhoCorasick::new(needles).expect("a few words") }
     }
 
     /// Which of them stands in these bytes.
     pub fn found(&self, bytes: &[u8]) -> Option<&str> {
-        let stands = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
-        self.needles.iter().find(|(_, needle)| stands(needle)).map(|(name, _)| name.as_str())
+        self.needles.find(bytes).map(|found| self.names[found.pattern()].as_str())
     }
 
     /// How often they stand in these bytes, all together.
     pub fn count(&self, bytes: &[u8]) -> usize {
-        let count = |needle: &[u8]| bytes.windows(needle.len()).filter(|window| *window == needle).count();
-        self.needles.iter().map(|(_, needle)| count(needle)).sum()
+        self.needles.find_overlapping_iter(bytes).count()
     }
 
     /// Fails when one of them stands in these bytes.
@@ -79,5 +81,13 @@ mod tests {
             let text = format!("{}canary7f3a91bc and more", "y".repeat(lead));
             assert!(canaries.found(STANDARD.encode(text).as_bytes()).is_some(), "{lead}");
         }
+    }
+
+    #[test]
+    fn each_place_of_a_canary_counts() {
+        let canaries = Canaries::new(&["canary7f3a91bc", "canary01d2f3e4"]);
+        let encoded = STANDARD.encode("canary01d2f3e4");
+        let text = format!("canary7f3a91bc canary7f3a91bccanary01d2f3e4 {encoded} canary7f3a91b");
+        assert_eq!(canaries.count(text.as_bytes()), 4);
     }
 }
