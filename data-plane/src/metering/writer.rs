@@ -177,6 +177,10 @@ impl Writer {
 
     /// Records how a call ended, and what it was charged, with the next [`Self::write`]. When the disk does not take it, it is kept and written before anything else is.
     pub(super) fn settle(&mut self, id: EventId, event: &UsageEvent, charges: &[Charge]) {
+        if self.gathered.record_bytes() >= GATHERED_BYTES {
+            // While the call is still open: should a segment begin with this, it begins with the call's start too. What the disk does not take is owed.
+            let _ = self.write();
+        }
         for charge in charges {
             if !self.sums.add(charge) {
                 tracing::warn!(
@@ -190,10 +194,6 @@ impl Writer {
         }
         if !event.priced {
             self.account.settled_unpriced();
-        }
-        if self.gathered.record_bytes() >= GATHERED_BYTES {
-            // What the disk does not take is owed.
-            let _ = self.write();
         }
         self.encoded.set(started.as_ref().map(Started::asked), event, charges);
         self.gather(Said::End);

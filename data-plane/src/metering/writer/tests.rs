@@ -143,6 +143,31 @@ fn a_new_segment_begins_with_the_calls_that_are_open() {
 }
 
 #[test]
+fn a_segment_that_begins_while_a_call_ends_has_its_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, _) = writer(folder.path(), 1 << 20);
+    let calls: Vec<_> = (0..200).map(|_| call()).collect();
+    for call in &calls {
+        writer.start(call.event_id, &if_nothing_follows(call)).unwrap();
+    }
+    writer.write().unwrap();
+    writer.segment_bytes = 1;
+    let mut began = 0;
+    for call in &calls {
+        let before = writer.name;
+        writer.settle(call.event_id, &if_nothing_follows(call), &[]);
+        if writer.name != before {
+            // What was before is acknowledged, and the process dies before the end is on disk.
+            std::fs::remove_file(before.path(folder.path())).unwrap();
+            let id = call.event_id.as_bytes();
+            assert!(settled::started(folder.path()).iter().any(|started| started.event_id == id[..]));
+            began += 1;
+        }
+    }
+    assert!(began > 0);
+}
+
+#[test]
 fn what_is_owed_is_written_without_another_call() {
     let folder = tempfile::tempdir().unwrap();
     let (mut writer, account) = writer(folder.path(), 1 << 20);
