@@ -20,6 +20,7 @@ mod charged;
 mod group;
 mod journals;
 mod meter;
+mod published;
 mod record;
 mod recorded;
 mod report;

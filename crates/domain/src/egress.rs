@@ -133,9 +133,10 @@ impl EgressPolicy {
 /// Proof that the policy and a residency admit a host by its name. Only [`EgressPolicy::admit`] makes one.
 ///
 /// ```compile_fail
-/// # use bailiwick_domain::egress::AdmittedHost;
-/// fn skipped(host: std::sync::Arc<str>) -> AdmittedHost<'static> {
-///     AdmittedHost { host: std::borrow::Cow::Owned(host), rule: Default::default() }
+/// # use std::{borrow::Cow, sync::Arc};
+/// # use bailiwick_domain::egress::{AdmittedHost, EgressRule};
+/// fn skipped<'a>(host: Cow<'a, Arc<str>>, rule: Cow<'a, Arc<EgressRule>>) -> AdmittedHost<'a> {
+///     AdmittedHost { host, rule }
 /// }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

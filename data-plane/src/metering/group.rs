@@ -26,6 +26,10 @@ const LARGEST_CALL_BYTES: usize =
     1 + MAX_SUBJECT_BYTES + CALL_HEAD_BYTES + MAX_LIMITS * CHARGE_BYTES + MAX_EVENT_BYTES;
 // A call that ends is added to what has gathered by then, and one that starts, which has no charges, before it is looked whether that is enough: of both there is room.
 const _: () = assert!(HEAD_BYTES + GATHERED_BYTES + 2 * LARGEST_CALL_BYTES <= MAX_PAYLOAD_BYTES);
+/// A call takes no less: its event names itself and its request.
+const SMALLEST_CALL_BYTES: usize = CALL_HEAD_BYTES + 2 * 16;
+/// A group has no more calls.
+pub(super) const MOST_CALLS: usize = MAX_PAYLOAD_BYTES / SMALLEST_CALL_BYTES;
 /// So many subjects are looked at, the latest first, for one that is there already: calls that are ready at once are often of few keys. One that is said twice costs its bytes and nothing else.
 const LOOKED_AT: usize = 8;
 
@@ -86,7 +90,7 @@ pub(super) struct EncodedCall {
 impl EncodedCall {
     /// Encodes this one in the room of the last. `asked`: what was, [as it is encoded](append_asked), where it is.
     pub(super) fn set(&mut self, asked: Option<&[u8]>, event: &UsageEvent, charges: &[Charge]) {
-        let Self { bytes, .. } = self;
+        let bytes = &mut self.bytes;
         bytes.clear();
         match asked {
             Some(asked) => bytes.extend_from_slice(asked),

@@ -18,11 +18,12 @@ use ulid::Ulid;
 use super::{
     account::{Account, Standing},
     charged::{self, Charged},
+    published::Published,
     record::{self, Kind, MAX_RECORD_BYTES},
     report::Queue,
     segment::{Header, SEGMENT_BYTES, SegmentName},
     tail::Tail,
-    writer::{Published, Writer},
+    writer::Writer,
 };
 
 const LOCK: &str = "lock";

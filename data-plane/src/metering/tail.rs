@@ -21,14 +21,16 @@ use ulid::Ulid;
 pub(super) use self::reading::SegmentReader;
 use super::{
     account::Account,
-    group::{Call, RecordedGroup, Said, Started},
+    group::{Call, MOST_CALLS, RecordedGroup, Said, Started},
+    published::Published,
     record::Kind,
     segment::{Header, SegmentName},
-    writer::Published,
 };
 
 /// Events in a batch, at most: the contract's bound.
 pub(super) const MAX_BATCH_EVENTS: usize = 1000;
+// What is written together is sent together: it fits, however small calls are.
+const _: () = assert!(MOST_CALLS <= MAX_BATCH_EVENTS);
 
 /// What the events of a full batch take, nearly always.
 const USUAL_BATCH_BYTES: usize = 96 * MAX_BATCH_EVENTS;

@@ -9,7 +9,7 @@ use std::{
     fs::File,
     io::{self, Write as _},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use bailiwick_domain::usage::{EventId, UsageEvent};
@@ -21,6 +21,7 @@ use super::{
     account::Account,
     charged::Sums,
     group::{EncodedCall, GATHERED_BYTES, Group, Said, Started},
+    published::{Newest, Published},
     segment::{Header, SEGMENT_BYTES, SegmentName},
 };
 
@@ -44,30 +45,6 @@ pub(crate) enum JournalFull {
 /// More than a record has, so that a disk that takes it takes one.
 const PROBE_BYTES: usize = 1024;
 
-/// What others may know of a journal that is being written.
-#[derive(Debug)]
-pub(super) struct Published(Mutex<Newest>);
-
-/// The newest segment.
-#[derive(Debug)]
-pub(super) struct Newest {
-    pub(super) number: u32,
-    /// Whole records end here.
-    pub(super) length: u64,
-    pub(super) file: Arc<File>,
-    /// Files that may hold what is not synced: earlier segments.
-    pub(super) closed: Vec<Arc<File>>,
-    /// Nothing more will be written, and no call is open.
-    pub(super) complete: bool,
-}
-
-impl Published {
-    /// Held for a few instructions only.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Newest> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Writes one journal. Owned by one core; dropped when the core is done.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -88,8 +65,8 @@ pub(crate) struct Writer {
     encoded: EncodedCall,
     /// Room for a record, while it is written.
     record: Vec<u8>,
-    /// Calls that ended, and that the disk did not take, each by itself; at most as many as were open.
-    owed: VecDeque<Group>,
+    /// Records of calls that ended, and that the disk did not take, each by itself; at most as many as were open.
+    owed: VecDeque<Box<[u8]>>,
     /// What calls were charged to limits of money.
     sums: Sums,
     /// Whether the disk did not take the last record.
@@ -117,7 +94,7 @@ impl Writer {
         Ok(Self {
             directory,
             account,
-            published: Arc::new(Published(Mutex::new(newest))),
+            published: Arc::new(Published::new(newest)),
             name,
             file,
             length,
@@ -244,10 +221,13 @@ impl Writer {
                 self.account.release();
             }
         }
+        let (mut alone, mut record) = (Group::default(), Vec::new());
         for call in gathered.calls().filter(|call| call.said == Said::End) {
-            let mut owed = Group::default();
-            owed.push(&call);
-            self.owed.push_back(owed);
+            alone.push(&call);
+            alone.append(&mut record);
+            self.owed.push_back(record.as_slice().into());
+            alone.clear();
+            record.clear();
         }
     }
 
@@ -268,13 +248,13 @@ impl Writer {
 
     /// Writes what is owed, oldest first.
     fn pay(&mut self) -> io::Result<()> {
-        while let Some(call) = self.owed.pop_front() {
-            if let Err(error) = self.append_group(&call) {
-                self.owed.push_front(call);
+        while let Some(record) = self.owed.pop_front() {
+            if let Err(error) = self.append(&record) {
+                self.owed.push_front(record);
                 return Err(error);
             }
-            self.account.written(call.record_bytes() as u64);
-            self.settled(call.ends());
+            self.account.written(size(&record));
+            self.settled(1);
         }
         Ok(())
     }

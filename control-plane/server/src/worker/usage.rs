@@ -125,10 +125,9 @@ impl UsageGrpc {
             let malformed = |error| malformed(&format!("events[{index}]"), error);
             let event = EncodedEvent::read(encoded).map_err(malformed)?;
             match subjects.get(event.subject()) {
-                Some(Subject::Ours(subject)) => match event.of(&self.0.jurisdiction, subject) {
-                    Ok(event) => events.push(event),
-                    Err(error) => return Err(malformed(error)),
-                },
+                Some(Subject::Ours(subject)) => {
+                    events.push(event.of(&self.0.jurisdiction, subject).map_err(malformed)?);
+                }
                 Some(Subject::Foreign { organization }) => foreign.push(organization.clone()),
                 None => {
                     let problem = format!("is not under {}, as many as there are", subjects.len());
