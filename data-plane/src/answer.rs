@@ -20,6 +20,7 @@ use bailiwick_runtime::{
     fault,
     http1::{IncomingResponse, is_one_of},
     serving::{ApiError, Fields, HeaderSection, ResponseBody},
+    turn,
 };
 use bytes::Bytes;
 use http::{HeaderName, Response, StatusCode, header};
@@ -102,8 +103,9 @@ async fn read(
     let read = pin!(hold_answer(&mut answered, true, LARGEST_HELD, timeouts.idle, &mut held, timing)).await;
     match read {
         Held::Whole(bytes) => {
-            let (response, settled) = whole(answered, bytes, held, told, &**clock)?;
-            settled.recorded().await;
+            let response = whole(answered, bytes, held, told, &**clock)?;
+            // Calls that begin in this turn have come to the journal, too, when the answer goes out: one write brings both.
+            turn::give_way().await;
             Ok(response)
         }
         Held::Large(begun) => {
@@ -170,14 +172,14 @@ fn is_event_stream(headers: &HeaderSection) -> bool {
     begins.is_some_and(|begins| begins.eq_ignore_ascii_case(EVENT_STREAM))
 }
 
-/// A whole answer: it is passed on untouched, once it is recorded.
+/// A whole answer: it is passed on untouched, behind its record.
 fn whole(
     answered: Answered<'_>,
     bytes: Bytes,
     held: Hold,
     told: &mut Fields,
     clock: &dyn Clock,
-) -> Result<(Response<ResponseBody>, Settled), ApiError> {
+) -> Result<Response<ResponseBody>, ApiError> {
     fault::step("answer", &bytes);
     let Answered { answer, call, call_type, metrics, .. } = answered;
     let Answer { mut response, mut lease, .. } = *answer;
@@ -188,7 +190,7 @@ fn whole(
         let nothing = Used::nothing(UsageSource::ProviderFinal);
         let settled = settle(call, status, CallEnd::Completed, nothing, clock);
         pass_on_fields(&mut response, told);
-        return Ok((with_status(status, waiting(bytes, held)), settled));
+        return Ok(with_status(status, settled.ahead_of(waiting(bytes, held))));
     }
     let Some(usage) = dialects::usage_of(call_type, &bytes) else {
         lease.failed(Ill::Broken, Instant::now());
@@ -204,7 +206,7 @@ fn whole(
     let settled = settle(call, status, CallEnd::Completed, used, clock);
     tell_cost(told, settled.cost().filter(|_| is_told));
     pass_on_fields(&mut response, told);
-    Ok((with_status(status, waiting(bytes, held)), settled))
+    Ok(with_status(status, settled.ahead_of(waiting(bytes, held))))
 }
 
 fn with_status(status: StatusCode, body: ResponseBody) -> Response<ResponseBody> {

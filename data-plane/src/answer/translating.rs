@@ -69,7 +69,7 @@ pub(super) async fn pass_on(
     let read = hold_answer(&mut answered, false, LARGEST_TRANSLATED, timeouts.idle, &mut held, timing);
     match read.await {
         Held::Whole(bytes) if !is_success => Ok(failure(answered, &translation, &bytes, held, &**clock)),
-        Held::Whole(bytes) => whole(answered, &translation, &bytes, held, told, &**clock).await,
+        Held::Whole(bytes) => whole(answered, &translation, &bytes, held, told, &**clock),
         Held::Large(begun) if begun.len() <= LARGEST_TRANSLATED && !begun.is_empty() => {
             Err(failed(answered.call, CallEnd::ProviderFailed, error::overloaded(), &**clock))
         }
@@ -85,7 +85,7 @@ fn is_stream_of(provider: Dialect, headers: &HeaderSection) -> bool {
     headers.get(&header::CONTENT_TYPE).is_some_and(|value| value.starts_with(BEDROCK_STREAM))
 }
 
-async fn whole(
+fn whole(
     answered: Answered<'_>,
     translation: &Translation,
     bytes: &Bytes,
@@ -115,8 +115,7 @@ async fn whole(
     let used = Used::of_answer(usage, answered.call_type, answered.call.prompt(), &passed);
     let settled = settle(answered.call, StatusCode::OK, CallEnd::Completed, used, clock);
     tell_cost(told, settled.cost().filter(|_| is_told));
-    settled.recorded().await;
-    Ok(head.map(|()| waiting(body.into(), held)))
+    Ok(head.map(|()| settled.ahead_of(waiting(body.into(), held))))
 }
 
 /// The provider's own error, in the caller's dialect. It cost nothing.
@@ -135,9 +134,9 @@ fn failure(
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     let head = head_of(status, JSON, &answered);
     answered.answer.lease.keep();
-    settle(answered.call, status, CallEnd::Completed, Used::nothing(UsageSource::ProviderFinal), clock)
-        .at_once();
-    head.map(|()| waiting(body.into(), held))
+    let nothing = Used::nothing(UsageSource::ProviderFinal);
+    let settled = settle(answered.call, status, CallEnd::Completed, nothing, clock);
+    head.map(|()| settled.ahead_of(waiting(body.into(), held)))
 }
 
 fn head_of(status: StatusCode, content_type: HeaderValue, answered: &Answered<'_>) -> Response<()> {

@@ -14,7 +14,7 @@ use bailiwick_domain::{
     usage::{CallEnd, CallType, EventId, RequestId, UsageEvent},
 };
 use bailiwick_quota::holder::Charge;
-use bailiwick_runtime::turn;
+use bailiwick_runtime::serving::{ResponseBody, WriteAhead};
 
 use super::{
     call::{Open, OpenCall},
@@ -124,10 +124,7 @@ impl Meter {
     /// # Errors
     /// The disk does not take it: what depends on it must not happen.
     pub(crate) fn write(&self) -> std::io::Result<()> {
-        match &mut *self.0.writer.borrow_mut() {
-            Some(writer) if writer.is_behind() => writer.write(),
-            _ => Ok(()),
-        }
+        self.0.write()
     }
 
     /// Brings to disk what waits, and with it the start of this call.
@@ -145,10 +142,14 @@ impl Meter {
     pub(crate) fn write_to(&self, file: std::fs::File) {
         let _good = self.0.writer.borrow_mut().as_mut().map(|writer| writer.write_to(Arc::new(file)));
     }
+}
 
-    /// Whether records wait to be written that others could add theirs to: there are calls that have not ended.
-    fn awaits_others(&self) -> bool {
-        self.0.writer.borrow().as_ref().is_some_and(|writer| writer.is_behind() && writer.open_calls() > 0)
+impl Parts {
+    fn write(&self) -> std::io::Result<()> {
+        match &mut *self.writer.borrow_mut() {
+            Some(writer) if writer.is_behind() => writer.write(),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -179,17 +180,18 @@ pub(super) fn if_nothing_follows(call: &StartedCall) -> UsageEvent {
     }
 }
 
-/// A call's end, which goes to disk with the next records, and when this is dropped at the latest: also when its caller leaves while others are waited for.
-#[must_use = "what was served must have been recorded: wait for it, or write it at once"]
+/// A call's end, which goes to disk with the next records, and when this is dropped at the latest.
+#[must_use = "what was served must have been recorded: have it written ahead of the answer, or at once"]
 pub(crate) struct Settled {
-    meter: Meter,
+    /// `None`: somebody else sees to it.
+    meter: Option<Meter>,
     /// `None`: no price is known.
     cost: Option<NanoUsd>,
 }
 
 impl Settled {
     pub(super) fn new(meter: Meter, cost: Option<NanoUsd>) -> Self {
-        Self { meter, cost }
+        Self { meter: Some(meter), cost }
     }
 
     /// What it cost, where a price is known.
@@ -197,9 +199,12 @@ impl Settled {
         self.cost
     }
 
-    /// Lets others who are ready add their records, and then writes all of them at once, if nobody did.
-    pub(crate) async fn recorded(self) {
-        turn::give_way_if(self.meter.awaits_others()).await;
+    /// Has it written before the answer is, with what others add until then, or when its caller has left.
+    pub(crate) fn ahead_of(mut self, body: ResponseBody) -> ResponseBody {
+        match self.meter.take() {
+            Some(Meter(parts)) => body.behind(parts),
+            None => body,
+        }
     }
 
     /// Writes it.
@@ -208,7 +213,15 @@ impl Settled {
 
 impl Drop for Settled {
     fn drop(&mut self) {
+        if let Some(Meter(parts)) = &self.meter {
+            parts.write_ahead();
+        }
+    }
+}
+
+impl WriteAhead for Parts {
+    fn write_ahead(&self) {
         // What the disk does not take is owed.
-        let _ = self.meter.write();
+        let _ = self.write();
     }
 }

@@ -42,7 +42,8 @@ pub(super) async fn write(
 ) -> Result<bool, Cut> {
     let before = wire.answer_begins();
     // There is nothing that a service could tell with one.
-    let response = if response.status().is_informational() { panicked() } else { response };
+    let mut response = if response.status().is_informational() { panicked() } else { response };
+    response.body_mut().write_ahead();
     let mut answer = Answer::new(wire, before, response, told, asked);
     poll_fn(|cx| match answer.poll(cx) {
         Poll::Pending => wire.poll_left(cx).map(|()| Err(Cut)),

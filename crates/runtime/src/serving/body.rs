@@ -1,6 +1,7 @@
 //! A response's body: nothing, a whole, or anything that streams.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -9,9 +10,18 @@ use http_body::{Body, Frame, SizeHint};
 /// Why a body broke off.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// What is written before an answer is: a record that it was served.
+pub trait WriteAhead {
+    /// Writes it, where that is not done yet.
+    fn write_ahead(&self);
+}
+
 /// A response's body. A body that ends with an error cuts the connection off, so that the caller never takes a part for the whole.
 #[derive(Default)]
-pub struct ResponseBody(Source);
+pub struct ResponseBody {
+    source: Source,
+    ahead: Option<Rc<dyn WriteAhead>>,
+}
 
 #[derive(Default)]
 enum Source {
@@ -29,13 +39,40 @@ impl ResponseBody {
 
     /// Any body; costs one allocation.
     pub fn stream(body: impl Body<Data = Bytes, Error: Into<BoxError>> + 'static) -> Self {
-        Self(Source::Stream(Box::pin(http_body_util::BodyExt::map_err(body, Into::into))))
+        Source::Stream(Box::pin(http_body_util::BodyExt::map_err(body, Into::into))).into()
+    }
+
+    /// Has this written before a byte of the answer is, and also where none will be, because its caller has left.
+    #[must_use]
+    pub fn behind(mut self, ahead: Rc<dyn WriteAhead>) -> Self {
+        self.write_ahead();
+        self.ahead = Some(ahead);
+        self
+    }
+
+    /// The answer is about to be written.
+    pub(super) fn write_ahead(&mut self) {
+        if let Some(ahead) = self.ahead.take() {
+            ahead.write_ahead();
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        self.write_ahead();
+    }
+}
+
+impl From<Source> for ResponseBody {
+    fn from(source: Source) -> Self {
+        Self { source, ahead: None }
     }
 }
 
 impl From<Bytes> for ResponseBody {
     fn from(bytes: Bytes) -> Self {
-        Self(if bytes.is_empty() { Source::Empty } else { Source::Whole(bytes) })
+        if bytes.is_empty() { Source::Empty } else { Source::Whole(bytes) }.into()
     }
 }
 
@@ -47,11 +84,11 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.0 {
+        match &mut self.source {
             Source::Empty => Poll::Ready(None),
             Source::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
-                self.0 = Source::Empty;
+                self.source = Source::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Source::Stream(body) => body.as_mut().poll_frame(cx),
@@ -59,7 +96,7 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.source {
             Source::Empty => true,
             Source::Whole(_) => false,
             Source::Stream(body) => body.is_end_stream(),
@@ -67,7 +104,7 @@ impl Body for ResponseBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.source {
             Source::Empty => SizeHint::with_exact(0),
             Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Stream(body) => body.size_hint(),
@@ -79,5 +116,32 @@ impl Body for ResponseBody {
 impl std::fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ResponseBody")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    impl WriteAhead for Cell<u32> {
+        fn write_ahead(&self) {
+            self.set(self.get() + 1);
+        }
+    }
+
+    #[test]
+    fn what_is_written_ahead_is_written_once_also_where_nobody_takes_the_answer() {
+        let [first, second] = [(); 2].map(|()| Rc::new(Cell::new(0)));
+        let body = ResponseBody::empty().behind(first.clone());
+        assert_eq!(first.get(), 0);
+        let mut body = body.behind(second.clone());
+        assert_eq!((first.get(), second.get()), (1, 0), "nothing is forgotten for another");
+        body.write_ahead();
+        body.write_ahead();
+        drop(body);
+        drop(ResponseBody::from(Bytes::from_static(b"served")).behind(second.clone()));
+        assert_eq!((first.get(), second.get()), (1, 2));
     }
 }

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use bailiwick_domain::{money::NanoUsd, packed::Packed as _, price::MediaCounts};
 use bailiwick_proto::worker::v1 as wire;
+use bailiwick_runtime::serving::ResponseBody;
 
 use super::*;
 use crate::metering::{
@@ -130,35 +131,18 @@ fn a_caller_who_leaves_before_anything_came_is_metered_too() {
     assert_eq!((event.end(), event.source()), (wire::CallEnd::CallerLeft, wire::UsageSource::Estimated));
 }
 
-#[tokio::test]
-async fn r10_an_end_is_written_also_when_its_caller_leaves_while_it_waits_for_others() {
-    for waits in [true, false] {
-        let folder = tempfile::tempdir().unwrap();
-        let mut journals = Journals::open(folder.path(), 1, 1 << 20, now()).unwrap();
-        let meter = Meter::new(journals.writers.pop(), clock());
-        let settled = meter.start(call()).unwrap().settle(completed(1), now());
-        let _other = meter.start(call()).unwrap();
-        let mut recorded = Box::pin(settled.recorded());
-        assert!(futures_util::poll!(&mut recorded).is_pending(), "it lets others add theirs");
-        assert_eq!(events(folder.path()).len(), 0);
-        if waits {
-            recorded.await;
-        } else {
-            drop(recorded);
-        }
-        assert_eq!(events(folder.path()).len(), 1);
-    }
-}
-
-#[tokio::test]
-async fn r10_an_end_is_written_at_once_where_no_other_call_is_open() {
+#[test]
+fn r10_an_end_is_written_with_what_others_add_until_its_answer_goes_or_its_caller_has_left() {
     let folder = tempfile::tempdir().unwrap();
     let mut journals = Journals::open(folder.path(), 1, 1 << 20, now()).unwrap();
     let meter = Meter::new(journals.writers.pop(), clock());
-    let settled = meter.start(call()).unwrap().settle(completed(1), now());
-    let mut recorded = Box::pin(settled.recorded());
-    assert!(futures_util::poll!(&mut recorded).is_ready());
-    assert_eq!(events(folder.path()).len(), 1);
+    let open = [(); 2].map(|()| meter.start(call()).unwrap());
+    let [first, second] = open.map(|call| call.settle(completed(1), now()).ahead_of(ResponseBody::empty()));
+    assert_eq!(events(folder.path()).len(), 0, "they let others add theirs");
+    drop(first);
+    assert_eq!(events(folder.path()).len(), 2);
+    drop(second);
+    assert_eq!(events(folder.path()).len(), 2);
 }
 
 #[test]

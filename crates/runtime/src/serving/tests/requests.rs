@@ -1,3 +1,5 @@
+use futures_util::FutureExt as _;
+
 use super::*;
 
 #[tokio::test]
@@ -103,4 +105,54 @@ async fn a_caller_that_leaves_cancels_its_call() {
     events.recv().await.expect("the call began");
     drop(stream);
     tokio::time::timeout(PATIENCE, events.recv()).await.expect("in time").expect("the call was dropped");
+}
+
+/// Notes whether anything had come at its caller's end before.
+struct Ahead {
+    caller: std::net::TcpStream,
+    nothing_had_come: std::sync::mpsc::Sender<bool>,
+}
+
+impl WriteAhead for Ahead {
+    fn write_ahead(&self) {
+        let come = self.caller.peek(&mut [0]);
+        let nothing = come.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+        self.nothing_had_come.send(nothing).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_ahead_of_an_answer_is_before_a_byte_of_it_has_gone() {
+    let (callers, caller) = std::sync::mpsc::channel();
+    let caller = std::sync::Arc::new(std::sync::Mutex::new(caller));
+    let (nothing_had_come, was_ahead) = std::sync::mpsc::channel();
+    let server = serve_by(HttpLimits::default(), move || {
+        let (caller, nothing_had_come) = (caller.clone(), nothing_had_come.clone());
+        By(move |_request| {
+            let caller = caller.lock().unwrap().recv().unwrap();
+            let ahead = Ahead { caller, nothing_had_come: nothing_had_come.clone() };
+            let body = ResponseBody::from(Bytes::from_static(b"served")).behind(std::rc::Rc::new(ahead));
+            async { Response::new(body) }.boxed_local()
+        })
+    });
+    let mut caller = std::net::TcpStream::connect(server.address).unwrap();
+    for (method, expected) in [("GET", "served"), ("HEAD", "\r\n\r\n")] {
+        let peeking = caller.try_clone().unwrap();
+        peeking.set_nonblocking(true).unwrap();
+        callers.send(peeking).unwrap();
+        std::io::Write::write_all(
+            &mut caller,
+            format!("{method} / HTTP/1.1\r\nhost: here\r\n\r\n").as_bytes(),
+        )
+        .unwrap();
+        assert!(was_ahead.recv_timeout(PATIENCE).unwrap(), "{method}");
+        caller.set_nonblocking(false).unwrap();
+        let (mut heard, mut room) = (Vec::new(), [0; 1024]);
+        while !String::from_utf8_lossy(&heard).ends_with(expected) {
+            let read = std::io::Read::read(&mut caller, &mut room).unwrap();
+            assert!(read > 0, "closed");
+            heard.extend_from_slice(&room[..read]);
+        }
+        assert!(was_ahead.try_recv().is_err(), "once");
+    }
 }
