@@ -24,6 +24,7 @@ pub mod ops;
 pub mod outbound;
 pub mod resources;
 pub mod serving;
+pub mod socket;
 pub mod telemetry;
 pub mod trust;
 pub mod turn;

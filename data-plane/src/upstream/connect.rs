@@ -6,6 +6,7 @@ use bailiwick_domain::egress::{AdmittedAddress, AdmittedHost};
 use bailiwick_runtime::{
     outbound::{self, DialError, Resolver},
     serving::ApiError,
+    socket::Socket,
 };
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -139,6 +140,7 @@ impl Dialler {
         tls: Option<&TlsConnector>,
     ) -> Result<(Box<dyn Stream>, AdmittedAddress, Spoken), ConnectError> {
         let (stream, address) = outbound::dial(&self.resolver, host, port).await?;
+        let stream = Socket::from(stream);
         let Some(tls) = tls else { return Ok((Box::new(stream), address, Spoken::Http1)) };
         let name = ServerName::try_from(host.host().to_string()).map_err(io::Error::other)?;
         let stream = tls.connect(name, stream).await?;

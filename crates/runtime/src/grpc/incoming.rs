@@ -16,6 +16,7 @@ use tonic::transport::server::Connected;
 
 use super::HTTP2;
 use crate::identity::{Acceptor, EnrollmentAcceptor, Newcomer, Peer, TokenAcceptor, Visitor};
+use crate::socket::Socket;
 
 /// Handshakes that may be under way at once on a listener; further callers wait in the kernel's queue. Each takes 10 s at most.
 const HANDSHAKES: usize = 1024;
@@ -39,7 +40,7 @@ pub trait Handshake: Clone + Send + Sync + 'static {
     fn shake(
         &self,
         stream: TcpStream,
-    ) -> impl Future<Output = io::Result<(TlsStream<TcpStream>, Self::Info)>> + Send;
+    ) -> impl Future<Output = io::Result<(TlsStream<Socket>, Self::Info)>> + Send;
 }
 
 impl Handshake for Acceptor {
@@ -53,7 +54,7 @@ impl Handshake for Acceptor {
         self.speaking(HTTP2)
     }
 
-    async fn shake(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Peer)> {
+    async fn shake(&self, stream: TcpStream) -> io::Result<(TlsStream<Socket>, Peer)> {
         self.accept(stream).await
     }
 }
@@ -69,7 +70,7 @@ impl Handshake for EnrollmentAcceptor {
         self.speaking(HTTP2)
     }
 
-    async fn shake(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Newcomer)> {
+    async fn shake(&self, stream: TcpStream) -> io::Result<(TlsStream<Socket>, Newcomer)> {
         self.accept(stream).await
     }
 }
@@ -85,7 +86,7 @@ impl Handshake for TokenAcceptor {
         self.speaking(HTTP2)
     }
 
-    async fn shake(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Visitor)> {
+    async fn shake(&self, stream: TcpStream) -> io::Result<(TlsStream<Socket>, Visitor)> {
         self.accept(stream).await
     }
 }
@@ -152,7 +153,7 @@ async fn shake<H: Handshake>(
 /// It ends when the caller's certificate expires or is revoked, as if the caller had closed it: a stream that lasts for weeks would otherwise
 /// outlive the right to have it. Callers dial again, with the certificate that they have renewed by then.
 pub struct GrpcConnection<Info> {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Socket>,
     info: Info,
     end: BoxFuture<'static, ()>,
 }

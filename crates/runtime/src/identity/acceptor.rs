@@ -18,6 +18,7 @@ use super::revocation::Revocations;
 use super::tls::{self, Presented};
 use super::verify::{Callers, Returners, in_plain_words};
 use super::{Identity, Peer};
+use crate::socket::Socket;
 
 /// How long a handshake may take.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,7 +54,7 @@ impl Acceptor {
     /// # Errors
     /// The peer has no certificate or a revoked one, is of another region, in a role that is not admitted, or not in time; the message names the
     /// reason and no secret.
-    pub async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Peer)> {
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<Socket>, Peer)> {
         let (stream, remote) = accept(&self.config, stream).await?;
         let chain = stream.get_ref().1.peer_certificates();
         let peer = Peer::verified(chain, remote, &self.revocations).map_err(io::Error::other)?;
@@ -107,7 +108,7 @@ impl EnrollmentAcceptor {
     ///
     /// # Errors
     /// The handshake fails or takes too long; a certificate was presented, and it is not one of a worker or router that may return.
-    pub async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Newcomer)> {
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<Socket>, Newcomer)> {
         let (stream, remote) = accept(&self.config, stream).await?;
         let presented = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let returning = presented.map(Leaf::read).transpose().map_err(io::Error::other)?;
@@ -150,7 +151,7 @@ impl TokenAcceptor {
     ///
     /// # Errors
     /// The handshake fails or takes too long.
-    pub async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Visitor)> {
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<Socket>, Visitor)> {
         let (stream, remote) = accept(&self.config, stream).await?;
         Ok((stream, Visitor { remote }))
     }
@@ -172,10 +173,10 @@ fn speaking(config: &ServerConfig, protocol: &[u8]) -> Arc<ServerConfig> {
 pub(super) async fn accept(
     config: &Arc<ServerConfig>,
     stream: TcpStream,
-) -> io::Result<(TlsStream<TcpStream>, SocketAddr)> {
+) -> io::Result<(TlsStream<Socket>, SocketAddr)> {
     stream.set_nodelay(true)?;
     let remote = stream.peer_addr()?;
-    let handshake = TlsAcceptor::from(Arc::clone(config)).accept(stream);
+    let handshake = TlsAcceptor::from(Arc::clone(config)).accept(stream.into());
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await.map_err(|_elapsed| late())?;
     Ok((stream.map_err(in_plain_words)?, remote))
 }

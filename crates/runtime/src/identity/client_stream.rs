@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::{Identity, Peer};
+use crate::socket::Socket;
 
 /// A connection that was dialled, and whoever answered.
 ///
@@ -18,14 +19,14 @@ use super::{Identity, Peer};
 /// control plane that says `certificate_revoked`, this process's identity notes it.
 #[derive(Debug)]
 pub struct ClientStream {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Socket>,
     peer: Peer,
     /// Whose certificate the server may say is revoked; `None` where its word does not count.
     presented: Option<Identity>,
 }
 
 impl ClientStream {
-    pub(super) fn new(stream: TlsStream<TcpStream>, peer: Peer, presented: Option<Identity>) -> Self {
+    pub(super) fn new(stream: TlsStream<Socket>, peer: Peer, presented: Option<Identity>) -> Self {
         Self { stream, peer, presented }
     }
 
@@ -36,7 +37,7 @@ impl ClientStream {
 
     /// The connection beneath.
     pub fn tcp(&self) -> &TcpStream {
-        self.stream.get_ref().0
+        self.stream.get_ref().0.tcp()
     }
 
     fn hear(&self, read: &Poll<io::Result<()>>) {

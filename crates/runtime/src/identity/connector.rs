@@ -18,6 +18,7 @@ use super::revocation::Revocations;
 use super::tls::{self, Presented};
 use super::verify::{Server, in_plain_words};
 use super::{ClientStream, Identity, Peer};
+use crate::socket::Socket;
 
 /// How long a TCP connection may take to open.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -124,11 +125,7 @@ impl Dial for PinnedConnector {
     }
 }
 
-fn verified(
-    stream: &TlsStream<TcpStream>,
-    address: SocketAddr,
-    revocations: &Revocations,
-) -> io::Result<Peer> {
+fn verified(stream: &TlsStream<Socket>, address: SocketAddr, revocations: &Revocations) -> io::Result<Peer> {
     let chain = stream.get_ref().1.peer_certificates();
     Peer::verified(chain, address, revocations).map_err(io::Error::other)
 }
@@ -143,7 +140,7 @@ async fn connect(
     config: &Arc<ClientConfig>,
     address: SocketAddr,
     root: &CaFingerprint,
-) -> io::Result<TlsStream<TcpStream>> {
+) -> io::Result<TlsStream<Socket>> {
     let stream =
         tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await.map_err(|_elapsed| {
             io::Error::new(
@@ -154,7 +151,7 @@ async fn connect(
     stream.set_nodelay(true)?;
     // Not checked: the verifier looks at the SPIFFE id.
     let name = ServerName::try_from(tls::hint(root)).map_err(io::Error::other)?;
-    let handshake = TlsConnector::from(Arc::clone(config)).connect(name, stream);
+    let handshake = TlsConnector::from(Arc::clone(config)).connect(name, Socket::from(stream));
     tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake)
         .await
         .map_err(|_elapsed| late())?

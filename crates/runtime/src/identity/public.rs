@@ -26,6 +26,7 @@ use super::acceptor;
 use super::files::refuse_permissive;
 use super::material::{IdentityError, certificates, malformed};
 use super::tls::provider;
+use crate::socket::Socket;
 
 /// How often the files are looked at.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -78,7 +79,7 @@ impl PublicAcceptor {
     ///
     /// # Errors
     /// The caller speaks no TLS, asks for a name that no certificate has, or takes too long.
-    pub async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, SocketAddr)> {
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<Socket>, SocketAddr)> {
         acceptor::accept(&self.config, stream).await
     }
 

@@ -158,7 +158,7 @@ impl Entrance {
 
 async fn secure(stream: TcpStream, transport: &Transport) -> io::Result<(Stream, Option<Peer>)> {
     Ok(match transport {
-        Transport::Plain => (Stream::Left(stream), None),
+        Transport::Plain => (Stream::Left(stream.into()), None),
         Transport::Public(acceptor) => (Stream::Right(Box::new(acceptor.accept(stream).await?.0)), None),
         Transport::Mutual(acceptor) => {
             let (stream, peer) = acceptor.accept(stream).await?;

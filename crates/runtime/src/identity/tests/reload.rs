@@ -4,12 +4,13 @@ use std::os::unix::fs::PermissionsExt;
 use bailiwick_domain::spiffe::ProcessRole;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::server;
 
 use super::super::*;
 use super::authority::{Authority, PATIENCE};
+use crate::socket::Socket;
 
 const WORKER: ProcessRole = ProcessRole::Worker;
 
@@ -135,7 +136,7 @@ async fn connect(
     listener: &TcpListener,
     acceptor: &Acceptor,
     connector: &Connector,
-) -> (server::TlsStream<TcpStream>, Peer, ClientStream) {
+) -> (server::TlsStream<Socket>, Peer, ClientStream) {
     let address = listener.local_addr().unwrap();
     let accepting = async {
         let (stream, _) = listener.accept().await.unwrap();
