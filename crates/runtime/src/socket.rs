@@ -8,7 +8,10 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A TCP connection. The C library makes of each `recv(2)` and `send(2)` a place where its thread could be cancelled, which nobody does: two changes of memory that processors agree on, for each.
+/// A TCP connection. The C library makes of each `recv(2)` and `send(2)` a place where its thread could be cancelled (pthreads(7)), which nobody does: two changes of memory that processors agree on,
+/// for each.
+///
+/// Reads fill room that was never filled with zeros first; all that reads here keeps its room.
 #[derive(Debug)]
 pub struct Socket(TcpStream);
 
@@ -39,7 +42,9 @@ impl From<TcpStream> for Socket {
     }
 }
 
-/// What a system call moved of the bytes that there was room or wish for. Less than that is all for now, so the next call need not be made to hear it: the runtime waits for more, as it does for its own.
+/// What a system call moved of the bytes that there was room or wish for. `Pending`: nothing, and the runtime has heard so.
+///
+/// Less than there was room for is all there is for now (epoll(7), question 9), and the runtime hears that too: it waits for more, and nobody makes a call only to be told.
 fn moved(
     stream: &TcpStream,
     interest: Interest,
