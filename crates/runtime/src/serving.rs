@@ -38,7 +38,7 @@ use crate::drain::Watch;
 use crate::identity::{Acceptor, Peer, PublicAcceptor};
 
 pub use crate::http1::{FieldLines, Fields, HeaderSection, IncomingRequest};
-pub use body::{BoxError, ResponseBody, WriteAhead};
+pub use body::{Ahead, BoxError, ResponseBody, WriteAhead};
 pub use client::{CLIENT_ADDRESS, ClientAddressFrom, TrustedHops, X_FORWARDED_FOR};
 pub use cores::{Serving, ServingError, serve_per_core};
 pub use error::{ApiError, ErrorKind, ErrorShape, REQUEST_ID_HEADERS};

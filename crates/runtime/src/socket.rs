@@ -8,6 +8,9 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+/// Pieces that the system takes at once (`UIO_MAXIOV` of Linux, sendmsg(2)); of more it takes none.
+const MOST_PIECES: usize = 1024;
+
 /// A TCP connection. The C library makes of each `recv(2)` and `send(2)` a place where its thread could be cancelled (pthreads(7)), which nobody does: two changes of memory that processors agree on,
 /// for each.
 ///
@@ -100,6 +103,7 @@ impl AsyncWrite for Socket {
         if let [only] = pieces {
             return self.poll_write(cx, only);
         }
+        let pieces = pieces.get(..MOST_PIECES).unwrap_or(pieces);
         let wanted = pieces.iter().map(|piece| piece.len()).sum();
         let call = || sendmsg(&self.0, pieces, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL);
         self.poll_send(cx, wanted, call)
@@ -184,6 +188,22 @@ mod tests {
             assert_eq!(other.read(&mut room).await.unwrap(), 0);
         };
         tokio::time::timeout(PATIENCE, talk).await.expect("in time");
+    }
+
+    #[tokio::test]
+    async fn more_pieces_than_the_system_takes_go_out_in_several_writes() {
+        let (mut one, mut other) = pair().await;
+        let all: Vec<u8> = (0..=250).cycle().take(MOST_PIECES + 500).collect();
+        let mut pieces: Vec<IoSlice<'_>> = all.chunks(1).map(IoSlice::new).collect();
+        let mut left = &mut pieces[..];
+        while !left.is_empty() {
+            let written = one.write_vectored(left).await.unwrap();
+            assert!(written > 0);
+            IoSlice::advance_slices(&mut left, written);
+        }
+        let mut came = vec![0; all.len()];
+        tokio::time::timeout(PATIENCE, other.read_exact(&mut came)).await.expect("in time").unwrap();
+        assert_eq!(came, all);
     }
 
     #[tokio::test]

@@ -213,7 +213,7 @@ impl OpenCall {
         (open.event.status, open.event.end) = (status, end);
         open.event.stream |= open.form.as_ref().is_some_and(|form| form.asks_for_stream());
         self.record(used, now);
-        Settled::new(self.0.meter.clone(), self.0.event.priced.then_some(self.0.event.cost))
+        Settled::new(&self.0.meter, self.0.event.priced.then_some(self.0.event.cost))
     }
 
     fn record(&mut self, used: Used, now: Timestamp) {

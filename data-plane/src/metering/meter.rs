@@ -14,7 +14,7 @@ use bailiwick_domain::{
     usage::{CallEnd, CallType, EventId, RequestId, UsageEvent},
 };
 use bailiwick_quota::holder::Charge;
-use bailiwick_runtime::serving::{ResponseBody, WriteAhead};
+use bailiwick_runtime::serving::{Ahead, ResponseBody, WriteAhead};
 
 use super::{
     call::{Open, OpenCall},
@@ -183,15 +183,15 @@ pub(super) fn if_nothing_follows(call: &StartedCall) -> UsageEvent {
 /// A call's end, which goes to disk with the next records, and when this is dropped at the latest.
 #[must_use = "what was served must have been recorded: have it written ahead of the answer, or at once"]
 pub(crate) struct Settled {
-    /// `None`: somebody else sees to it.
-    meter: Option<Meter>,
+    ahead: Ahead,
     /// `None`: no price is known.
     cost: Option<NanoUsd>,
 }
 
 impl Settled {
-    pub(super) fn new(meter: Meter, cost: Option<NanoUsd>) -> Self {
-        Self { meter: Some(meter), cost }
+    pub(super) fn new(meter: &Meter, cost: Option<NanoUsd>) -> Self {
+        let Meter(parts) = meter.clone();
+        Self { ahead: Ahead::new(parts), cost }
     }
 
     /// What it cost, where a price is known.
@@ -200,23 +200,12 @@ impl Settled {
     }
 
     /// Has it written before the answer is, with what others add until then, or when its caller has left.
-    pub(crate) fn ahead_of(mut self, body: ResponseBody) -> ResponseBody {
-        match self.meter.take() {
-            Some(Meter(parts)) => body.behind(parts),
-            None => body,
-        }
+    pub(crate) fn ahead_of(self, body: ResponseBody) -> ResponseBody {
+        body.behind(self.ahead)
     }
 
     /// Writes it.
     pub(crate) fn at_once(self) {}
-}
-
-impl Drop for Settled {
-    fn drop(&mut self) {
-        if let Some(Meter(parts)) = &self.meter {
-            parts.write_ahead();
-        }
-    }
 }
 
 impl WriteAhead for Parts {

@@ -10,17 +10,33 @@ use http_body::{Body, Frame, SizeHint};
 /// Why a body broke off.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What is written before an answer is: a record that it was served.
+/// Where records are written before answers are: that they were served.
 pub trait WriteAhead {
-    /// Writes it, where that is not done yet.
+    /// Writes what waits there.
     fn write_ahead(&self);
+}
+
+/// Something that waits to be written there. Dropped, it is.
+pub struct Ahead(Rc<dyn WriteAhead>);
+
+impl Ahead {
+    /// It waits there.
+    pub fn new(log: Rc<dyn WriteAhead>) -> Self {
+        Self(log)
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.0.write_ahead();
+    }
 }
 
 /// A response's body. A body that ends with an error cuts the connection off, so that the caller never takes a part for the whole.
 #[derive(Default)]
 pub struct ResponseBody {
     source: Source,
-    ahead: Option<Rc<dyn WriteAhead>>,
+    ahead: Option<Ahead>,
 }
 
 #[derive(Default)]
@@ -44,23 +60,14 @@ impl ResponseBody {
 
     /// Has this written before a byte of the answer is, and also where none will be, because its caller has left.
     #[must_use]
-    pub fn behind(mut self, ahead: Rc<dyn WriteAhead>) -> Self {
-        self.write_ahead();
+    pub fn behind(mut self, ahead: Ahead) -> Self {
         self.ahead = Some(ahead);
         self
     }
 
     /// The answer is about to be written.
     pub(super) fn write_ahead(&mut self) {
-        if let Some(ahead) = self.ahead.take() {
-            ahead.write_ahead();
-        }
-    }
-}
-
-impl Drop for ResponseBody {
-    fn drop(&mut self) {
-        self.write_ahead();
+        drop(self.ahead.take());
     }
 }
 
@@ -134,14 +141,14 @@ mod tests {
     #[test]
     fn what_is_written_ahead_is_written_once_also_where_nobody_takes_the_answer() {
         let [first, second] = [(); 2].map(|()| Rc::new(Cell::new(0)));
-        let body = ResponseBody::empty().behind(first.clone());
+        let body = ResponseBody::empty().behind(Ahead::new(first.clone()));
         assert_eq!(first.get(), 0);
-        let mut body = body.behind(second.clone());
+        let mut body = body.behind(Ahead::new(second.clone()));
         assert_eq!((first.get(), second.get()), (1, 0), "nothing is forgotten for another");
         body.write_ahead();
         body.write_ahead();
         drop(body);
-        drop(ResponseBody::from(Bytes::from_static(b"served")).behind(second.clone()));
+        drop(ResponseBody::from(Bytes::from_static(b"served")).behind(Ahead::new(second.clone())));
         assert_eq!((first.get(), second.get()), (1, 2));
     }
 }
